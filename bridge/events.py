@@ -1,0 +1,129 @@
+"""The values that flow between the stages, one type per arrow.
+
+``capture`` emits :data:`Event`; ``authorization`` turns a :class:`Change` into
+:class:`Delivery` values, each a view of the change and the principals who get it; ``fanout``
+encodes each view once.  All are immutable: a stage that needs another value makes a new one.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+Row: TypeAlias = dict[str, Any]
+"""A row as JSON has it, by column name: str, int, float, bool, None, list, dict.
+
+``uuid``, timestamps and the like are text, in the form in which Postgres's ``to_jsonb`` prints them.
+"""
+
+Action: TypeAlias = Literal["INSERT", "UPDATE", "DELETE"]
+UpstreamState: TypeAlias = Literal["live", "catching_up", "down"]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One committed row change, decoded but not yet authorized.
+
+    Attributes:
+        table: Schema-qualified name, for example ``public.notes``.
+        action: What happened to the row in the database, not what a user experiences.
+        new: The whole row after the change; None for DELETE.
+        old: The row before the change.  May hold only the primary key (always so for a DELETE
+            on a table with RLS); None when upstream sent nothing, as for INSERT.
+        commit_timestamp: Commit time in the source database, UTC, RFC 3339 with milliseconds and
+            ``Z``, exactly as upstream wrote it.
+        received_s: When the frame arrived, in seconds of the injected monotonic clock.
+    """
+
+    table: str
+    action: Action
+    new: Row | None
+    old: Row | None
+    commit_timestamp: str
+    received_s: float
+
+
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes may be missing from here until the next :class:`Live`.
+
+    Attributes:
+        reason: Why, as a stable word for logs, metrics and ``resync``.
+    """
+
+    reason: Literal["upstream_disconnected", "upstream_restarted", "upstream_silent", "queue_overflow", "tables_changed"]
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """Upstream confirmed the subscription: every change committed from now on will be emitted.
+
+    The first event of a source, and the first one after each :class:`Gap`.
+    """
+
+
+Event: TypeAlias = Change | Gap | Live
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a verified token speaks for, as Postgres would see them.
+
+    Equal principals see the same rows, so connections of one user share one.
+
+    Attributes:
+        role: Database role, from the claim ``role``: ``authenticated`` or ``anon``.
+        user_id: Claim ``sub``, what ``auth.uid()`` answers; None for anon.
+        claims_json: The claims as canonical JSON text (sorted keys, without ``iat``, ``exp``, ``nbf``,
+            ``jti``, ``session_id``, ``amr``, ``aal``), what ``auth.jwt()`` answers.
+    """
+
+    role: str
+    user_id: str | None
+    claims_json: str = "{}"
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """What some principals experience of a change.
+
+    Attributes:
+        action: INSERT for a row that comes into sight, DELETE for one that leaves it.
+        columns: Columns these principals may SELECT; None means all of them.
+    """
+
+    action: Action
+    columns: frozenset[str] | None = None
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One view of a change and who gets it.  Principals of one change never overlap between deliveries."""
+
+    view: View
+    principals: Sequence[Principal]
+
+
+class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of a watched row that somebody may have to hear of.
+
+    Either a committed :class:`Change` or an announcement: a row that came into the sight of some
+    users, or left it, because a look-up row changed (a membership was deleted).
+
+    Attributes:
+        table: Schema-qualified name of the watched table.
+        new: Whole row after the change; None where the row is gone or withdrawn.
+        old: What is known of the row before the change, at least the primary key; None for INSERT.
+        key: The primary key alone, by column name: ``old`` of a DELETE on the wire.
+        dialog_id: Which dialog the row belongs to (after the change), as text; None if to none.
+        old_dialog_id: The same before the change, when it is known and differs; else None.
+        commit_timestamp: See :class:`Change`.
+        received_s: See :class:`Change`.
+        only: Principals' user ids an announcement is meant for; None for a committed change.
+        announced: The action an announcement reports (INSERT or DELETE); None for a committed change.
+    """
+
+    table: str
+    new: Row | None
+    old: Row | None
+    key: Mapping[str, Any]
+    dialog_id: str | None
+    old_dialog_id: str | None = None
+    commit_timestamp: str
+    received_s: float
+    only: frozenset[str] | None = None
+    announced: Action | None = None
