@@ -15,7 +15,7 @@ def full_jitter_s(attempt: int, *, base_s: float, cap_s: float, random: float) -
     Source: "Exponential Backoff And Jitter", AWS Architecture Blog (full jitter).
     """
     # 2 ** 1000 is an integer that float() refuses; no cap in use needs more than 2 ** 30.
-    return random * min(cap_s, base_s * 2 ** min(attempt, 30))
+    return random * min(cap_s, base_s * 2.0 ** min(attempt, 30))
 
 
 class Backoff:

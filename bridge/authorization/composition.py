@@ -1,0 +1,126 @@
+"""From a table's grants and policies to the one condition that decides what a role sees.
+
+Source of the rules: Postgres manual, "Row Security Policies" and CREATE POLICY; which policies
+count is decided as ``get_row_security_policies`` in ``rewrite/rowsecurity.c`` does.
+"""
+
+import itertools
+
+import msgspec
+
+from bridge.authorization.algebra import FALSE, TRUE, Expr, all_of, any_of
+from bridge.authorization.catalog import Catalog, Policy, Table
+from bridge.authorization.parser import Parser
+from bridge.errors import CompileError
+
+
+class Sight(msgspec.Struct, frozen=True, kw_only=True):
+    """What one role sees of one table.
+
+    Attributes:
+        table: Qualified name.
+        role: Database role.
+        condition: True for the rows that are visible; the row is in scope 0.
+        columns: Columns the role may SELECT; None means all.
+        scopes: Number of scopes that ``condition`` uses.
+        because: Why nobody of the role sees any row, for people; None where the policies decide.
+    """
+
+    table: str
+    role: str
+    condition: Expr
+    columns: frozenset[str] | None
+    scopes: int
+    because: str | None = None
+
+
+class RefusedPolicyError(CompileError):
+    """A named policy cannot be answered from memory."""
+
+
+class _QueryFailsError(Exception):
+    """Postgres would answer every SELECT on the table with an error, so nobody sees anything."""
+
+
+def compose(catalog: Catalog, table: Table, role: str) -> Sight:
+    """Return what ``role`` sees of ``table``.
+
+    Raises:
+        CompileError: a policy that counts cannot be answered from memory; its name is in the message.
+    """
+    return _Composer(catalog, role).sight(table)
+
+
+class _Composer:
+    def __init__(self, catalog: Catalog, role: str) -> None:
+        self._catalog = catalog
+        self._role = role
+        self._expanding: list[str] = []
+        self._scopes = itertools.count(1)
+        self._scopes_used = 1
+        self._parser = Parser(catalog, role=role, row_filter=self._inner, new_scope=self._new_scope)
+
+    def sight(self, table: Table) -> Sight:
+        columns = self._catalog.readable_columns(self._role, table)
+        condition: Expr = FALSE
+        because = None
+        if columns is not None and not columns:
+            because = f"role {self._role} has no SELECT privilege on {table.qualified}"
+        else:
+            try:
+                condition = self._visible(table, scope=0)
+            except _QueryFailsError as error:
+                because = str(error)
+        return Sight(
+            table=table.qualified,
+            role=self._role,
+            condition=condition,
+            columns=columns,
+            scopes=self._scopes_used,
+            because=because,
+        )
+
+    def _new_scope(self) -> int:
+        self._scopes_used += 1
+        return next(self._scopes)
+
+    def _inner(self, table: Table, scope: int, used: frozenset[str]) -> Expr:
+        """Return what the role sees of a table that a policy reads; SELECT on it is needed as well."""
+        readable = self._catalog.readable_columns(self._role, table)
+        # Without a named column (`select 1 from t`) Postgres wants the privilege on any one of them.
+        if readable is not None and (not readable or not used <= readable):
+            raise _QueryFailsError(
+                f"a policy reads {table.qualified}, where role {self._role} lacks SELECT "
+                "(Postgres answers 42501)"
+            )
+        return self._visible(table, scope)
+
+    def _visible(self, table: Table, scope: int) -> Expr:
+        if not table.rls or self._catalog.bypasses_rls(self._role, table):
+            return TRUE
+        acting = self._catalog.acting_roles(self._role)
+        policies = [
+            p for p in table.policies if p.command in ("SELECT", "ALL") and p.using and acting & set(p.roles)
+        ]
+        if table.qualified in self._expanding:
+            circle = " -> ".join(
+                [*self._expanding[self._expanding.index(table.qualified) :], table.qualified]
+            )
+            raise _QueryFailsError(
+                f"policies refer to each other in a circle: {circle} (Postgres answers 42P17)"
+            )
+        self._expanding.append(table.qualified)
+        try:
+            permissive = [self._using(p, table, scope) for p in policies if p.permissive]
+            restrictive = [self._using(p, table, scope) for p in policies if not p.permissive]
+        finally:
+            self._expanding.pop()
+        return all_of([any_of(permissive), *restrictive])
+
+    def _using(self, policy: Policy, table: Table, scope: int) -> Expr:
+        try:
+            return self._parser.parse(policy.using or "", table, scope)
+        except RefusedPolicyError:
+            raise  # the innermost policy is the one to look at
+        except CompileError as error:
+            raise RefusedPolicyError(f'policy "{policy.name}" on {table.qualified}: {error}') from error

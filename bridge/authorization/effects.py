@@ -1,0 +1,109 @@
+"""What a change of a look-up row does to who sees what.
+
+Before the change is applied the stage takes :class:`Probe` values, "who sees this row now"; after
+it, it asks again.  Whoever gained or lost sight of a row is told: of the row itself where the
+look-up row points at it by primary key (a membership and its dialog), with a request to read
+again where it concerns many rows.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bridge.authorization.lookup import LookupRow, LookupTable
+from bridge.authorization.plan import Plan, Reach
+from bridge.authorization.roster import Roster
+from bridge.events import Principal, Row
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True):
+    """A question whose answer may change with a look-up row.
+
+    Attributes:
+        plan: Whose answer.
+        row: Columns of the plan's table that are known: the primary key, or the linked ones.
+        is_key: True if ``row`` names exactly one row, by primary key.
+        users: The only users it can change for; None if it may be anybody.
+    """
+
+    plan: Plan
+    row: Mapping[str, Any]
+    is_key: bool
+    users: frozenset[str] | None
+
+
+def probes(
+    plans: Sequence[Plan],
+    lookup: LookupTable,
+    before: LookupRow | None,
+    after: LookupRow | None,
+    *,
+    primary_keys: Mapping[str, Sequence[str]],
+) -> list[Probe]:
+    """Return what to ask before and after ``lookup`` changes from ``before`` to ``after``.
+
+    Args:
+        plans: All plans.
+        lookup: The look-up table.
+        before: Its row before the change, None for INSERT.
+        after: Its row after the change, None for DELETE.
+        primary_keys: Primary keys of the plans' tables.
+    """
+    if before == after:
+        return []  # only columns changed that no policy reads
+    merged: dict[tuple[int, tuple[tuple[str, Any], ...]], Probe] = {}
+    for plan in plans:
+        for reach in plan.reaches:
+            if reach.lookup != lookup.name:
+                continue
+            for row in (before, after):
+                if row is None:
+                    continue
+                known = {asked: row[lookup.position[own]] for asked, own in reach.link}
+                if None in known.values():
+                    continue  # NULL equals nothing, so this look-up row counts for no row
+                users = _users(reach, lookup, row)
+                identity = (id(plan), tuple(sorted(known.items())))
+                earlier = merged.get(identity)
+                if earlier is not None:
+                    users = None if users is None or earlier.users is None else users | earlier.users
+                merged[identity] = Probe(
+                    plan=plan,
+                    row=known,
+                    is_key=bool(known) and set(known) >= set(primary_keys[plan.table]),
+                    users=users,
+                )
+    return list(merged.values())
+
+
+def _users(reach: Reach, lookup: LookupTable, row: LookupRow) -> frozenset[str] | None:
+    if reach.user_column is None:
+        return None
+    user = row[lookup.position[reach.user_column]]
+    return frozenset() if user is None else frozenset((user,))
+
+
+def concerned(probe: Probe, roster: Roster) -> Collection[Principal]:
+    """Return the principals on the roster for whom the probe's answer can change."""
+    if probe.users is None:
+        return roster.of_role(probe.plan.role)
+    return roster.of_users(probe.plan.role, probe.users)
+
+
+def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str] | None = None) -> list[Principal]:
+    """Return the principals who see ``row`` now.
+
+    Args:
+        plan: The plan of the row's table; its role is the principals'.
+        row: A row with at least the plan's columns.
+        roster: Who is here.
+        users: Ask about these users only; None for all.
+    """
+    if users is not None:
+        return [p for p in roster.of_users(plan.role, users) if plan.visible(row, p.user_id)]
+    found = plan.users(row)
+    candidates = roster.of_role(plan.role) if found is None else roster.of_users(plan.role, found)
+    if plan.exact:
+        return list(candidates)
+    return [p for p in candidates if plan.visible(row, p.user_id)]

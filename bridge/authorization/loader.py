@@ -1,0 +1,129 @@
+"""Reads the catalog and the look-up rows from the database and builds a fresh stage."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from bridge import metrics
+from bridge.authorization.authorizer import Authorizer
+from bridge.authorization.catalog import decode_catalog
+from bridge.authorization.dialogs import dialog_columns
+from bridge.authorization.planset import PlanSet, compile_plans
+from bridge.authorization.roster import Roster
+from bridge.authorization.rows import RowMemory
+from bridge.events import Row
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+PAGE_ROWS = 10_000
+"""Rows read at a time: a page is a few megabytes and takes well under a second."""
+
+
+class Database(Protocol):
+    """What loading needs of the project's database."""
+
+    async def catalog(self) -> str | bytes:
+        """Return the JSON text of ``bridge_catalog()``."""
+
+    async def rows(
+        self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
+    ) -> list[Row]:
+        """Return rows in primary-key order, those after the key ``after``."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What to authorize.
+
+    Attributes:
+        tables: Qualified names of the watched tables.
+        dialog_table: The one whose rows are the dialogs.
+        message_table: The one whose rows are the messages.
+        dialog_column: Its column with the dialog's id, where no foreign key tells it.
+        roles: Database roles that clients can have.
+        remembered_rows: Rows to remember of each watched table.
+    """
+
+    tables: tuple[str, ...]
+    dialog_table: str
+    message_table: str
+    dialog_column: str | None
+    roles: tuple[str, ...]
+    remembered_rows: int
+
+
+async def compile_catalog(database: Database, settings: Settings) -> tuple[PlanSet, Mapping[str, str]]:
+    """Read the catalog and compile the plans; also return each table's dialog column.
+
+    Raises:
+        ConfigError: a watched table does not exist or cannot be watched.
+        SourceError: the database did not answer.
+    """
+    catalog = decode_catalog(await database.catalog())
+    planset = compile_plans(catalog, watched=settings.tables, roles=settings.roles)
+    columns = dialog_columns(
+        catalog,
+        settings.tables,
+        dialog_table=settings.dialog_table,
+        message_table=settings.message_table,
+        column=settings.dialog_column,
+    )
+    for refusal in planset.refusals:
+        log.error("policy_refused", table=refusal.table, role=refusal.role, reason=refusal.reason)
+    for (table, role), reason in planset.nobody.items():
+        log.info("table_hidden", table=table, role=role, reason=reason)
+    for table in settings.tables:
+        if not catalog.by_name[table].rls:
+            log.warning("rls_disabled", table=table, hint=f"alter table {table} enable row level security")
+    return planset, columns
+
+
+async def load(database: Database, settings: Settings, roster: Roster) -> Authorizer:
+    """Return a stage whose look-up rows are at least as new as this call.
+
+    The caller has to be subscribed already: what changes during the load arrives as a change, and
+    applying a change to a row that already shows it does no harm.
+
+    Raises:
+        ConfigError: a watched table does not exist or cannot be watched.
+        SourceError: the database did not answer.
+    """
+    planset, columns = await compile_catalog(database, settings)
+    memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)
+    for name, lookup in planset.lookups.items():
+        await _load_pages(database, name, lookup.columns, memory)
+        metrics.LOOKUP_ROWS.labels(name).set(len(lookup))
+    for name in planset.watched:
+        await _remember_pages(database, name, memory, settings.remembered_rows)
+    return Authorizer(
+        planset,
+        memory=memory,
+        roster=roster,
+        dialog_columns=columns,
+        dialog_table=settings.dialog_table,
+    )
+
+
+async def _load_pages(database: Database, table: str, columns: Sequence[str], memory: RowMemory) -> None:
+    after: Row | None = None
+    while True:
+        page = await database.rows(table, after=after, max_rows=PAGE_ROWS, columns=columns)
+        memory.load(table, page)
+        if len(page) < PAGE_ROWS:
+            return
+        after = {column: page[-1][column] for column in memory.keys[table]}
+
+
+async def _remember_pages(database: Database, table: str, memory: RowMemory, limit: int) -> None:
+    """Remember rows that exist already, so that a DELETE of one of them reaches those who saw it."""
+    remembered = memory.remembered[table]
+    after: Row | None = None
+    while len(remembered) < limit:
+        wanted = min(PAGE_ROWS, limit - len(remembered))
+        page = await database.rows(table, after=after, max_rows=wanted, columns=remembered.columns)
+        for row in page:
+            remembered.put(row)
+        if len(page) < wanted:
+            return
+        after = {column: page[-1][column] for column in memory.keys[table]}

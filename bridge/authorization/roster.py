@@ -1,0 +1,75 @@
+"""The principals that somebody may still have to hear for: connected ones, and those just gone.
+
+A client that lost its connection comes back with a cursor and replays what it missed.  What a
+replay cannot work out afterwards (who lost sight of a dialog, and when) has to be recorded while
+it happens, so a principal stays on the roster for as long as its cursor can be resumed.
+"""
+
+from collections.abc import Collection
+
+from bridge.clock import Clock
+from bridge.events import Principal
+
+_NOBODY: frozenset[Principal] = frozenset()
+
+
+class Roster:
+    """Principals by role and user, with the time until which the absent ones count.
+
+    Args:
+        linger_s: Seconds that a principal stays after it has left.
+        clock: Source of time.
+    """
+
+    def __init__(self, *, linger_s: float, clock: Clock) -> None:
+        self._linger_s = linger_s
+        self._clock = clock
+        self._by_role: dict[str, dict[str | None, set[Principal]]] = {}
+        self._members: dict[str, set[Principal]] = {}
+        self._leaving: dict[Principal, float] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._members.values()))
+
+    def add(self, principal: Principal) -> None:
+        """Count ``principal`` as present."""
+        self._leaving.pop(principal, None)
+        self._members.setdefault(principal.role, set()).add(principal)
+        self._by_role.setdefault(principal.role, {}).setdefault(principal.user_id, set()).add(principal)
+
+    def remove(self, principal: Principal) -> None:
+        """Count ``principal`` as gone, and forget it when its cursor is too old to resume."""
+        self.expire()
+        # Insertion order is order of expiry: the wait is the same for all, and coming back removes.
+        self._leaving[principal] = self._clock.monotonic_s() + self._linger_s
+
+    def expire(self) -> None:
+        """Forget those who have been gone for too long."""
+        now_s = self._clock.monotonic_s()
+        while self._leaving:
+            principal, until_s = next(iter(self._leaving.items()))
+            if until_s > now_s:
+                return
+            del self._leaving[principal]
+            self._members[principal.role].discard(principal)
+            users = self._by_role[principal.role]
+            users[principal.user_id].discard(principal)
+            if not users[principal.user_id]:
+                del users[principal.user_id]
+
+    def roles(self) -> Collection[str]:
+        """Return the roles that somebody has."""
+        return [role for role, members in self._members.items() if members]
+
+    def of_role(self, role: str) -> Collection[Principal]:
+        """Return everybody with this role."""
+        return self._members.get(role, _NOBODY)
+
+    def of_users(self, role: str, users: Collection[str]) -> list[Principal]:
+        """Return those of ``users`` who are here with this role."""
+        known = self._by_role.get(role)
+        if not known:
+            return []
+        if len(users) > len(known):
+            return [p for user, here in known.items() if user in users for p in here]
+        return [p for user in users for p in known.get(user, _NOBODY)]

@@ -1,0 +1,149 @@
+"""Everything the stage knows about rows: the look-up tables and the remembered watched rows."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from bridge.authorization.lookup import LookupRow
+from bridge.authorization.planset import PlanSet
+from bridge.authorization.remembered import Gone, RememberedRows
+from bridge.errors import SourceError
+from bridge.events import Change, Row
+
+ReadRow: TypeAlias = Callable[[str, Row], Awaitable[Row | None]]
+"""Reads one row by table and primary key, as of now; None when it is gone."""
+
+
+class CatalogChangedError(SourceError):
+    """A change lacks a column that the plans read: the table was altered since they were compiled."""
+
+    code = "catalog_changed"
+
+
+class RowMemory:
+    """Rows as of the last change that was stored.
+
+    Args:
+        planset: Compiled plans, with their look-up tables.
+        dialog_columns: Column that holds the dialog's id, by watched table.
+        remembered_limit: Rows to remember of each watched table.
+    """
+
+    def __init__(self, planset: PlanSet, *, dialog_columns: Mapping[str, str], remembered_limit: int) -> None:
+        catalog = planset.catalog
+        self.lookups = planset.lookups
+        self.keys = {name: catalog.by_name[name].primary_key for name in planset.upstream_tables}
+        self._needed: dict[str, frozenset[str]] = {}
+        self.remembered: dict[str, RememberedRows] = {}
+        for name in planset.watched:
+            plans = [plan for plan in planset.plans.values() if plan.table == name]
+            columns = set(self.keys[name]).union(*(plan.row_columns for plan in plans))
+            if name in dialog_columns:
+                columns.add(dialog_columns[name])
+            self._needed[name] = frozenset(columns)
+            # Whole rows where a membership can bring one into sight, else what deciding needs.
+            announced = any(
+                {asked for asked, _ in reach.link} >= set(self.keys[name])
+                for p in plans
+                for reach in p.reaches
+            )
+            self.remembered[name] = RememberedRows(
+                primary_key=self.keys[name],
+                columns=catalog.by_name[name].by_name if announced else columns,
+                limit=remembered_limit,
+            )
+        self._required = {
+            name: self._needed.get(name, frozenset())
+            | frozenset(self.lookups[name].columns if name in self.lookups else ())
+            for name in planset.upstream_tables
+        }
+
+    def load(self, table: str, rows: Iterable[Row]) -> None:
+        """Put rows that were read from the database into a look-up table."""
+        lookup = self.lookups[table]
+        for row in rows:
+            lookup.put(lookup.pack(row))
+
+    def check(self, change: Change) -> None:
+        """Refuse a change that lacks a column which deciding needs.
+
+        Raises:
+            CatalogChangedError: it does.
+        """
+        required = self._required[change.table]
+        if change.new is not None and not required <= change.new.keys():
+            missing = ", ".join(sorted(required - change.new.keys()))
+            raise CatalogChangedError(
+                f"a change of {change.table} has no column {missing}: "
+                "the table was altered, the catalog has to be read again"
+            )
+
+    def key_row(self, change: Change) -> Row:
+        """Return the primary key of the row before the change, or after it for INSERT.
+
+        Raises:
+            CatalogChangedError: the change does not name it.
+        """
+        key = self.keys[change.table]
+        for row in (change.old, change.new):
+            if row is not None and all(column in row for column in key):
+                return {column: row[column] for column in key}
+        raise CatalogChangedError(
+            f"a change of {change.table} does not name its primary key ({', '.join(key)}): "
+            "the table was altered, the catalog has to be read again"
+        )
+
+    def lookup_rows(self, change: Change) -> tuple[LookupRow | None, LookupRow | None]:
+        """Return the look-up row before and after the change; both None if the table is no look-up table."""
+        lookup = self.lookups.get(change.table)
+        if lookup is None:
+            return None, None
+        before = lookup.rows.get(lookup.key_of(self.key_row(change)))
+        return before, None if change.new is None else lookup.pack(change.new)
+
+    def before(self, change: Change) -> Row | None:
+        """Return the watched row before the change, with all that deciding needs; None if not known."""
+        if change.action == "INSERT":
+            return None
+        needed = self._needed[change.table]
+        if change.old is not None and needed <= change.old.keys():
+            return change.old
+        key = self.key_row(change)
+        remembered = self.remembered[change.table]
+        found = remembered.get(remembered.key_of(key))
+        if isinstance(found, dict):
+            return {**found, **(change.old or {})}
+        lookup = self.lookups.get(change.table)
+        if lookup is not None and needed <= set(lookup.columns):
+            row = lookup.rows.get(lookup.key_of(key))
+            return None if row is None else dict(zip(lookup.columns, row, strict=True))
+        return None
+
+    async def find(self, table: str, key: Mapping[str, object], read_row: ReadRow) -> Row | None:
+        """Return a watched row as it is now, remembered or read; None when it is gone."""
+        remembered = self.remembered[table]
+        found = remembered.get(remembered.key_of(key))
+        if isinstance(found, Gone):
+            return None
+        if found is not None:
+            return found
+        row = await read_row(table, {column: key[column] for column in self.keys[table]})
+        if row is None or not set(remembered.columns) <= row.keys():
+            return None
+        remembered.put(row)
+        return row
+
+    def store(self, change: Change) -> None:
+        """Make ``change`` part of what is known."""
+        key = self.key_row(change)
+        lookup = self.lookups.get(change.table)
+        if lookup is not None:
+            if change.new is None or lookup.key_of(change.new) != lookup.key_of(key):
+                lookup.remove(lookup.key_of(key))
+            if change.new is not None:
+                lookup.put(lookup.pack(change.new))
+        remembered = self.remembered.get(change.table)
+        if remembered is not None:
+            if change.new is None or remembered.key_of(change.new) != remembered.key_of(key):
+                remembered.mark_gone(remembered.key_of(key))
+            if change.new is not None:
+                remembered.put(change.new)

@@ -1,0 +1,86 @@
+"""From decisions to the values that fan-out takes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bridge.authorization.plan import Plan
+from bridge.events import Action, Change, Delivery, Principal, Row, RowEvent, View
+
+
+class Shaper:
+    """Builds events and deliveries.
+
+    Args:
+        keys: Primary keys of the watched tables.
+        dialog_columns: Column that holds the dialog's id, by watched table.
+    """
+
+    def __init__(self, *, keys: Mapping[str, Sequence[str]], dialog_columns: Mapping[str, str]) -> None:
+        self._keys = keys
+        self._dialog_columns = dialog_columns
+
+    def dialog_id(self, table: str, row: Mapping[str, Any] | None) -> str | None:
+        """Return the id of the dialog that ``row`` belongs to, as text; None if to none, or not known."""
+        column = self._dialog_columns.get(table)
+        value = None if column is None or row is None else row.get(column)
+        return None if value is None else str(value)
+
+    def committed(self, change: Change, key: Row, old: Row | None) -> RowEvent:
+        """Return the event of a change itself; ``old`` is what is known of the row before."""
+        before = old if old is not None else change.old
+        row = change.new if change.new is not None else key
+        dialog = self.dialog_id(change.table, change.new if change.new is not None else before)
+        old_dialog = self.dialog_id(change.table, before)
+        return RowEvent(
+            table=change.table,
+            new=change.new,
+            old=None if change.action == "INSERT" else before,
+            key={column: row[column] for column in self._keys[change.table]},
+            dialog_id=dialog,
+            old_dialog_id=old_dialog if old_dialog != dialog else None,
+            commit_timestamp=change.commit_timestamp,
+            received_s=change.received_s,
+        )
+
+    def announcement(
+        self, change: Change, plan: Plan, row: Row, action: Action, principals: Sequence[Principal]
+    ) -> tuple[RowEvent, Delivery]:
+        """Return the event of a row that came into sight of ``principals`` (INSERT) or left it (DELETE)."""
+        key = {column: row[column] for column in self._keys[plan.table]}
+        event = RowEvent(
+            table=plan.table,
+            new=row if action == "INSERT" else None,
+            old=None if action == "INSERT" else key,
+            key=key,
+            dialog_id=self.dialog_id(plan.table, row),
+            commit_timestamp=change.commit_timestamp,
+            received_s=change.received_s,
+            only=frozenset(p.user_id for p in principals if p.user_id is not None),
+            announced=action,
+        )
+        return event, Delivery(view=View(action=action, columns=plan.columns), principals=tuple(principals))
+
+
+def views(before: list[Principal], after: list[Principal]) -> list[tuple[Action, list[Principal]]]:
+    """Return what those who saw the row before and those who see it after experience."""
+    if not before:
+        return [("INSERT", after)]
+    if not after:
+        return [("DELETE", before)]
+    if before == after:
+        return [("UPDATE", after)]
+    saw, sees = set(before), set(after)
+    return [("UPDATE", list(saw & sees)), ("INSERT", list(sees - saw)), ("DELETE", list(saw - sees))]
+
+
+def experience(*, saw_old: bool, sees_new: bool) -> Action | None:
+    """Return what one user experiences of an UPDATE or DELETE; None if nothing."""
+    match saw_old, sees_new:
+        case True, True:
+            return "UPDATE"
+        case False, True:
+            return "INSERT"
+        case True, False:
+            return "DELETE"
+        case _:
+            return None
