@@ -1,0 +1,190 @@
+"""The settings: read once from the environment, validated at once, passed down.
+
+Each ``BRIDGE_*`` variable is a field of :class:`Config`; docs/configuration.md documents them, and a
+test keeps the two equal.  A variable that is not known stops the start with its name.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from bridge.errors import ConfigError
+
+Positive = Annotated[float, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+
+_SUPABASE = {
+    "supabase_url": ("SUPABASE_URL",),
+    "service_role_key": ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY"),
+    "jwt_secret": ("SUPABASE_JWT_SECRET",),
+    "database_url": ("SUPABASE_DB_URL",),
+}
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be set.
+
+    The fields up to ``database_url`` come from ``SUPABASE_*``, the others from ``BRIDGE_<FIELD>``.
+    """
+
+    supabase_url: str
+    """Base URL of the project, for example ``https://abc.supabase.co``."""
+
+    service_role_key: str
+    """Service-role key (or secret key) of the project; reads every row, never leaves the worker."""
+
+    jwt_secret: str | None = None
+    """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""
+
+    database_url: str | None = None
+    """Postgres connection string; only ``migrate`` and ``verify`` use it."""
+
+    host: str = "127.0.0.1"
+    """Address of the public port; nginx stands before it."""
+
+    port: Port = 3002
+    """Public port: WebSocket and HTTP."""
+
+    admin_host: str = "127.0.0.1"
+    """Address of the admin port."""
+
+    admin_port: Port = 3003
+    """Admin port: health, readiness, metrics, connections."""
+
+    tables: tuple[str, ...] = ("public.dialogs", "public.messages")
+    """Watched tables, schema-qualified."""
+
+    dialog_table: str | None = None
+    """Which of them holds the dialogs; the first, if not set."""
+
+    message_table: str | None = None
+    """Which of them holds the messages; the second, if not set."""
+
+    dialog_column: str | None = None
+    """The messages' column with the dialog's id, where no foreign key tells it."""
+
+    capture: Literal["auto", "tables"] = "auto"
+    """What is captured."""
+
+    upstream: Literal["realtime"] = "realtime"
+    """How changes travel to the worker."""
+
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of pages that may connect; none set means every origin."""
+
+    allow_token_in_url: bool = False
+    """Accept ``?token=``; URLs end up in logs, so only where nothing else is possible."""
+
+    jwt_issuer: str | None = None
+    """Required ``iss`` of tokens; not checked if not set."""
+
+    history_s: Positive = 300.0
+    """Seconds for which a client can come back and get what it missed."""
+
+    outbox_limit_bytes: Count = 1_048_576
+    """Bytes that may wait for one client before it is cut off as a slow consumer."""
+
+    ping_interval_s: Positive = 25.0
+    """Seconds between pings; keep it below every proxy's read timeout."""
+
+    drain_timeout_s: Positive = 20.0
+    """Seconds for clients to leave after SIGTERM; keep it below the service manager's stop timeout."""
+
+    max_connections: Count = 20_000
+    """Connections in all."""
+
+    max_connections_per_user: Count = 20
+    """Connections of one user."""
+
+    remembered_rows: Count = 200_000
+    """Rows of each watched table that are remembered, to know who saw a row that is deleted."""
+
+    log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or text for people."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe events to log."""
+
+    @property
+    def dialogs(self) -> str:
+        """Qualified name of the table that holds the dialogs."""
+        return self.dialog_table or self.tables[0]
+
+    @property
+    def messages(self) -> str:
+        """Qualified name of the table that holds the messages."""
+        return self.message_table or self.tables[min(1, len(self.tables) - 1)]
+
+
+def variables() -> dict[str, tuple[str, ...]]:
+    """Return, for each field of :class:`Config`, the environment variables that set it."""
+    return {
+        f.name: _SUPABASE.get(f.name, (f"BRIDGE_{f.name.upper()}",)) for f in msgspec.structs.fields(Config)
+    }
+
+
+def load_config(environ: Mapping[str, str]) -> Config:
+    """Read and validate the settings.
+
+    Raises:
+        ConfigError: one is missing, unknown, or out of range; its name is in the message.
+    """
+    names = variables()
+    _refuse_unknown(environ, {name for aliases in names.values() for name in aliases})
+    hints = get_type_hints(Config, include_extras=True)
+    values: dict[str, Any] = {}
+    for field, aliases in names.items():
+        for name in aliases:
+            text = environ.get(name, "").strip()
+            if text:
+                values[field] = _convert(name, text, hints[field])
+                break
+    for field in ("supabase_url", "service_role_key"):
+        if field not in values:
+            raise ConfigError(
+                f"{' or '.join(names[field])} is not set: take it from your project's settings "
+                "(API), or from `bridge local`"
+            )
+    config = Config(**values)
+    _check(config)
+    return config
+
+
+def _refuse_unknown(environ: Mapping[str, str], known: set[str]) -> None:
+    for name in sorted(environ):
+        if name.startswith("BRIDGE_") and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "remove it, or see docs/configuration.md"
+            raise ConfigError(f"{name} is not a setting of the bridge: {hint}")
+
+
+def _convert(name: str, text: str, hint: Any) -> Any:
+    value: Any = text
+    if hint == tuple[str, ...]:
+        value = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return msgspec.convert(value, hint, strict=False)
+    except msgspec.ValidationError as error:
+        # Secrets are plain strings and never fail, so no value of theirs can get into a message.
+        raise ConfigError(f"{name}={text!r} is not valid ({error}): see docs/configuration.md") from error
+
+
+def _check(config: Config) -> None:
+    parts = urlsplit(config.supabase_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            "SUPABASE_URL is not an http(s) URL: give the project's base URL, like https://abc.supabase.co"
+        )
+    if not config.tables:
+        raise ConfigError("BRIDGE_TABLES names no table: give at least the dialogs' and the messages' table")
+    for table in config.tables:
+        if table.count(".") != 1:
+            raise ConfigError(f"BRIDGE_TABLES holds {table!r}: write schema and name, like public.messages")
+    for name, table in (("BRIDGE_DIALOG_TABLE", config.dialogs), ("BRIDGE_MESSAGE_TABLE", config.messages)):
+        if table not in config.tables:
+            raise ConfigError(f"{name} is {table}, which BRIDGE_TABLES does not hold: add it there")
