@@ -1,0 +1,53 @@
+# Every command a developer needs; each makes what it depends on.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo local test check fmt install constraints clean
+
+help:  ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
+	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1   \2/p' $(MAKEFILE_LIST)
+
+install: $(INSTALLED)  ## Make .venv with everything in it
+
+# The constraints file pins every package by hash; the package itself is installed in place.
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than 3.11: call make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	  || { echo "no virtual environment could be made: install python3-venv"; exit 1; }
+	@echo "installing into $(VENV) (a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED)  ## Postgres, Realtime, bridge and a chat page, from nothing
+	@$(BIN)/bridge demo $(ARGS)
+
+local: $(INSTALLED)  ## Only the local Supabase-compatible stack
+	@$(BIN)/bridge local $(ARGS)
+
+test: $(INSTALLED)  ## All tests; those whose programs are missing say so and skip
+	$(BIN)/pytest $(ARGS)
+
+check: $(INSTALLED)  ## What CI runs: format, lint, types, layers, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest $(ARGS)
+
+fmt: $(INSTALLED)  ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+constraints:  ## Pin the dependencies anew (needs pip-tools)
+	pip-compile --quiet --upgrade --all-extras --generate-hashes --strip-extras --allow-unsafe \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
+	  -o constraints.txt pyproject.toml
+
+clean:  ## Remove what make made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

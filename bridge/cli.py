@@ -1,0 +1,167 @@
+"""The command line: ``bridge`` or ``python -m bridge``.
+
+Each command reads its settings, then calls one function of another module.  Errors that the
+bridge raises on purpose end with one line that says what to do, and exit code 2.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+import uvloop
+
+from bridge import logs
+from bridge.clock import SystemClock
+from bridge.config import Config, load_config
+from bridge.errors import BridgeError, ConfigError
+from bridge.minting import mint_token
+
+_DURATION = re.compile(r"(\d+)([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Duration(click.ParamType):
+    """A time like ``30s``, ``15m``, ``1h`` or ``7d``, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _DURATION.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is not a duration: write a number and s, m, h or d, like 1h", param, ctx)
+        return int(match[1]) * _SECONDS[match[2]]
+
+
+def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run ``main`` with an event that SIGTERM and SIGINT set; the second signal ends at once."""
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            if stop.is_set():
+                os._exit(130)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        await main(stop)
+
+    try:
+        uvloop.run(until_stopped())
+    except* BridgeError as group:
+        error = next(_leaves(group))
+        click.echo(f"bridge: {error}", err=True)
+        sys.exit(2)
+    except* OSError as group:
+        error = next(_leaves(group))
+        click.echo(f"bridge: {error.strerror or error}: {_advice(error)}", err=True)
+        sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Any:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _advice(error: Any) -> str:
+    if getattr(error, "errno", None) in (48, 98):  # address in use, on macOS and Linux
+        return "another process listens there; stop it, or choose another port"
+    return "see the log above"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="supabase-realtime-bridge")
+def main() -> None:
+    """Relay Supabase Postgres changes to browsers, filtered exactly as row-level security would."""
+
+
+@main.command()
+def run() -> None:
+    """Run the worker, configured by the environment (docs/configuration.md)."""
+    from bridge.service import serve  # noqa: PLC0415 - `bridge token` should not load every stage
+
+    config = _config()
+    logs.configure(log_format=config.log_format, level=config.log_level)
+    _run(lambda stop: serve(config, stop=stop, clock=SystemClock()))
+
+
+@main.command()
+@click.option("--port", default=3002, show_default=True, help="Public port; 0 takes a free one.")
+@click.option("--admin-port", default=None, type=int, help="Admin port  [default: 3003, or free with --port 0]")
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when ready.")
+@click.option("--quiet", is_flag=True, help="Write no messages of its own now and then.")
+def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> None:
+    """Start Postgres, Realtime, the bridge and a chat page, from nothing."""
+    from bridge.demo import run_demo  # noqa: PLC0415 - see run
+
+    logs.configure(log_format="console", level="warning")
+    chosen = admin_port if admin_port is not None else (3003 if port else 0)
+    _run(lambda stop: run_demo(stop, port=port, admin_port=chosen, as_json=as_json, quiet=quiet))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of export lines.")
+def local(*, as_json: bool) -> None:
+    """Start only the local Supabase-compatible stack, with the demo's users and dialogs."""
+    from bridge.demo import run_local  # noqa: PLC0415 - see run
+
+    logs.configure(log_format="console", level="warning")
+    _run(lambda stop: run_local(stop, as_json=as_json))
+
+
+@main.command()
+@click.option("--user", required=True, type=click.UUID, help="Whom the token speaks for (claim sub).")
+@click.option("--ttl", default="1h", type=Duration(), show_default=True, help="How long it is valid.")
+@click.option("--role", default="authenticated", show_default=True, help="Database role (claim role).")
+def token(user: Any, ttl: int, role: str) -> None:
+    """Mint a token for development (needs SUPABASE_JWT_SECRET)."""
+    secret = os.environ.get("SUPABASE_JWT_SECRET", "")
+    if not secret:
+        _fail(ConfigError("SUPABASE_JWT_SECRET is not set: take it from your project's settings, or from `bridge local`"))
+    click.echo(mint_token(secret, user_id=str(user), role=role, ttl_s=ttl, now=SystemClock().now()))
+
+
+@main.command()
+@click.option("--as", "user", type=click.UUID, help="Show what this user gets from a running bridge.")
+@click.option("--url", default=None, help="WebSocket URL of the bridge  [default: from BRIDGE_HOST and BRIDGE_PORT]")
+def tail(user: Any, url: str | None) -> None:
+    """Show the event stream: of one user, or (without --as) every change as the worker gets it."""
+    from bridge.tail import tail_as, tail_upstream  # noqa: PLC0415 - see run
+
+    config = _config()
+    logs.configure(log_format="console", level="warning")
+
+    def show(line: dict[str, Any]) -> None:
+        click.echo(json.dumps(line, default=str, ensure_ascii=False))
+
+    if user is None:
+        _run(lambda stop: tail_upstream(config, stop=stop, show=show))
+    else:
+        address = url or f"ws://{config.host}:{config.port}/ws"
+        _run(lambda stop: tail_as(config, str(user), address, stop=stop, show=show))
+
+
+def _config() -> Config:
+    try:
+        return load_config(os.environ)
+    except ConfigError as error:
+        _fail(error)
+        raise AssertionError from error
+
+
+def _fail(error: BridgeError) -> None:
+    click.echo(f"bridge: {error}", err=True)
+    sys.exit(2)

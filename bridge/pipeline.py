@@ -1,0 +1,180 @@
+"""Carries each event through the stages, one after the other, in commit order.
+
+While the look-up rows may be stale (from a Gap until they are loaded again) nothing is delivered:
+changes wait in the source's queue, and clients are told by ``status``.
+"""
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from bridge import metrics
+from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effect
+from bridge.backoff import Backoff
+from bridge.clock import Clock
+from bridge.errors import BridgeError, RpcError
+from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, UpstreamState, View
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Source(Protocol):
+    """What the pipeline needs of capture."""
+
+    async def next_event(self) -> Event: ...
+
+    def set_tables(self, tables: tuple[str, ...]) -> None: ...
+
+
+class Audience(Protocol):
+    """What the pipeline needs of fan-out."""
+
+    def deliver(self, effect: Effect) -> None:
+        """Hand an effect to the clients it concerns, and remember it for those who come back."""
+
+    def announce_status(self, state: UpstreamState) -> None:
+        """Tell every client how things stand upstream."""
+
+    def announce_gap(self, reason: str) -> None:
+        """Tell every client to read its rows again: changes may have been missed."""
+
+    def forget_history(self) -> None:
+        """Refuse to resume from before now."""
+
+
+class Pipeline:
+    """Runs capture's events through authorization into fan-out.
+
+    Args:
+        source: Where events come from.
+        load: Builds a fresh authorization stage from the database.
+        read_row: Reads one row by table and primary key.
+        audience: Where effects go.
+        tables: The tables that the source captures at the start.
+        clock: Source of time.
+        backoff: Waits between attempts to load.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        load: Callable[[], Awaitable[Authorizer]],
+        read_row: Callable[[str, Row], Awaitable[Row | None]],
+        audience: Audience,
+        tables: tuple[str, ...],
+        clock: Clock,
+        backoff: Backoff,
+    ) -> None:
+        self.state: UpstreamState = "down"
+        self._source = source
+        self._load = load
+        self._read_row = read_row
+        self._audience = audience
+        self._tables = tables
+        self._clock = clock
+        self._backoff = backoff
+        self._authorizer: Authorizer | None = None
+        self._missed: str | None = None
+
+    async def run(self) -> None:
+        """Carry events for ever."""
+        while True:
+            match await self._source.next_event():
+                case Live():
+                    await self._catch_up()
+                case Gap(reason=reason):
+                    self._lose(reason)
+                case Change() as change:
+                    await self._relay(change)
+
+    async def decide(self, principal: Principal, events: list[RowEvent]) -> list[View | None]:
+        """Answer how ``principal`` experiences each of ``events`` as of now; nothing while that is unknown."""
+        authorizer = self._authorizer
+        if authorizer is None or self.state != "live":
+            return [None] * len(events)
+        return [authorizer.decide(principal, event) for event in events]
+
+    def _lose(self, reason: str) -> None:
+        metrics.GAPS.labels(reason).inc()
+        self._missed = reason
+        self._audience.forget_history()
+        self._set_state("down")
+
+    async def _catch_up(self) -> None:
+        """Load the catalog and the look-up rows anew, for as long as it takes."""
+        self._set_state("catching_up")
+        while True:
+            try:
+                authorizer = await self._load()
+            except BridgeError as error:
+                retry_in_s = self._backoff.next_s()
+                log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
+                await asyncio.sleep(retry_in_s)
+            else:
+                break
+        self._backoff.reset()
+        self._authorizer = authorizer
+        tables = authorizer.planset.upstream_tables
+        if set(tables) != set(self._tables):
+            # Rows of a table that was not captured until now may already have changed unseen:
+            # the source joins again, and the Live that follows leads back here.
+            log.info("tables_changed", tables=tables)
+            self._tables = tables
+            self._source.set_tables(tables)
+            return
+        if self._missed is not None:
+            self._audience.announce_gap(self._missed)
+            self._missed = None
+        self._set_state("live")
+
+    async def _relay(self, change: Change) -> None:
+        metrics.CHANGES.labels(change.table, change.action).inc()
+        if self.state != "live":
+            return  # left over from before a change of tables; the Gap that follows covers it
+        if self._authorizer is None or change.table not in self._tables:
+            return
+        metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
+        try:
+            effects = await self._authorizer.apply(change, self._read_row)
+        except (CatalogChangedError, RpcError) as error:
+            effects = await self._retry_afresh(change, error)
+        for effect in effects:
+            self._audience.deliver(effect)
+        if any(isinstance(effect, Deliver) for effect in effects):
+            metrics.CHANGE_TO_WRITE.observe(self._clock.monotonic_s() - change.received_s)
+
+    async def _retry_afresh(self, change: Change, error: BridgeError) -> list[Effect]:
+        """Load everything anew and apply ``change`` once more; clients read again in any case."""
+        log.warning("change_not_applied", table=change.table, code=error.code, reason=str(error))
+        self._lose("catalog_changed" if isinstance(error, CatalogChangedError) else "database_unreachable")
+        await self._catch_up()
+        if self._authorizer is None or self.state != "live":
+            return []
+        try:
+            return await self._authorizer.apply(change, self._read_row)
+        except (CatalogChangedError, RpcError) as again:
+            # The clients were told to read again, which covers this change too.
+            metrics.UNDELIVERABLE.labels(change.table, again.code).inc()
+            log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
+            return []
+
+    def _set_state(self, state: UpstreamState) -> None:
+        if state == self.state:
+            return
+        log.info("upstream_state_changed", state=state, before=self.state)
+        self.state = state
+        metrics.UPSTREAM_LIVE.set(state == "live")
+        self._audience.announce_status(state)
+
+    def _age_s(self, change: Change) -> float:
+        try:
+            committed = dt.datetime.fromisoformat(change.commit_timestamp)
+        except ValueError:
+            return 0.0
+        since_receipt_s = self._clock.monotonic_s() - change.received_s
+        return max(0.0, (self._clock.now() - committed).total_seconds() - since_receipt_s)
