@@ -100,7 +100,9 @@ def run() -> None:
 
 @main.command()
 @click.option("--port", default=3002, show_default=True, help="Public port; 0 takes a free one.")
-@click.option("--admin-port", default=None, type=int, help="Admin port  [default: 3003, or free with --port 0]")
+@click.option(
+    "--admin-port", default=None, type=int, help="Admin port  [default: 3003, or free with --port 0]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when ready.")
 @click.option("--quiet", is_flag=True, help="Write no messages of its own now and then.")
 def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> None:
@@ -130,13 +132,19 @@ def token(user: Any, ttl: int, role: str) -> None:
     """Mint a token for development (needs SUPABASE_JWT_SECRET)."""
     secret = os.environ.get("SUPABASE_JWT_SECRET", "")
     if not secret:
-        _fail(ConfigError("SUPABASE_JWT_SECRET is not set: take it from your project's settings, or from `bridge local`"))
+        _fail(
+            ConfigError(
+                "SUPABASE_JWT_SECRET is not set: take it from your project's settings, or from `bridge local`"
+            )
+        )
     click.echo(mint_token(secret, user_id=str(user), role=role, ttl_s=ttl, now=SystemClock().now()))
 
 
 @main.command()
 @click.option("--as", "user", type=click.UUID, help="Show what this user gets from a running bridge.")
-@click.option("--url", default=None, help="WebSocket URL of the bridge  [default: from BRIDGE_HOST and BRIDGE_PORT]")
+@click.option(
+    "--url", default=None, help="WebSocket URL of the bridge  [default: from BRIDGE_HOST and BRIDGE_PORT]"
+)
 def tail(user: Any, url: str | None) -> None:
     """Show the event stream: of one user, or (without --as) every change as the worker gets it."""
     from bridge.tail import tail_as, tail_upstream  # noqa: PLC0415 - see run

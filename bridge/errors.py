@@ -51,6 +51,12 @@ class CompileError(BridgeError):
     code = "compile"
 
 
+class QueryFailsError(BridgeError):
+    """Postgres would answer every SELECT on the table with an error, so nobody sees anything."""
+
+    code = "query_fails"
+
+
 class ClientError(BridgeError):
     """The client did something that ends its connection, or is answered with ``error``.
 

@@ -49,7 +49,9 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why, as a stable word for logs, metrics and ``resync``.
     """
 
-    reason: Literal["upstream_disconnected", "upstream_restarted", "upstream_silent", "queue_overflow", "tables_changed"]
+    reason: Literal[
+        "upstream_disconnected", "upstream_restarted", "upstream_silent", "queue_overflow", "tables_changed"
+    ]
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):

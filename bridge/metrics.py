@@ -7,9 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 REGISTRY = CollectorRegistry()
 
-CONNECTIONS = Gauge(
-    "bridge_connections", "Clients that are connected now.", ["transport"], registry=REGISTRY
-)
+CONNECTIONS = Gauge("bridge_connections", "Clients that are connected now.", ["transport"], registry=REGISTRY)
 CONNECTIONS_CLOSED = Counter(
     "bridge_connections_closed_total",
     "WebSocket connections that ended, by close code; a rise of 44xx codes names a client problem.",

@@ -9,7 +9,6 @@ import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import msgspec
 import structlog
 
 from bridge import metrics
@@ -93,7 +92,7 @@ class Pipeline:
                     await self._relay(change)
 
     async def decide(self, principal: Principal, events: list[RowEvent]) -> list[View | None]:
-        """Answer how ``principal`` experiences each of ``events`` as of now; nothing while that is unknown."""
+        """Answer how ``principal`` experiences each of ``events`` as of now; None while unknown."""
         authorizer = self._authorizer
         if authorizer is None or self.state != "live":
             return [None] * len(events)

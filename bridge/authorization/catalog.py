@@ -82,17 +82,29 @@ class Table(msgspec.Struct, frozen=True, dict=True):
         return {column.name: column for column in self.columns}
 
 
+class Argument(msgspec.Struct, frozen=True):
+    """A function's argument; ``mode`` i is IN."""
+
+    name: str | None
+    type: str
+    mode: str = "i"
+
+
 class Function(msgspec.Struct, frozen=True):
-    """A function that a policy may call."""
+    """A function that a policy may call; ``execute`` are the roles that may call it."""
 
     schema: str
     name: str
     returns: str
+    returns_set: bool
     language: str
+    strict: bool
     security_definer: bool
     owner: str
     source: str
-    arguments: tuple[dict[str, str | None], ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    execute: tuple[str, ...] = ()
+    sql_body: str | None = None
 
 
 class Role(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from bridge.authorization.algebra import FALSE, TRUE, Expr, all_of, any_of
 from bridge.authorization.catalog import Catalog, Policy, Table
 from bridge.authorization.parser import Parser
-from bridge.errors import CompileError
+from bridge.errors import CompileError, QueryFailsError
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +36,6 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
 
 class RefusedPolicyError(CompileError):
     """A named policy cannot be answered from memory."""
-
-
-class _QueryFailsError(Exception):
-    """Postgres would answer every SELECT on the table with an error, so nobody sees anything."""
 
 
 def compose(catalog: Catalog, table: Table, role: str) -> Sight:
@@ -68,8 +64,8 @@ class _Composer:
             because = f"role {self._role} has no SELECT privilege on {table.qualified}"
         else:
             try:
-                condition = self._visible(table, scope=0)
-            except _QueryFailsError as error:
+                condition = self._visible(table, 0, self._role)
+            except QueryFailsError as error:
                 because = str(error)
         return Sight(
             table=table.qualified,
@@ -84,42 +80,41 @@ class _Composer:
         self._scopes_used += 1
         return next(self._scopes)
 
-    def _inner(self, table: Table, scope: int, used: frozenset[str]) -> Expr:
-        """Return what the role sees of a table that a policy reads; SELECT on it is needed as well."""
-        readable = self._catalog.readable_columns(self._role, table)
+    def _inner(self, table: Table, scope: int, used: frozenset[str], acting: str) -> Expr:
+        """Return what ``acting`` sees of a table that a policy reads; it needs SELECT on it as well."""
+        readable = self._catalog.readable_columns(acting, table)
         # Without a named column (`select 1 from t`) Postgres wants the privilege on any one of them.
         if readable is not None and (not readable or not used <= readable):
-            raise _QueryFailsError(
-                f"a policy reads {table.qualified}, where role {self._role} lacks SELECT "
-                "(Postgres answers 42501)"
+            raise QueryFailsError(
+                f"a policy reads {table.qualified}, where role {acting} lacks SELECT (Postgres answers 42501)"
             )
-        return self._visible(table, scope)
+        return self._visible(table, scope, acting)
 
-    def _visible(self, table: Table, scope: int) -> Expr:
-        if not table.rls or self._catalog.bypasses_rls(self._role, table):
+    def _visible(self, table: Table, scope: int, acting: str) -> Expr:
+        if not table.rls or self._catalog.bypasses_rls(acting, table):
             return TRUE
-        acting = self._catalog.acting_roles(self._role)
+        roles = self._catalog.acting_roles(acting)
         policies = [
-            p for p in table.policies if p.command in ("SELECT", "ALL") and p.using and acting & set(p.roles)
+            p for p in table.policies if p.command in ("SELECT", "ALL") and p.using and roles & set(p.roles)
         ]
         if table.qualified in self._expanding:
             circle = " -> ".join(
                 [*self._expanding[self._expanding.index(table.qualified) :], table.qualified]
             )
-            raise _QueryFailsError(
+            raise QueryFailsError(
                 f"policies refer to each other in a circle: {circle} (Postgres answers 42P17)"
             )
         self._expanding.append(table.qualified)
         try:
-            permissive = [self._using(p, table, scope) for p in policies if p.permissive]
-            restrictive = [self._using(p, table, scope) for p in policies if not p.permissive]
+            permissive = [self._using(p, table, scope, acting) for p in policies if p.permissive]
+            restrictive = [self._using(p, table, scope, acting) for p in policies if not p.permissive]
         finally:
             self._expanding.pop()
         return all_of([any_of(permissive), *restrictive])
 
-    def _using(self, policy: Policy, table: Table, scope: int) -> Expr:
+    def _using(self, policy: Policy, table: Table, scope: int, acting: str) -> Expr:
         try:
-            return self._parser.parse(policy.using or "", table, scope)
+            return self._parser.parse(policy.using or "", table, scope, acting)
         except RefusedPolicyError:
             raise  # the innermost policy is the one to look at
         except CompileError as error:

@@ -6,14 +6,14 @@ Postgres's own grammar (libpg_query through ``postgast``).  Anything that is not
 same here as in Postgres raises :class:`~bridge.errors.CompileError` with the construct's name.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
 import postgast
 from google.protobuf.json_format import MessageToDict
 
-from bridge.authorization import types
+from bridge.authorization import functions, types
 from bridge.authorization.algebra import (
     FALSE,
     ColumnRef,
@@ -33,13 +33,13 @@ from bridge.authorization.algebra import (
     any_of,
 )
 from bridge.authorization.catalog import Catalog, Table
-from bridge.errors import CompileError
+from bridge.errors import CompileError, QueryFailsError
 
 Node: TypeAlias = dict[str, Any]
 """A node of the parse tree as JSON has it: one key, the kind, whose value holds the fields."""
 
-RowFilter: TypeAlias = Callable[[Table, int, frozenset[str]], Expr]
-"""What the user may see of a table in a subquery: ``(table, scope, columns read) -> condition``."""
+RowFilter: TypeAlias = Callable[[Table, int, frozenset[str], str], Expr]
+"""What a role may see of a table in a subquery: ``(table, scope, columns read, role) -> condition``."""
 
 _OPERATORS: dict[str, Operator] = {"=": "=", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 
@@ -51,6 +51,22 @@ class InScope(msgspec.Struct):
     table: Table
     scope: int
     used: set[str]
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """What an expression can refer to, and with whose rights it runs.
+
+    Attributes:
+        levels: Tables in scope, innermost subquery last.
+        parameters: Arguments of the SQL function whose body this is, by name and by ``$n``.
+        function: That function's name.
+        acting: The role whose privileges and policies count: the owner inside SECURITY DEFINER.
+    """
+
+    levels: tuple[tuple[InScope, ...], ...]
+    acting: str
+    parameters: Mapping[str, Expr] = {}
+    function: str = ""
 
 
 class Parser:
@@ -70,9 +86,16 @@ class Parser:
         self._role = role
         self._row_filter = row_filter
         self._new_scope = new_scope
+        self._inlining: list[str] = []
 
-    def parse(self, text: str, table: Table, scope: int) -> Expr:
+    def parse(self, text: str, table: Table, scope: int, acting: str) -> Expr:
         """Translate ``text``, an expression over the columns of ``table``, whose row is in ``scope``.
+
+        Args:
+            text: What ``pg_get_expr`` printed.
+            table: The table whose policy it is.
+            scope: Where its row is.
+            acting: The role whose privileges and policies count.
 
         Raises:
             CompileError: the text holds a construct that is not supported.
@@ -81,11 +104,11 @@ class Parser:
             tree = MessageToDict(postgast.parse(f"SELECT {text}").stmts[0].stmt)
         except postgast.PgQueryError as error:
             raise CompileError("Postgres's grammar does not accept the expression") from error
-        value = tree["SelectStmt"]["targetList"][0]["ResTarget"]["val"]
-        names = [InScope(alias=table.name, table=table, scope=scope, used=set())]
-        return self._condition(value, [names], positive=True)
+        value = _selected(tree["SelectStmt"])
+        row = InScope(alias=table.name, table=table, scope=scope, used=set())
+        return self._condition(value, Names(levels=((row,),), acting=acting), positive=True)
 
-    def _condition(self, node: Node, names: list[list[InScope]], *, positive: bool) -> Expr:
+    def _condition(self, node: Node, names: Names, *, positive: bool) -> Expr:
         """Translate a node that has to be boolean.
 
         Args:
@@ -109,7 +132,7 @@ class Parser:
                     raise CompileError(f"a condition of type {expr.type} is not boolean")
                 return expr
 
-    def _value(self, node: Node, names: list[list[InScope]]) -> Expr:
+    def _value(self, node: Node, names: Names) -> Expr:
         kind, fields = _open(node)
         match kind:
             case "A_Const":
@@ -127,8 +150,10 @@ class Parser:
                 return self._boolean_test(fields, names)
             case "BoolExpr":
                 return self._condition(node, names, positive=False)
+            case "ParamRef":
+                return names.parameters[f"${fields['number']}"]
             case "FuncCall":
-                return self._call(fields)
+                return self._call(fields, names)
             case "SubLink":
                 if fields["subLinkType"] == "EXPR_SUBLINK":
                     return self._scalar_subquery(fields["subselect"], names)
@@ -136,12 +161,12 @@ class Parser:
             case _:
                 raise CompileError(f"{kind} is not supported in memory")
 
-    def _column(self, fields: Node, names: list[list[InScope]]) -> Expr:
+    def _column(self, fields: Node, names: Names) -> Expr:
         parts = [part.get("String", {}).get("sval") for part in fields["fields"]]
         if None in parts:
             raise CompileError("a whole-row reference is not supported in memory")
         *qualifier, name = parts
-        for level in reversed(names):
+        for level in reversed(names.levels):
             found = [n for n in level if name in n.table.by_name and _refers(qualifier, n)]
             if len(found) > 1:
                 raise CompileError(f"column {name} is ambiguous")
@@ -149,9 +174,11 @@ class Parser:
                 found[0].used.add(name)
                 column = found[0].table.by_name[name]
                 return ColumnRef(found[0].scope, name, types.column_type(column))
+        if name in names.parameters and qualifier in ([], [names.function]):
+            return names.parameters[name]
         raise CompileError(f"column {'.'.join(parts)} is not known")
 
-    def _cast(self, fields: Node, names: list[list[InScope]]) -> Expr:
+    def _cast(self, fields: Node, names: Names) -> Expr:
         type_name = fields["typeName"]
         written = [n["String"]["sval"] for n in type_name["names"]]
         target = types.named_type(written, enums=self._catalog.enums)
@@ -171,7 +198,7 @@ class Parser:
             return _retyped(operand, "text")  # both are held as their text
         raise CompileError(f"cast of {operand.type} to {'.'.join(written)} is not supported in memory")
 
-    def _operation(self, fields: Node, names: list[list[InScope]]) -> Expr:
+    def _operation(self, fields: Node, names: Names) -> Expr:
         operator = _OPERATORS.get(".".join(n["String"]["sval"] for n in fields["name"]))
         if operator is None:
             written = " ".join(n["String"]["sval"] for n in fields["name"])
@@ -193,7 +220,7 @@ class Parser:
             case kind:
                 raise CompileError(f"{kind} with {operator} is not supported in memory")
 
-    def _compare(self, operator: Operator, left: Expr, right: Node, names: list[list[InScope]]) -> Expr:
+    def _compare(self, operator: Operator, left: Expr, right: Node, names: Names) -> Expr:
         operand = self._value(right, names)
         types.check_comparable(operator, left.type, operand.type)
         return Compare(operator, left, operand)
@@ -209,7 +236,7 @@ class Parser:
             return [{"TypeCast": {"arg": element, "typeName": element_type}} for element in elements]
         raise CompileError("an array that is not written out is not supported in memory")
 
-    def _boolean_test(self, fields: Node, names: list[list[InScope]]) -> Expr:
+    def _boolean_test(self, fields: Node, names: Names) -> Expr:
         operand = self._value(fields["arg"], names)
         if operand.type != "bool":
             raise CompileError("IS TRUE of a value that is not boolean")
@@ -227,28 +254,50 @@ class Parser:
             case _:
                 return Not(IsNull(operand))
 
-    def _call(self, fields: Node) -> Expr:
+    def _call(self, fields: Node, names: Names) -> Expr:
         name = ".".join(part["String"]["sval"] for part in fields["funcname"])
-        if not fields.get("args"):
-            if name == "auth.uid" and self._is_claim_reader("uid", "sub"):
-                return Uid()
-            if name == "auth.role" and self._is_claim_reader("role", "role"):
-                return Const(self._role, "text")
-        raise CompileError(f"function {name}() is not supported in memory")
+        arguments = [self._value(argument, names) for argument in fields.get("args", [])]
+        if not arguments and name == "auth.uid" and self._is_claim_reader("uid", "sub"):
+            return Uid()
+        if not arguments and name == "auth.role" and self._is_claim_reader("role", "role"):
+            return Const(self._role, "text")
+        function = functions.find(self._catalog, name, len(arguments))
+        if not functions.may_execute(self._catalog, function, names.acting):
+            raise QueryFailsError(
+                f"a policy calls {name}(), which role {names.acting} may not execute (Postgres answers 42501)"
+            )
+        if name in self._inlining:
+            raise CompileError(f"function {name}() calls itself")
+        self._inlining.append(name)
+        try:
+            inside = Names(
+                levels=(),
+                acting=function.owner if function.security_definer else names.acting,
+                parameters=functions.parameters(function, arguments),
+                function=function.name,
+            )
+            body = self._value(functions.body(function), inside)
+        except CompileError as error:
+            raise CompileError(f"function {name}(): {error}") from error
+        finally:
+            self._inlining.pop()
+        if body.type != types.named_type([function.returns], enums=self._catalog.enums):
+            raise CompileError(f"function {name}() returns {function.returns}, its body {body.type}")
+        return body
 
     def _is_claim_reader(self, function: str, claim: str) -> bool:
         """True if ``auth.<function>()`` is Supabase's own: somebody may have replaced it."""
         bodies = [f.source for f in self._catalog.functions if (f.schema, f.name) == ("auth", function)]
         return len(bodies) == 1 and "request.jwt.claim" in bodies[0] and f"'{claim}'" in bodies[0]
 
-    def _scalar_subquery(self, node: Node, names: list[list[InScope]]) -> Expr:
+    def _scalar_subquery(self, node: Node, names: Names) -> Expr:
         """Translate ``(SELECT auth.uid())``: a subquery without FROM is the value itself."""
         select = node["SelectStmt"]
         if set(select) <= {"targetList", "limitOption", "op"} and len(select["targetList"]) == 1:
-            return self._value(select["targetList"][0]["ResTarget"]["val"], names)
+            return self._value(_selected(select), names)
         raise CompileError("a scalar subquery that reads a table is not supported in memory")
 
-    def _subquery(self, fields: Node, names: list[list[InScope]], *, positive: bool) -> Expr:
+    def _subquery(self, fields: Node, names: Names, *, positive: bool) -> Expr:
         select = fields["subselect"]["SelectStmt"]
         if not set(select) <= {"targetList", "fromClause", "whereClause", "limitOption", "op"}:
             raise CompileError(
@@ -256,8 +305,8 @@ class Parser:
             )
         if select.get("op") != "SETOP_NONE" or select.get("limitOption") != "LIMIT_OPTION_DEFAULT":
             raise CompileError("a subquery with UNION or LIMIT is not supported in memory")
-        level = list(self._from(select.get("fromClause", [])))
-        inside = [*names, level]
+        level = tuple(self._from(select.get("fromClause", [])))
+        inside = msgspec.structs.replace(names, levels=(*names.levels, level))
         conditions = []
         if "whereClause" in select:
             conditions.append(self._condition(select["whereClause"], inside, positive=True))
@@ -268,7 +317,7 @@ class Parser:
                 raise CompileError(
                     "a subquery compared with another operator than = is not supported in memory"
                 )
-            target = self._value(select["targetList"][0]["ResTarget"]["val"], inside)
+            target = self._value(_selected(select), inside)
             left = self._value(fields["testexpr"], names)
             types.check_comparable("=", left.type, target.type)
         else:
@@ -277,7 +326,7 @@ class Parser:
             for item in select.get("targetList", []):
                 self._value(item["ResTarget"]["val"], inside)
         # After the whole subquery is read: only then is it known which columns the role needs.
-        conditions += [self._row_filter(n.table, n.scope, frozenset(n.used)) for n in level]
+        conditions += [self._row_filter(n.table, n.scope, frozenset(n.used), names.acting) for n in level]
         sources = tuple(Source(n.table.qualified, n.scope) for n in level)
         if fields["subLinkType"] == "EXISTS_SUBLINK":
             return Exists(sources, all_of(conditions))
@@ -303,6 +352,12 @@ class Parser:
 def _open(node: Node) -> tuple[str, Node]:
     ((kind, fields),) = node.items()
     return kind, fields
+
+
+def _selected(select: Node) -> Node:
+    """Return the expression of ``SELECT expression``."""
+    value: Node = select["targetList"][0]["ResTarget"]["val"]
+    return value
 
 
 def _refers(qualifier: list[str], name: InScope) -> bool:

@@ -47,7 +47,10 @@ async def run_local(stop: asyncio.Event, *, as_json: bool) -> None:
             click.echo(f"export SUPABASE_SERVICE_ROLE_KEY={facts['service_role_key']}")
             click.echo(f"export SUPABASE_JWT_SECRET={facts['jwt_secret']}")
             click.echo(f"export SUPABASE_DB_URL='{facts['database_url']}'")
-            click.echo("# paste these into another terminal, then: bridge run    (Ctrl-C here ends the stack)", err=True)
+            click.echo(
+                "# paste these into another terminal, then: bridge run    (Ctrl-C here ends the stack)",
+                err=True,
+            )
         await stop.wait()
 
 

@@ -38,7 +38,8 @@ async def seed(database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         for user in USERS:
             await connection.execute(
-                "insert into auth.users (id, email) values (%s, %s) on conflict do nothing", (user.id, user.email)
+                "insert into auth.users (id, email) values (%s, %s) on conflict do nothing",
+                (user.id, user.email),
             )
         for dialog in DIALOGS:
             await connection.execute(

@@ -65,7 +65,9 @@ class DemoPages:
             messages = await self._select(
                 connection, "select * from public.messages order by created_at desc, id limit 200"
             )
-        return Response(msgspec.json.encode({"dialogs": dialogs, "messages": messages}), media_type="application/json")
+        return Response(
+            msgspec.json.encode({"dialogs": dialogs, "messages": messages}), media_type="application/json"
+        )
 
     async def _write(self, request: Request) -> Response:
         user = self._user(request)
@@ -98,7 +100,9 @@ class DemoPages:
         await connection.execute("set local role authenticated")
         return connection
 
-    async def _select(self, connection: psycopg.AsyncConnection[dict[str, Any]], sql: str) -> list[dict[str, Any]]:
+    async def _select(
+        self, connection: psycopg.AsyncConnection[dict[str, Any]], sql: str
+    ) -> list[dict[str, Any]]:
         cursor = await connection.execute(sql.encode())
         return await cursor.fetchall()
 
