@@ -1,31 +1,32 @@
-"""Tokens for development, as Supabase Auth would issue them."""
+"""Tokens and keys for development, as Supabase would issue them."""
 
 import datetime as dt
 
 import jwt
 
+KEY_TTL_S = 10 * 365 * 24 * 3600
+"""Supabase's API keys are valid for ten years."""
+
 
 def mint_token(
-    secret: str, *, user_id: str, role: str, ttl_s: int, now: dt.datetime, email: str | None = None
+    secret: str, *, user_id: str | None, role: str, ttl_s: int, now: dt.datetime, **claims: object
 ) -> str:
     """Return an HS256 token for ``user_id``.
 
     Args:
         secret: The project's JWT secret.
-        user_id: Claim ``sub``.
+        user_id: Claim ``sub``; None for a token without.
         role: Claim ``role``, the database role.
         ttl_s: Seconds until it expires.
         now: The current time, UTC.
-        email: Claim ``email``.
+        claims: Further claims, like ``email``.
     """
     issued = int(now.timestamp())
-    claims: dict[str, object] = {
-        "sub": user_id,
-        "role": role,
-        "aud": role,
-        "iat": issued,
-        "exp": issued + ttl_s,
-    }
-    if email is not None:
-        claims["email"] = email
-    return jwt.encode(claims, secret, algorithm="HS256")
+    subject = {} if user_id is None else {"sub": user_id}
+    payload = {**subject, "role": role, "aud": role, "iat": issued, "exp": issued + ttl_s, **claims}
+    return jwt.encode(payload, secret, algorithm="HS256")
+
+
+def mint_key(secret: str, *, role: str, now: dt.datetime) -> str:
+    """Return an API key (anon or service_role), valid for ten years."""
+    return mint_token(secret, user_id=None, role=role, ttl_s=KEY_TTL_S, now=now, iss="supabase")

@@ -1,0 +1,7 @@
+"""A local Supabase-compatible stack: a development and test tool, not for production.
+
+``postgres`` runs an embedded Postgres with Supabase's roles and ``auth`` schema; ``api`` is a
+process of its own that speaks what the bridge needs of Supabase: Realtime's Postgres changes
+(``phoenix``, ``realtime``, ``changes``, ``pgoutput``) and ``/rest/v1/rpc`` (``rest``).  Its frames
+are held to recordings of a real Realtime server (tests/protocol/).  ``stack`` starts and stops both.
+"""

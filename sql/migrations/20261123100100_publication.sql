@@ -1,0 +1,55 @@
+-- The publication that Supabase Realtime reads, with the tables of the reference schema in it.
+--
+-- Why: a table that is not in publication supabase_realtime gives no events, without any sign.
+-- For tables of your own: select public.bridge_publish('public.your_table');  -- each table and look-up table
+-- Needs: wal_level = logical (every Supabase project has it).
+-- Locks: SHARE UPDATE EXCLUSIVE on the tables, for milliseconds; reads and writes go on.
+-- Safe to run twice: yes.
+-- Undo: alter publication supabase_realtime drop table public.dialogs, public.dialog_participants, public.messages;
+--       drop function public.bridge_publish(text);
+begin;
+set local lock_timeout = '2s';
+set local search_path = '';
+
+create or replace function public.bridge_publish("table" text) returns text
+language plpgsql
+set search_path = ''
+as $function$
+declare
+    relation regclass := to_regclass("table");
+begin
+    if relation is null then
+        raise exception 'table % does not exist', "table"
+            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
+    end if;
+    if not exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
+        create publication supabase_realtime;
+    end if;
+    if exists (
+        select from pg_catalog.pg_publication_tables as t
+        where t.pubname = 'supabase_realtime'
+          and to_regclass(format('%I.%I', t.schemaname, t.tablename)) = relation
+    ) then
+        return format('%s is in the publication already', relation);
+    end if;
+    execute format('alter publication supabase_realtime add table %s', relation);
+    return format('%s added', relation);
+end
+$function$;
+comment on function public.bridge_publish(text) is
+    'Adds a table to publication supabase_realtime, so that its changes reach the bridge. For the DBA.';
+revoke all on function public.bridge_publish(text) from public, anon, authenticated, service_role;
+
+do $migration$
+declare
+    name text;
+begin
+    foreach name in array array['public.dialogs', 'public.dialog_participants', 'public.messages'] loop
+        -- A view of that name, or nothing at all, is a project with a schema of its own.
+        if exists (select from pg_catalog.pg_class where oid = to_regclass(name) and relkind = 'r') then
+            raise notice '%', public.bridge_publish(name);
+        end if;
+    end loop;
+end
+$migration$;
+commit;

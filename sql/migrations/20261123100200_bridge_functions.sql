@@ -1,0 +1,336 @@
+-- What the worker calls: the catalog, the rows of a table page by page, and one row.
+--
+-- Why: the worker has only the REST endpoint and the service-role key, and has to read the policies and the rows that
+--   they look into.  The functions run with the caller's rights: service_role reads what its grants and BYPASSRLS
+--   allow, nothing more.  They answer JSON as text, so that no client on the way turns numbers into floats.
+-- Locks: none.
+-- Checked: tests/sql/.
+-- Safe to run twice: yes.
+-- Undo: drop function public.bridge_catalog(), public.bridge_rows(text, jsonb, integer, text[]),
+--       public.bridge_row(text, jsonb);
+begin;
+set local lock_timeout = '2s';
+set local search_path = '';
+
+create or replace function public.bridge_catalog() returns text
+language sql stable
+set search_path = ''                    -- so that names in policies come out qualified
+as $function$
+with
+relations as (
+    select c.oid, n.nspname, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.relacl
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'v', 'm', 'f')
+      and n.nspname not in (
+          'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime',
+          'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer'
+      )
+      and n.nspname not like 'pg\_toast%' and n.nspname not like 'pg\_temp%'
+),
+tables as (
+    select jsonb_build_object(
+        'schema', r.nspname,
+        'name', r.relname,
+        'kind', r.relkind,
+        'owner', pg_catalog.pg_get_userbyid(r.relowner),
+        'rls', r.relrowsecurity,
+        'force_rls', r.relforcerowsecurity,
+        'replica_identity', r.relreplident,
+        'publications', (
+            select coalesce(jsonb_agg(t.pubname order by t.pubname), '[]')
+            from pg_catalog.pg_publication_tables as t
+            where t.schemaname = r.nspname and t.tablename = r.relname
+        ),
+        'primary_key', (
+            select coalesce(jsonb_agg(a.attname order by k.position), '[]')
+            from pg_catalog.pg_constraint as pk
+            cross join unnest(pk.conkey) with ordinality as k (attnum, position)
+            join pg_catalog.pg_attribute as a on a.attrelid = r.oid and a.attnum = k.attnum
+            where pk.conrelid = r.oid and pk.contype = 'p'
+        ),
+        'columns', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'name', a.attname,
+                'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+                'base_type', format('%s.%s', bn.nspname, bt.typname),
+                'typtype', bt.typtype,
+                'not_null', a.attnotnull,
+                'collation', (
+                    select format('%s.%s', cn.nspname, co.collname)
+                    from pg_catalog.pg_collation as co
+                    join pg_catalog.pg_namespace as cn on cn.oid = co.collnamespace
+                    where co.oid = a.attcollation
+                )
+            ) order by a.attnum), '[]')
+            from pg_catalog.pg_attribute as a
+            join pg_catalog.pg_type as t on t.oid = a.atttypid
+            join pg_catalog.pg_type as bt on bt.oid = case when t.typtype = 'd' then t.typbasetype else t.oid end
+            join pg_catalog.pg_namespace as bn on bn.oid = bt.typnamespace
+            where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+        ),
+        'foreign_keys', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'columns', (
+                    select jsonb_agg(a.attname order by k.position)
+                    from unnest(fk.conkey) with ordinality as k (attnum, position)
+                    join pg_catalog.pg_attribute as a on a.attrelid = fk.conrelid and a.attnum = k.attnum
+                ),
+                'references', jsonb_build_object(
+                    'schema', fn.nspname,
+                    'name', fc.relname,
+                    'columns', (
+                        select jsonb_agg(a.attname order by k.position)
+                        from unnest(fk.confkey) with ordinality as k (attnum, position)
+                        join pg_catalog.pg_attribute as a on a.attrelid = fk.confrelid and a.attnum = k.attnum
+                    )
+                )
+            ) order by fk.conname), '[]')
+            from pg_catalog.pg_constraint as fk
+            join pg_catalog.pg_class as fc on fc.oid = fk.confrelid
+            join pg_catalog.pg_namespace as fn on fn.oid = fc.relnamespace
+            where fk.conrelid = r.oid and fk.contype = 'f'
+        ),
+        'grants', (
+            select coalesce(jsonb_agg(g.entry order by g.role, g.entry), '[]')
+            from (
+                select
+                    case acl.grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(acl.grantee) end as role,
+                    jsonb_build_object(
+                        'role', case acl.grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(acl.grantee) end,
+                        'columns', null
+                    ) as entry
+                from pg_catalog.aclexplode(r.relacl) as acl
+                where acl.privilege_type = 'SELECT'
+                union all
+                select c.role, jsonb_build_object('role', c.role, 'columns', jsonb_agg(c.attname order by c.attname))
+                from (
+                    select
+                        case acl.grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(acl.grantee) end as role,
+                        a.attname
+                    from pg_catalog.pg_attribute as a
+                    cross join pg_catalog.aclexplode(a.attacl) as acl
+                    where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped and acl.privilege_type = 'SELECT'
+                ) as c
+                group by c.role
+            ) as g
+        ),
+        'policies', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'name', p.polname,
+                'permissive', p.polpermissive,
+                'roles', (
+                    select jsonb_agg(case m.oid when 0 then 'public' else pg_catalog.pg_get_userbyid(m.oid) end order by m.oid)
+                    from unnest(p.polroles) as m (oid)
+                ),
+                'command', case p.polcmd when 'r' then 'SELECT' else 'ALL' end,
+                'using', pg_catalog.pg_get_expr(p.polqual, p.polrelid)
+            ) order by p.polname), '[]')
+            from pg_catalog.pg_policy as p
+            where p.polrelid = r.oid and p.polcmd in ('r', '*')
+        )
+    ) as entry
+    from relations as r
+),
+functions as (
+    select jsonb_build_object(
+        'schema', n.nspname,
+        'name', f.proname,
+        'arguments', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'name', nullif(f.proargnames[i.position], ''),
+                'type', pg_catalog.format_type(i.type, null),
+                'mode', coalesce(f.proargmodes[i.position]::text, 'i')
+            ) order by i.position), '[]')
+            from unnest(coalesce(f.proallargtypes, f.proargtypes::oid[])) with ordinality as i (type, position)
+        ),
+        'returns', pg_catalog.format_type(f.prorettype, null),
+        'returns_set', f.proretset,
+        'language', l.lanname,
+        'volatility', f.provolatile,
+        'strict', f.proisstrict,
+        'security_definer', f.prosecdef,
+        'owner', pg_catalog.pg_get_userbyid(f.proowner),
+        'config', coalesce(to_jsonb(f.proconfig), '[]'),
+        'source', coalesce(f.prosrc, ''),
+        'sql_body', pg_catalog.pg_get_function_sqlbody(f.oid),
+        'execute', (
+            select coalesce(jsonb_agg(e.role order by e.role), '[]')
+            from (
+                select case acl.grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(acl.grantee) end as role
+                from pg_catalog.aclexplode(coalesce(f.proacl, pg_catalog.acldefault('f', f.proowner))) as acl
+                where acl.privilege_type = 'EXECUTE'
+            ) as e
+        ),
+    ) as entry, n.nspname, f.proname, f.oid
+    from pg_catalog.pg_proc as f
+    join pg_catalog.pg_namespace as n on n.oid = f.pronamespace
+    join pg_catalog.pg_language as l on l.oid = f.prolang
+    where f.prokind = 'f' and l.lanname in ('sql', 'plpgsql')
+      and n.nspname not in (
+          'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime', 'storage',
+          'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer'
+      )
+      and not exists (
+          select from pg_catalog.pg_depend as d
+          where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e'
+      )
+),
+content as (
+    select jsonb_build_object(
+        'version', 1,
+        'server_version_num', current_setting('server_version_num')::integer,
+        'tables', (
+            select coalesce(jsonb_agg(t.entry order by t.entry ->> 'schema', t.entry ->> 'name'), '[]') from tables as t
+        ),
+        'functions', (
+            select coalesce(jsonb_agg(f.entry order by f.nspname, f.proname, f.entry -> 'arguments'), '[]') from functions as f
+        ),
+        'roles', (
+            select jsonb_agg(jsonb_build_object(
+                'name', r.rolname,
+                'superuser', r.rolsuper,
+                'bypassrls', r.rolbypassrls,
+                'inherit', r.rolinherit,
+                'member_of', (
+                    select coalesce(jsonb_agg(pg_catalog.pg_get_userbyid(m.roleid) order by m.roleid), '[]')
+                    from (select distinct roleid from pg_catalog.pg_auth_members where member = r.oid) as m
+                )
+            ) order by r.rolname)
+            from pg_catalog.pg_roles as r
+            where r.rolname not like 'pg\_%'
+        ),
+        'types', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'schema', n.nspname,
+                'name', t.typname,
+                'kind', t.typtype,
+                'labels', (
+                    select coalesce(jsonb_agg(e.enumlabel order by e.enumsortorder), '[]')
+                    from pg_catalog.pg_enum as e where e.enumtypid = t.oid
+                ),
+                'base_type', case when t.typtype = 'd' then pg_catalog.format_type(t.typbasetype, t.typtypmod) end
+            ) order by n.nspname, t.typname), '[]')
+            from pg_catalog.pg_type as t
+            join pg_catalog.pg_namespace as n on n.oid = t.typnamespace
+            where t.typtype in ('e', 'd') and n.nspname not in ('pg_catalog', 'information_schema')
+        )
+    ) as value
+)
+select (c.value || jsonb_build_object('fingerprint', pg_catalog.md5(c.value::text)))::text
+from content as c
+$function$;
+comment on function public.bridge_catalog() is
+    'Tables, policies, grants, functions and roles as JSON text, for the bridge to compile the policies from.';
+
+create or replace function public.bridge_rows(
+    "table" text, after jsonb default null, max_rows integer default 10000, columns text[] default null
+) returns text
+language plpgsql stable
+set search_path = ''
+as $function$
+declare
+    relation regclass := to_regclass("table");
+    key_columns text;
+    key_values text;
+    selected text;
+    missing text;
+    answer text;
+begin
+    if relation is null then
+        raise exception 'table % does not exist', "table"
+            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
+    end if;
+    if max_rows is null or max_rows < 1 then
+        raise exception 'max_rows is %', max_rows using errcode = '22023', hint = 'Ask for at least one row.';
+    end if;
+    select
+        string_agg(format('r.%I', a.attname), ', ' order by k.position),
+        string_agg(format('(($1 ->> %L)::%s)', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)), ', ' order by k.position)
+    into key_columns, key_values
+    from pg_catalog.pg_constraint as pk
+    cross join unnest(pk.conkey) with ordinality as k (attnum, position)
+    join pg_catalog.pg_attribute as a on a.attrelid = relation and a.attnum = k.attnum
+    where pk.conrelid = relation and pk.contype = 'p';
+    if key_columns is null then
+        raise exception 'table % has no primary key, so its rows have no order to page by', relation
+            using errcode = '22023', hint = 'Add a primary key.';
+    end if;
+    select string_agg(w.name, ', ') into missing
+    from unnest(columns) as w (name)
+    where not exists (
+        select from pg_catalog.pg_attribute as a
+        where a.attrelid = relation and a.attname = w.name and a.attnum > 0 and not a.attisdropped
+    );
+    if missing is not null then
+        raise exception 'table % has no column %', relation, missing
+            using errcode = '42703', hint = 'Compare with the columns in bridge_catalog().';
+    end if;
+    selected := case
+        when columns is null then 'to_jsonb(r)'
+        else (
+            select format('jsonb_build_object(%s)', string_agg(format('%L, r.%I', w.name, w.name), ', '))
+            from unnest(columns) as w (name)
+        )
+    end;
+    execute format(
+        'select coalesce(jsonb_agg(p.entry), ''[]'')::text from (select %s as entry from %s as r %s order by %s limit $2) as p',
+        selected,
+        relation,
+        case when after is null then '' else format('where (%s) > (%s)', key_columns, key_values) end,
+        key_columns
+    ) into answer using after, max_rows;
+    return answer;
+end
+$function$;
+comment on function public.bridge_rows(text, jsonb, integer, text[]) is
+    'Rows of a table in primary-key order after the key "after", as the text of a JSON array.';
+
+create or replace function public.bridge_row("table" text, pk jsonb) returns text
+language plpgsql stable
+set search_path = ''
+as $function$
+declare
+    relation regclass := to_regclass("table");
+    condition text;
+    answer text;
+begin
+    if relation is null then
+        raise exception 'table % does not exist', "table"
+            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
+    end if;
+    select string_agg(
+        format('r.%I = (($1 ->> %L)::%s)', a.attname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)), ' and '
+    ) into condition
+    from pg_catalog.pg_constraint as c
+    cross join unnest(c.conkey) as k (attnum)
+    join pg_catalog.pg_attribute as a on a.attrelid = relation and a.attnum = k.attnum
+    where c.conrelid = relation and c.contype = 'p';
+    if condition is null then
+        raise exception 'table % has no primary key', relation using errcode = '22023', hint = 'Add a primary key.';
+    end if;
+    execute format('select to_jsonb(r)::text from %s as r where %s', relation, condition) into answer using pk;
+    return answer;
+end
+$function$;
+comment on function public.bridge_row(text, jsonb) is
+    'One row by primary key, as the text of a JSON object; null when there is none.';
+
+-- Supabase's default privileges give EXECUTE to anon and authenticated: take it back by name.
+revoke all on function public.bridge_catalog() from public, anon, authenticated;
+revoke all on function public.bridge_rows(text, jsonb, integer, text[]) from public, anon, authenticated;
+revoke all on function public.bridge_row(text, jsonb) from public, anon, authenticated;
+grant execute on function public.bridge_catalog() to service_role;
+grant execute on function public.bridge_rows(text, jsonb, integer, text[]) to service_role;
+grant execute on function public.bridge_row(text, jsonb) to service_role;
+
+do $verify$ begin                       -- fail here, not in production
+    if has_function_privilege('anon', 'public.bridge_catalog()', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_rows(text, jsonb, integer, text[])', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
+    then
+        raise exception 'a bridge function can be called by others than service_role'
+            using hint = 'Revoke what default privileges granted.';
+    end if;
+end $verify$;
+commit;
