@@ -7,6 +7,7 @@ message arguments: some of them print whole frames.
 import logging
 import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Literal
 
 import structlog
@@ -18,7 +19,7 @@ _SECRET_FIELDS = frozenset({"token", "key", "apikey", "authorization", "jwt", "s
 _TALKATIVE = ("realtime", "websockets", "httpx", "httpcore", "postgrest", "supabase", "uvicorn", "asyncio")
 
 
-def redact(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take secrets out of an event: fields that are named like one, and anything of a token's form."""
     for name, value in event.items():
         if name in _SECRET_FIELDS:

@@ -5,6 +5,7 @@ when standard input does, so it never outlives the process that started it; Post
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -106,10 +107,8 @@ async def main() -> None:
 
 
 def _stop(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGINT)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ MAX_CHANGES = 10_000
 """Changes taken at a poll (whole transactions); the rest waits for the next one."""
 
 _COMPARED_TYPES = """
-select a.attname::text, format_type(a.atttypid, a.atttypmod) from pg_attribute a where a.attrelid = %s and a.attname = any(%s)
+select a.attname::text, format_type(a.atttypid, a.atttypmod)
+from pg_attribute a where a.attrelid = %s and a.attname = any(%s)
 """
 
 
@@ -93,7 +94,8 @@ class Feed:
         """
         cursor = await self._connection.execute(
             "select format_type(a.atttypid, a.atttypmod) from pg_attribute a "
-            "where a.attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) and a.attname = %s and a.attnum > 0",
+            "where a.attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text)) "
+            "and a.attname = %s and a.attnum > 0",
             (schema, table, column),
         )
         found = await cursor.fetchone()

@@ -18,7 +18,7 @@ class Unchanged:
 
 UNCHANGED: Final = Unchanged()
 
-Cell: TypeAlias = str | None | Unchanged
+Cell: TypeAlias = str | Unchanged | None
 """A column's value as text, NULL, or not sent."""
 
 

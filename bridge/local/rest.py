@@ -87,16 +87,14 @@ class Rest:
         claims: dict[str, Any],
     ) -> Response:
         found = await (await connection.execute(_FUNCTIONS, (name,))).fetchall()
-        for returns_set, result_type, names, types, defaults in found:
-            known = dict(zip(names, types, strict=False))
-            required = len(types) - defaults
-            if set(arguments) <= set(known) and len(arguments) >= required:
-                break
-        else:
+        fitting = [f for f in found if set(arguments) <= set(f[2]) and len(arguments) >= len(f[3]) - f[4]]
+        if not fitting:
             given = ", ".join(sorted(arguments)) or "without parameters"
             return _error(
                 404, "PGRST202", f"Could not find the function public.{name}({given}) in the schema cache"
             )
+        returns_set, result_type, names, types, _defaults = fitting[0]
+        known = dict(zip(names, types, strict=False))
         await connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
         await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(str(claims["role"]))))
         call = sql.SQL("{}({})").format(
@@ -118,12 +116,10 @@ class Rest:
 
 def _argument(value: Any, type_: str) -> sql.Composed:
     if value is None:
-        return sql.SQL("null::{}").format(sql.SQL(type_))  # type: ignore[arg-type]  # a name from the catalog
-    if type_ in ("json", "jsonb"):
+        return sql.SQL("null::{}").format(sql.SQL(type_))
+    if type_ in ("json", "jsonb") or isinstance(value, dict):
         value = json.dumps(value)
-    elif isinstance(value, dict):
-        value = json.dumps(value)
-    return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(type_))  # type: ignore[arg-type]  # as above
+    return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(type_))
 
 
 def _error(

@@ -99,7 +99,7 @@ class LocalStack:
             postgres_pid=self.postgres.pid,
             timing=self._timing,
         )
-        self._api = subprocess.Popen(  # noqa: S603, ASYNC220 - our own module; the call returns at once
+        self._api = subprocess.Popen(  # noqa: ASYNC220 - our own module; the call returns at once
             [sys.executable, "-m", "bridge.local.api"], stdin=subprocess.PIPE, start_new_session=True
         )
         if self._api.stdin is not None:

@@ -60,7 +60,8 @@ class Binding(msgspec.Struct, frozen=True):
         filters = ", ".join(f'{{"{f.column}", "{f.operator}", "{f.value}", false}}' for f in self.filters)
         select = "nil" if self.select is None else str(list(self.select))
         table = "*" if self.table is None else self.table
-        return f"[event: {self.event}, schema: {self.schema}, table: {table}, filters: [{filters}], select: {select}]"
+        where = f"schema: {self.schema}, table: {table}, filters: [{filters}], select: {select}"
+        return f"[event: {self.event}, {where}]"
 
     def matches(self, data: dict[str, Any]) -> bool:
         """True if the change is of the bound table and event, and its row fits the filters."""

@@ -161,7 +161,7 @@ functions as (
                 from pg_catalog.aclexplode(coalesce(f.proacl, pg_catalog.acldefault('f', f.proowner))) as acl
                 where acl.privilege_type = 'EXECUTE'
             ) as e
-        ),
+        )
     ) as entry, n.nspname, f.proname, f.oid
     from pg_catalog.pg_proc as f
     join pg_catalog.pg_namespace as n on n.oid = f.pronamespace
