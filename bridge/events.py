@@ -42,6 +42,17 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     received_s: float
 
 
+GapReason: TypeAlias = Literal[
+    "queue_overflow",
+    "row_unreadable",
+    "tables_changed",
+    "token_refused",
+    "upstream_disconnected",
+    "upstream_restarted",
+    "upstream_silent",
+]
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """Changes may be missing from here until the next :class:`Live`.
 
@@ -49,9 +60,7 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why, as a stable word for logs, metrics and ``resync``.
     """
 
-    reason: Literal[
-        "upstream_disconnected", "upstream_restarted", "upstream_silent", "queue_overflow", "tables_changed"
-    ]
+    reason: GapReason
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):

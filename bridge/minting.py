@@ -1,4 +1,4 @@
-"""Tokens and keys for development, as Supabase would issue them."""
+"""Tokens and keys as Supabase would issue them, and when they expire."""
 
 import datetime as dt
 
@@ -30,3 +30,13 @@ def mint_token(
 def mint_key(secret: str, *, role: str, now: dt.datetime) -> str:
     """Return an API key (anon or service_role), valid for ten years."""
     return mint_token(secret, user_id=None, role=role, ttl_s=KEY_TTL_S, now=now, iss="supabase")
+
+
+def expires_at(token: str) -> float | None:
+    """Return ``exp`` (seconds since 1970) of a token, unverified; None if it is no JWT or never expires."""
+    try:
+        claims = jwt.decode(token, options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        return None
+    expires = claims.get("exp")
+    return float(expires) if isinstance(expires, int | float) else None

@@ -1,0 +1,117 @@
+"""One connection to Realtime through the ``realtime`` package, for as long as it lasts.
+
+What we rely on in the package (2.34, tests/unit/capture/test_client.py pins it): ``connect`` sets
+``_ws_connection`` and then starts ``_listen`` as a task; ``subscribe`` sends the join, heartbeats are
+sent by ``_heartbeat``; ``_handle_message`` of a channel takes the reply to the join.  ``_listen`` is our own
+because the package's makes floats of numerics, drops frames it does not know after logging them
+whole, dies silently when a callback raises, and refuses frames of more than 1 MiB.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import websockets
+from pydantic import ValidationError
+from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
+from realtime.message import ServerMessageAdapter
+
+logging.getLogger("realtime").setLevel(logging.CRITICAL)  # noqa: TID251 - it logs whole frames
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""Largest frame taken: Realtime itself sends up to about twice the size of a row of 1 MiB."""
+
+TOPIC = "bridge"
+
+
+class UpstreamClient(AsyncRealtimeClient):
+    """A client that never reconnects by itself, and that reports its end.
+
+    Args:
+        url: Realtime URL of the project, ``https://.../realtime/v1``.
+        token: API key and access token.
+        on_frame: Called with the text of each frame; must not raise.
+        on_end: Called once, with a reason, when no more frames will come.
+        heartbeat_s: Time between heartbeats; the package sends none more often than every 15 s.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        token: str,
+        on_frame: Callable[[str | bytes], None],
+        on_end: Callable[[str], None],
+        heartbeat_s: int,
+    ) -> None:
+        super().__init__(url, token, auto_reconnect=False, max_retries=1, hb_interval=heartbeat_s)
+        self._on_frame = on_frame
+        self._on_end = on_end
+
+    @override
+    async def _listen(self) -> None:
+        connection = self._ws_connection
+        reason = "upstream_disconnected"
+        try:
+            if connection is None:
+                return
+            connection.protocol.max_size = MAX_FRAME_BYTES
+            async for frame in connection:
+                self._on_frame(frame)
+                self._pass_on(frame)
+        except websockets.exceptions.ConnectionClosed:
+            pass
+        finally:
+            self._on_end(reason)
+
+    def _pass_on(self, frame: str | bytes) -> None:
+        """Give the package the replies that its join waits for, and nothing else."""
+        start = frame[:200] if isinstance(frame, str) else frame[:200].decode(errors="replace")
+        if '"phx_reply"' not in start:
+            return
+        with contextlib.suppress(ValidationError):
+            message = ServerMessageAdapter.validate_json(frame)
+            channel = self.channels.get(message.topic)
+            if channel is not None:
+                channel._handle_message(message)  # noqa: SLF001 - see the module's docstring
+
+
+async def join(client: UpstreamClient, tables: Sequence[str]) -> str | None:
+    """Connect and ask for all changes of ``tables``; return why the server refused, None if it did not.
+
+    That it did not refuse means nothing yet: live is only what the system message says.
+
+    Raises:
+        OSError, websockets.exceptions.WebSocketException: there is no connection.
+    """
+    await client.connect()
+    channel = client.channel(TOPIC)
+    for table in tables:
+        schema, _, name = table.partition(".")
+        channel.on_postgres_changes(
+            RealtimePostgresChangesListenEvent.All, callback=_ignore, table=name, schema=schema
+        )
+    refusals: list[str] = []
+
+    def on_state(state: RealtimeSubscribeStates, error: Exception | None) -> None:
+        if state != RealtimeSubscribeStates.SUBSCRIBED:
+            refusals.append(f"{state.value}: {error}" if error is not None else state.value)
+
+    await channel.subscribe(on_state)
+    return refusals[0] if refusals else None
+
+
+async def close(client: UpstreamClient) -> None:
+    """End the connection and everything the package started for it."""
+    for channel in list(client.channels.values()):
+        channel.rejoin_timer.reset()
+        channel.join_push.destroy()
+    with contextlib.suppress(Exception):  # whatever state it is in, it is given up
+        async with asyncio.timeout(2):
+            await client.close()
+
+
+def _ignore(_payload: Any) -> None:
+    """Changes are taken from the frames themselves; the package wants a callback to subscribe."""

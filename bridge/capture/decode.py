@@ -1,0 +1,169 @@
+"""From the text of a Realtime frame to what it says.  Numbers stay exact: Decimal where a float would lose.
+
+Source of the forms: recordings of a real Realtime server (tests/protocol/recordings).
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from bridge.errors import DecodeError
+from bridge.events import Action, Change, Row
+from bridge.numbers import exact_number
+
+TOO_LARGE: Final = "Error 413: Payload Too Large"
+SUBSCRIBED: Final = "Subscribed to PostgreSQL"
+
+
+class RawChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A change as it arrived, which may lack values.
+
+    Attributes:
+        table: Qualified name.
+        action: What happened to the row.
+        record: Row after the change, as far as it was sent; None for DELETE.
+        old_record: Row before the change, as far as it was sent; None for INSERT.
+        columns: Names of the table's columns.
+        too_large: True if values were left out because of the size limit.
+        commit_timestamp: See :class:`~bridge.events.Change`.
+        received_s: See :class:`~bridge.events.Change`.
+    """
+
+    table: str
+    action: Action
+    record: Row | None
+    old_record: Row | None
+    columns: tuple[str, ...]
+    too_large: bool
+    commit_timestamp: str
+    received_s: float
+
+    @property
+    def complete(self) -> bool:
+        """True if every column of the new row was sent."""
+        return not self.too_large and (self.record is None or len(self.record) >= len(self.columns))
+
+    def change(self, new: Row | None, old: Row | None) -> Change:
+        """Return the change with these rows."""
+        return Change(
+            table=self.table,
+            action=self.action,
+            new=new,
+            old=old,
+            commit_timestamp=self.commit_timestamp,
+            received_s=self.received_s,
+        )
+
+
+class System(msgspec.Struct, frozen=True):
+    """A ``system`` frame of the channel."""
+
+    ok: bool
+    extension: str
+    message: str
+
+    @property
+    def subscribed(self) -> bool:
+        """True if it says that changes committed from now on will arrive."""
+        return self.ok and self.extension == "postgres_changes" and self.message == SUBSCRIBED
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """The server closed the channel (``phx_close``) or it failed (``phx_error``)."""
+
+
+class Other(msgspec.Struct, frozen=True):
+    """A frame that is the package's own business: replies, presence, broadcasts."""
+
+
+Frame: TypeAlias = RawChange | System | Closed | Other
+
+
+class _Envelope(msgspec.Struct):
+    event: str
+    topic: str
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _System(msgspec.Struct):
+    status: Literal["ok", "error"]
+    extension: str = ""
+    message: str = ""
+
+
+class _Column(msgspec.Struct):
+    name: str
+
+
+class _Data(msgspec.Struct):
+    schema: str
+    table: str
+    type: Action
+    columns: list[_Column] = []
+    commit_timestamp: str | None = None
+    errors: list[str] | None = None
+    record: dict[str, Any] | None = None
+    old_record: dict[str, Any] | None = None
+
+
+class _Changes(msgspec.Struct):
+    data: _Data
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+_system = msgspec.json.Decoder(_System)
+_changes = msgspec.json.Decoder(_Changes, float_hook=exact_number)
+
+
+def decode_frame(text: str | bytes, *, received_s: float) -> Frame:
+    """Decode one frame.
+
+    Args:
+        text: The frame.
+        received_s: When it arrived, in seconds of the monotonic clock.
+
+    Raises:
+        DecodeError: the frame has no known form, or reports a change without its values
+            (``Error 400``, ``Error 401``); the message says what to do and quotes no values.
+    """
+    try:
+        envelope = _envelope.decode(text)
+        match envelope.event:
+            case "postgres_changes":
+                return _raw_change(_changes.decode(envelope.payload).data, received_s)
+            case "system":
+                system = _system.decode(envelope.payload)
+                return System(ok=system.status == "ok", extension=system.extension, message=system.message)
+            case "phx_close" | "phx_error":
+                return Closed()
+            case _:
+                return Other()
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"an upstream frame has no known form ({error}): it is skipped") from None
+
+
+def _raw_change(data: _Data, received_s: float) -> RawChange:
+    table = f"{data.schema}.{data.table}"
+    for said in data.errors or ():
+        if said.startswith("Error 400"):
+            raise DecodeError(f"{table} has no primary key, so Realtime sends no values: add one")
+        if said.startswith("Error 401"):
+            raise DecodeError(f"the key may not SELECT {table}: grant select on {table} to service_role")
+    return RawChange(
+        table=table,
+        action=data.type,
+        record=None if data.type == "DELETE" else data.record or {},
+        old_record=None if data.type == "INSERT" else data.old_record or {},
+        columns=tuple([column.name for column in data.columns]),
+        too_large=TOO_LARGE in (data.errors or ()),
+        commit_timestamp=data.commit_timestamp or "",
+        received_s=received_s,
+    )
+
+
+def key_of(row: Row | None, primary_key: Sequence[str]) -> Row | None:
+    """Return the primary key of ``row``; None if a part of it is missing."""
+    if row is None or any(column not in row for column in primary_key):
+        return None
+    return {column: row[column] for column in primary_key}

@@ -1,0 +1,122 @@
+"""Calls of the ``bridge_*`` functions (sql/) over the project's REST endpoint."""
+
+import logging
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any, Self
+
+import httpx
+import msgspec
+from postgrest.exceptions import APIError
+from supabase import AsyncClient, AsyncClientOptions, acreate_client
+
+from bridge.errors import RpcError
+from bridge.events import Row
+from bridge.numbers import exact_number
+
+# They log URLs and, on errors, response bodies, in which there are rows.
+for _name in ("httpx", "httpcore", "postgrest", "supabase"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)  # noqa: TID251 - to silence it
+
+
+_rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
+_row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
+
+
+class ProjectRpc:
+    """The functions that the worker calls, under the service role.
+
+    Make it with :meth:`connect`; ``close`` it at the end.  All methods raise
+    :class:`~bridge.errors.RpcError`, whose message says what to do.
+    """
+
+    def __init__(self, client: AsyncClient, http: httpx.AsyncClient) -> None:
+        self._client = client
+        self._http = http
+
+    @classmethod
+    async def connect(cls, url: str, key: str, *, timeout_s: float = 10.0) -> Self:
+        """Return an RPC client; nothing is sent yet.
+
+        Args:
+            url: Base URL of the project.
+            key: Service-role key.
+            timeout_s: Time for one call.
+        """
+        http = httpx.AsyncClient(timeout=timeout_s, limits=httpx.Limits(max_connections=8))
+        options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
+        return cls(await acreate_client(url, key, options), http)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def catalog(self) -> str:
+        """Return the JSON text of ``bridge_catalog()``."""
+        answer = await self._call("bridge_catalog", {})
+        if answer is None:
+            raise RpcError("bridge_catalog() answered nothing: apply sql/migrations again")
+        return answer
+
+    async def rows(
+        self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
+    ) -> list[Row]:
+        """Return rows of ``table`` in primary-key order.
+
+        Args:
+            table: Qualified name.
+            after: Only those after this primary key; None from the first.
+            max_rows: At most so many.
+            columns: Only these columns; None for all.
+        """
+        arguments: dict[str, Any] = {"table": table, "max_rows": max_rows}
+        if after is not None:
+            arguments["after"] = _plain(after)
+        if columns is not None:
+            arguments["columns"] = list(columns)
+        answer = await self._call("bridge_rows", arguments)
+        return [] if answer is None else _rows.decode(answer)
+
+    async def row(self, table: str, key: Row) -> Row | None:
+        """Return the row of ``table`` with primary key ``key`` as it is now; None when it is gone."""
+        answer = await self._call("bridge_row", {"table": table, "pk": _plain(key)})
+        return None if answer is None else _row.decode(answer)
+
+    async def _call(self, function: str, arguments: dict[str, Any]) -> str | None:
+        try:
+            answer = (await self._client.rpc(function, arguments).execute()).data
+        except APIError as error:
+            raise RpcError(f"{function}() failed ({_reason(error)}): {_advice(error)}") from None
+        except httpx.TimeoutException:
+            raise RpcError(
+                f"{function}() did not answer in time: the project is busy or away, trying again"
+            ) from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise RpcError(
+                f"{function}() could not be called ({type(error).__name__}): check SUPABASE_URL and that the project runs"
+            ) from None
+        if answer is not None and not isinstance(answer, str):
+            raise RpcError(f"{function}() answered in another form than text: apply the sql/ of this version")
+        return answer
+
+
+def _plain(key: Row) -> Row:
+    """Return ``key`` with values that the client's JSON encoder knows."""
+    return {name: str(value) if isinstance(value, Decimal) else value for name, value in key.items()}
+
+
+def _reason(error: APIError) -> str:
+    # Only the code and the first line: details may quote a row.
+    message = (error.message or "no message").splitlines()[0][:200]
+    return f"{error.code or 'no code'}: {message}"
+
+
+def _advice(error: APIError) -> str:
+    code = str(error.code or "")
+    if code in ("PGRST202", "42883", "404"):
+        return "apply sql/migrations to the project's database"
+    if code in ("PGRST301", "PGRST302", "401"):
+        return "SUPABASE_SERVICE_ROLE_KEY does not belong to this project, or has expired"
+    if code == "42501":
+        return "the key is not a service-role key, or service_role lacks a grant"
+    return "see the project's Postgres log"
