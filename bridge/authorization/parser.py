@@ -184,6 +184,8 @@ class Parser:
         target = types.named_type(written, enums=self._catalog.enums)
         if type_name.get("arrayBounds"):
             raise CompileError("array values are not supported in memory")
+        if type_name.get("typmods"):
+            raise CompileError("a cast to a type with a length, which may cut, is not supported in memory")
         kind, inner = _open(fields["arg"])
         if kind == "A_Const":
             if inner.get("isnull"):
