@@ -144,7 +144,9 @@ class Parser:
             case "A_Expr":
                 return self._operation(fields, names)
             case "NullTest":
-                test = IsNull(self._value(fields["arg"], names))
+                operand = self._value(fields["arg"], names)
+                types.check_null_test(operand.type)
+                test = IsNull(operand)
                 return test if fields["nulltesttype"] == "IS_NULL" else Not(test)
             case "BooleanTest":
                 return self._boolean_test(fields, names)

@@ -33,9 +33,17 @@ ORDERED: frozenset[Type] = frozenset({"int"})
 """Types that may also be compared with <, <=, > and >=: text order depends on the collation."""
 
 
+_OTHER_NULLS = frozenset(
+    f"other:pg_catalog.{name}" for name in ("json", "jsonb", "numeric", "float4", "float8")
+)
+"""Types of which some value that is not NULL has the JSON null: ``'null'::jsonb``, and NaN as Realtime sends it."""
+
+
 def column_type(column: Column) -> Type:
     """Return the family of a column's type."""
     schema, _, name = column.base_type.rpartition(".")
+    if column.typtype == "c":
+        return f"other:row {column.base_type}"
     if column.typtype == "e":
         return f"enum:{column.base_type}"
     if schema != "pg_catalog":
@@ -103,3 +111,15 @@ def check_comparable(op: str, left: Type, right: Type) -> None:
         raise CompileError(f"values of type {left.partition(':')[2]} cannot be compared in memory")
     if op not in ("=", "<>") and left not in ORDERED:
         raise CompileError(f"the order of {left} values depends on the database")
+
+
+def check_null_test(operand: Type) -> None:
+    """Refuse IS NULL where a row's JSON does not tell it.
+
+    Raises:
+        CompileError: a value of this type can look like NULL, or (a row of NULLs) is it without looking so.
+    """
+    if operand in _OTHER_NULLS or operand.startswith("other:row "):
+        raise CompileError(
+            f"IS NULL of a value of type {operand.partition(':')[2]} is not supported in memory"
+        )
