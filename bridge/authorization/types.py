@@ -36,7 +36,7 @@ ORDERED: frozenset[Type] = frozenset({"int"})
 _OTHER_NULLS = frozenset(
     f"other:pg_catalog.{name}" for name in ("json", "jsonb", "numeric", "float4", "float8")
 )
-"""Types of which some value that is not NULL has the JSON null: ``'null'::jsonb``, and NaN as Realtime sends it."""
+"""Types of which a value that is not NULL has the JSON null: ``'null'::jsonb``, NaN as Realtime sends it."""
 
 
 def column_type(column: Column) -> Type:
