@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 import uvloop
+from typing_extensions import override
 
 from bridge import logs
 from bridge.clock import SystemClock
@@ -26,11 +27,12 @@ _DURATION = re.compile(r"(\d+)([smhd])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[int]):
     """A time like ``30s``, ``15m``, ``1h`` or ``7d``, in seconds."""
 
     name = "duration"
 
+    @override
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value

@@ -107,16 +107,7 @@ class Pipeline:
     async def _catch_up(self) -> None:
         """Load the catalog and the look-up rows anew, for as long as it takes."""
         self._set_state("catching_up")
-        while True:
-            try:
-                authorizer = await self._load()
-            except BridgeError as error:
-                retry_in_s = self._backoff.next_s()
-                log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
-                await asyncio.sleep(retry_in_s)
-            else:
-                break
-        self._backoff.reset()
+        authorizer = await self._load_for_ever()
         self._authorizer = authorizer
         tables = authorizer.planset.upstream_tables
         if set(tables) != set(self._tables):
@@ -130,6 +121,18 @@ class Pipeline:
             self._audience.announce_gap(self._missed)
             self._missed = None
         self._set_state("live")
+
+    async def _load_for_ever(self) -> Authorizer:
+        while True:
+            try:
+                authorizer = await self._load()
+            except BridgeError as error:
+                retry_in_s = self._backoff.next_s()
+                log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
+                await asyncio.sleep(retry_in_s)
+            else:
+                self._backoff.reset()
+                return authorizer
 
     async def _relay(self, change: Change) -> None:
         metrics.CHANGES.labels(change.table, change.action).inc()

@@ -93,7 +93,8 @@ class ProjectRpc:
             ) from None
         except (httpx.HTTPError, ValueError) as error:
             raise RpcError(
-                f"{function}() could not be called ({type(error).__name__}): check SUPABASE_URL and that the project runs"
+                f"{function}() could not be called ({type(error).__name__}): "
+                "check SUPABASE_URL, and that the project runs"
             ) from None
         if answer is not None and not isinstance(answer, str):
             raise RpcError(f"{function}() answered in another form than text: apply the sql/ of this version")

@@ -17,6 +17,7 @@ import websockets
 from pydantic import ValidationError
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
 from realtime.message import ServerMessageAdapter
+from typing_extensions import override
 
 logging.getLogger("realtime").setLevel(logging.CRITICAL)  # noqa: TID251 - it logs whole frames
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import structlog
 import websockets
@@ -111,7 +112,10 @@ class RealtimeSource:
     async def run(self) -> None:
         """Subscribe, and subscribe again after each loss, until cancelled."""
         while True:
-            reason, was_live = await self._once()
+            try:
+                reason, was_live = await self._once()
+            except Exception as error:  # noqa: BLE001 - whatever the package does, we never give up
+                reason, was_live = f"unexpected {type(error).__name__}", False
             if was_live:
                 # A loss at once tries again at once; one after another waits longer and longer.
                 self._backoff.reset()
@@ -166,7 +170,8 @@ class RealtimeSource:
                 refusal = await join(client, self._tables)
                 if refusal is not None:
                     return refusal
-                await asyncio.wait([live, lost], return_when=asyncio.FIRST_COMPLETED)
+                either: list[asyncio.Future[Any]] = [live, lost]
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         except TimeoutError:
             return f"no answer within {JOIN_TIMEOUT_S:g} s"
         except (OSError, websockets.exceptions.WebSocketException) as error:

@@ -1,0 +1,116 @@
+"""What clients get, encoded once: JSON for long poll, the same inside a WebSocket frame."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from bridge.events import Row, RowEvent, View
+from bridge.numbers import MAX_SAFE_INTEGER
+
+_TEXT_FRAME: Final = 0x81
+"""First byte of an unfragmented text frame (RFC 6455 section 5.2)."""
+
+_MESSAGE_TYPES: Final = {"INSERT": "new_message", "UPDATE": "message_update", "DELETE": "message_delete"}
+
+_encoder = msgspec.json.Encoder()
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One server message, ready to be sent to any number of clients.
+
+    Attributes:
+        payload: The JSON text.
+        wire: The same as an unmasked WebSocket text frame.
+        cursor: Cursor after this event; None for messages that are no events.
+    """
+
+    payload: bytes
+    wire: bytes
+    cursor: str | None = None
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return ``payload`` as one unmasked WebSocket text frame."""
+    size = len(payload)
+    if size < 126:  # noqa: PLR2004 - RFC 6455 section 5.2
+        header = bytes((_TEXT_FRAME, size))
+    elif size < 1 << 16:
+        header = bytes((_TEXT_FRAME, 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((_TEXT_FRAME, 127)) + size.to_bytes(8, "big")
+    return header + payload
+
+
+def notice(message: msgspec.Struct) -> Frame:
+    """Return a message that is no event as a frame."""
+    payload = _encoder.encode(message)
+    return Frame(payload, text_frame(payload))
+
+
+class EventEncoder:
+    """Encodes the views of row events.
+
+    Args:
+        dialog_table: Table whose changes are ``dialog_update``.
+        message_table: Table whose changes are ``new_message``, ``message_update``, ``message_delete``.
+    """
+
+    def __init__(self, *, dialog_table: str, message_table: str) -> None:
+        self._dialog_table = dialog_table
+        self._message_table = message_table
+
+    def type_of(self, table: str, action: str) -> str:
+        """Return the message type of a change of ``table`` that is experienced as ``action``."""
+        if table == self._message_table:
+            return _MESSAGE_TYPES[action]
+        return "dialog_update" if table == self._dialog_table else "row_change"
+
+    def encode(self, event: RowEvent, view: View, cursor: str) -> Frame:
+        """Return the frame of one view of an event."""
+        schema, _, table = event.table.partition(".")
+        moved_away = view.action == "DELETE" and event.old_dialog_id is not None
+        payload = _encoder.encode(
+            {
+                "type": self.type_of(event.table, view.action),
+                "cursor": cursor,
+                "dialog_id": event.old_dialog_id if moved_away else event.dialog_id,
+                "schema": schema,
+                "table": table,
+                "eventType": view.action,
+                "commit_timestamp": event.commit_timestamp,
+                "new": {} if view.action == "DELETE" else _shown(event.new, view),
+                "old": _old(event, view),
+                "errors": None,
+            }
+        )
+        return Frame(payload, text_frame(payload), cursor)
+
+
+def _old(event: RowEvent, view: View) -> Row:
+    if view.action == "INSERT":
+        return {}
+    if view.action == "UPDATE":
+        return _shown(event.old, view)
+    # The key before the change: that is the row that the client has.
+    old = event.old or {}
+    return _shown({column: old.get(column, value) for column, value in event.key.items()}, view)
+
+
+def _shown(row: Mapping[str, Any] | None, view: View) -> Row:
+    if row is None:
+        return {}
+    if view.columns is None:
+        return {column: _js_value(value) for column, value in row.items()}
+    return {column: _js_value(value) for column, value in row.items() if column in view.columns}
+
+
+def _js_value(value: Any) -> Any:
+    """Return ``value`` as JavaScript can hold it: numbers that it would round become strings."""
+    if value.__class__ is int and not -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        return str(value)
+    if value.__class__ is Decimal:
+        number = float(value)
+        return number if Decimal(repr(number)) == value else str(value)
+    return value

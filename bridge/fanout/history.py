@@ -1,0 +1,97 @@
+"""The latest events, for clients that come back with a cursor.  In memory, bounded three ways."""
+
+from collections import deque
+
+import msgspec
+
+from bridge.clock import Clock
+from bridge.events import RowEvent
+
+MAX_EVENTS = 100_000
+MAX_BYTES = 256 * 1024 * 1024
+
+_FIXED_BYTES = 1000
+"""About what an event takes beside the text in its rows."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An event, its place in the stream, and what it costs to keep."""
+
+    offset: int
+    event: RowEvent
+    at_s: float
+    size_bytes: int
+
+
+class History:
+    """Events by offset.  A cursor names the epoch (this process) and the last offset that was seen.
+
+    Args:
+        keep_s: Seconds for which events are kept.
+        epoch: Random word of this process: cursors of another one are not known here.
+        clock: Source of time.
+    """
+
+    def __init__(self, *, keep_s: float, epoch: str, clock: Clock) -> None:
+        self._keep_s = keep_s
+        self._epoch = epoch
+        self._clock = clock
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        self._offset = 0
+        self._floor = 0
+        """Oldest offset after which everything is still here."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def cursor(self) -> str:
+        """Cursor of the newest event."""
+        return self.cursor_of(self._offset)
+
+    def cursor_of(self, offset: int) -> str:
+        """Return the cursor that names ``offset``."""
+        return f"{self._epoch}-{offset}"
+
+    def append(self, event: RowEvent) -> int:
+        """Keep ``event`` and return its offset."""
+        self._offset += 1
+        now_s = self._clock.monotonic_s()
+        entry = Entry(self._offset, event, now_s, _size(event))
+        self._entries.append(entry)
+        self._bytes += entry.size_bytes
+        while self._entries and (
+            self._entries[0].at_s < now_s - self._keep_s
+            or len(self._entries) > MAX_EVENTS
+            or self._bytes > MAX_BYTES
+        ):
+            evicted = self._entries.popleft()
+            self._bytes -= evicted.size_bytes
+            self._floor = evicted.offset
+        return self._offset
+
+    def forget(self) -> None:
+        """Drop everything: no cursor handed out until now can be resumed."""
+        self._entries.clear()
+        self._bytes = 0
+        # One further, so that a client whose cursor is the newest one has missed something too.
+        self._offset += 1
+        self._floor = self._offset
+
+    def since(self, cursor: str) -> list[Entry] | None:
+        """Return the entries after ``cursor``, oldest first; None if some are gone or it is not ours."""
+        epoch, _, text = cursor.rpartition("-")
+        if epoch != self._epoch or not text.isascii() or not text.isdecimal() or len(text) > 20:  # noqa: PLR2004
+            return None
+        offset = int(text)
+        if not self._floor <= offset <= self._offset:
+            return None
+        # Offsets are consecutive, so the place of the first one wanted is known.
+        skip = len(self._entries) - (self._offset - offset)
+        return [self._entries[i] for i in range(max(0, skip), len(self._entries))]
+
+
+def _size(event: RowEvent) -> int:
+    text = sum(len(v) for row in (event.new, event.old) if row for v in row.values() if isinstance(v, str))
+    return _FIXED_BYTES + 2 * text

@@ -1,0 +1,250 @@
+"""Who listens to what, and the way of an event into their outboxes.
+
+The cost of an event is the size of its audience: subscribers are found by principal, each
+distinct view is encoded once, and every recipient gets the same bytes.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from bridge import metrics
+from bridge.clock import Clock
+from bridge.events import Delivery, Principal, RowEvent, UpstreamState, View
+from bridge.fanout.frames import EventEncoder, Frame, notice
+from bridge.fanout.history import Entry, History
+from bridge.fanout.notices import Problem, Resync, Status, Subscribed, Unsubscribed
+
+Decide: TypeAlias = Callable[[Principal, Sequence[RowEvent]], Awaitable[Sequence[View | None]]]
+"""How a principal experiences events as of now; None for those not at all."""
+
+
+class Sink(Protocol):
+    """Where a subscriber's frames go: an outbox that never blocks."""
+
+    def offer(self, frame: Frame) -> None:
+        """Take a frame, or end the client if it already has too many."""
+
+
+class Roster(Protocol):
+    """Wants to know who is here."""
+
+    def add(self, principal: Principal) -> None: ...
+
+    def remove(self, principal: Principal) -> None: ...
+
+
+class Subscriber:
+    """One client: who it is, where its frames go, what it wants."""
+
+    __slots__ = ("dialogs", "held", "principal", "sink", "subscribed")
+
+    def __init__(self, principal: Principal, sink: Sink) -> None:
+        self.principal = principal
+        self.sink = sink
+        self.subscribed = False
+        self.dialogs: frozenset[str] | None = frozenset()
+        """Ids of the dialogs it wants; None for all."""
+        self.held: list[Frame] | None = None
+        """Live frames that wait until a replay is done."""
+
+
+class Hub:
+    """Subscribers by principal, and the history.
+
+    Args:
+        history: Keeps events for those who come back.
+        encoder: Encodes views.
+        decide: Asked when a client resumes.
+        roster: Told who is here.
+        clock: Source of time.
+    """
+
+    def __init__(
+        self, *, history: History, encoder: EventEncoder, decide: Decide, roster: Roster, clock: Clock
+    ) -> None:
+        self.upstream: UpstreamState = "down"
+        self._history = history
+        self._encoder = encoder
+        self._decide = decide
+        self._roster = roster
+        self._clock = clock
+        self._by_principal: dict[Principal, list[Subscriber]] = {}
+
+    @property
+    def cursor(self) -> str:
+        """Cursor of the newest event."""
+        return self._history.cursor
+
+    def connect(self, principal: Principal, sink: Sink) -> Subscriber:
+        """Add a client; it gets notices from now on, and events once it subscribes."""
+        subscriber = Subscriber(principal, sink)
+        known = self._by_principal.get(principal)
+        if known is None:
+            self._by_principal[principal] = [subscriber]
+            self._roster.add(principal)
+        else:
+            known.append(subscriber)
+        return subscriber
+
+    def disconnect(self, subscriber: Subscriber) -> None:
+        """Remove a client; doing it twice does nothing."""
+        known = self._by_principal.get(subscriber.principal)
+        if known is None or subscriber not in known:
+            return
+        known.remove(subscriber)
+        if not known:
+            del self._by_principal[subscriber.principal]
+            self._roster.remove(subscriber.principal)
+
+    def connected(self, user_id: str | None, role: str) -> int:
+        """Return how many clients this user has."""
+        return sum(
+            len(subscribers)
+            for principal, subscribers in self._by_principal.items()
+            if principal.user_id == user_id and principal.role == role
+        )
+
+    async def subscribe(
+        self, subscriber: Subscriber, *, dialogs: frozenset[str] | None, since: str | None
+    ) -> bool:
+        """Add to a client's subscription; its sink gets ``subscribed``, what it missed, then live events.
+
+        Args:
+            subscriber: The client.
+            dialogs: Ids of further dialogs; None for all.
+            since: Cursor of the last event it has seen; None for none.
+
+        Returns:
+            False if something after ``since`` is not known any more: the client has to read again.
+        """
+        wanted = None if dialogs is None or subscriber.dialogs is None else subscriber.dialogs | dialogs
+        replay = None if since is None or self.upstream != "live" else self._history.since(since)
+        recovered = since is None or replay is not None
+        if since is not None:
+            metrics.RESUMES.labels("true" if recovered else "false").inc()
+        shown = None if wanted is None else sorted(wanted)
+        subscriber.sink.offer(
+            notice(Subscribed(shown, since if replay and since else self.cursor, recovered))
+        )
+        subscriber.dialogs = wanted
+        subscriber.subscribed = True
+        if replay:
+            await self._replay(subscriber, replay)
+        return recovered
+
+    async def _replay(self, subscriber: Subscriber, replay: list[Entry]) -> None:
+        subscriber.held = held = []
+        try:
+            own = [e for e in replay if e.event.only is None or subscriber.principal.user_id in e.event.only]
+            views = await self._decide(subscriber.principal, [entry.event for entry in own])
+            for entry, view in zip(own, views, strict=True):
+                wanted = None if view is None else _narrowed(subscriber, entry.event, view)
+                if wanted is not None:
+                    cursor = self._history.cursor_of(entry.offset)
+                    subscriber.sink.offer(self._encoder.encode(entry.event, wanted, cursor))
+        finally:
+            subscriber.held = None
+            for frame in held:
+                subscriber.sink.offer(frame)
+
+    def unsubscribe(self, subscriber: Subscriber, *, dialogs: frozenset[str] | None) -> None:
+        """Take dialogs (None: everything) out of a client's subscription and say what is left."""
+        if dialogs is None:
+            subscriber.dialogs = frozenset()
+            subscriber.subscribed = False
+        elif subscriber.dialogs is None:
+            message = (
+                "this connection is subscribed to all dialogs, single ones cannot be taken away: "
+                "unsubscribe without dialogs, then subscribe to those that are wanted"
+            )
+            subscriber.sink.offer(notice(Problem("not_possible", message)))
+            return
+        else:
+            subscriber.dialogs -= dialogs
+            subscriber.subscribed = bool(subscriber.dialogs)
+        left = None if subscriber.dialogs is None else sorted(subscriber.dialogs)
+        subscriber.sink.offer(notice(Unsubscribed(left)))
+
+    def publish(self, event: RowEvent, deliveries: Iterable[Delivery]) -> None:
+        """Keep an event and put its views into the outboxes of those who see it."""
+        offset = self._history.append(event)
+        metrics.HISTORY_EVENTS.set(len(self._history))
+        cursor = self._history.cursor_of(offset)
+        encoded: dict[View, Frame] = {}
+        count = 0
+        for delivery in deliveries:
+            for principal in delivery.principals:
+                for subscriber in self._by_principal.get(principal, ()):
+                    if not subscriber.subscribed:
+                        continue
+                    view = delivery.view
+                    if subscriber.dialogs is not None:
+                        narrowed = _narrowed(subscriber, event, view)
+                        if narrowed is None:
+                            continue
+                        view = narrowed
+                    frame = encoded.get(view)
+                    if frame is None:
+                        frame = encoded[view] = self._encoder.encode(event, view, cursor)
+                    if subscriber.held is None:
+                        subscriber.sink.offer(frame)
+                    else:
+                        subscriber.held.append(frame)
+                    count += 1
+        if count:
+            metrics.DELIVERIES.labels(self._encoder.type_of(event.table, _action(event))).inc(count)
+
+    def resync(self, principals: Iterable[Principal] | None, reason: str) -> None:
+        """Tell some clients (None: all) to read their rows again."""
+        frame = notice(Resync(reason, self.cursor))
+        for principal in list(self._by_principal) if principals is None else principals:
+            for subscriber in self._by_principal.get(principal, ()):
+                if subscriber.subscribed:
+                    subscriber.sink.offer(frame)
+
+    def announce_status(self, state: UpstreamState) -> None:
+        """Tell every client how things stand upstream, and those who come later."""
+        self.upstream = state
+        frame = notice(Status(state))
+        for subscribers in self._by_principal.values():
+            for subscriber in subscribers:
+                subscriber.sink.offer(frame)
+
+    def status(self) -> Frame:
+        """Return how things stand upstream, for a client that has just connected."""
+        return notice(Status(self.upstream))
+
+    def forget_history(self) -> None:
+        """Refuse to resume from before now: something may be missing since."""
+        self._history.forget()
+
+
+def _narrowed(subscriber: Subscriber, event: RowEvent, view: View) -> View | None:
+    """Return what a client that wants some dialogs only experiences; None if nothing."""
+    wanted = subscriber.dialogs
+    if wanted is None or event.dialog_id is None:
+        return view
+    if event.old_dialog_id is None or view.action == "INSERT":
+        return view if event.dialog_id in wanted else None
+    left = event.old_dialog_id in wanted
+    if view.action == "DELETE":
+        return view if left else None
+    match left, event.dialog_id in wanted:
+        case True, True:
+            return view
+        case False, True:
+            return msgspec.structs.replace(view, action="INSERT")
+        case True, False:
+            return msgspec.structs.replace(view, action="DELETE")
+        case _:
+            return None
+
+
+def _action(event: RowEvent) -> str:
+    if event.announced is not None:
+        return event.announced
+    if event.old is None:
+        return "INSERT"
+    return "UPDATE" if event.new is not None else "DELETE"
