@@ -119,28 +119,40 @@ class Hub:
         Returns:
             False if something after ``since`` is not known any more: the client has to read again.
         """
-        wanted = None if dialogs is None or subscriber.dialogs is None else subscriber.dialogs | dialogs
+        before = subscriber.dialogs
+        wanted = None if dialogs is None or before is None else before | dialogs
         replay = None if since is None or self.upstream != "live" else self._history.since(since)
         recovered = since is None or replay is not None
         if since is not None:
             metrics.RESUMES.labels("true" if recovered else "false").inc()
+        # Until the replay is through, a client that is cut off again has to resume where it was.
+        cursor = since if replay and since is not None else self.cursor
         shown = None if wanted is None else sorted(wanted)
-        subscriber.sink.offer(
-            notice(Subscribed(shown, since if replay and since else self.cursor, recovered))
-        )
+        subscriber.sink.offer(notice(Subscribed(shown, cursor, recovered)))
+        covered = before if subscriber.subscribed else frozenset[str]()
         subscriber.dialogs = wanted
         subscriber.subscribed = True
         if replay:
-            await self._replay(subscriber, replay)
+            await self._replay(subscriber, replay, covered)
         return recovered
 
-    async def _replay(self, subscriber: Subscriber, replay: list[Entry]) -> None:
-        subscriber.held = held = []
+    async def _replay(
+        self, subscriber: Subscriber, replay: list[Entry], covered: frozenset[str] | None
+    ) -> None:
+        """Offer past events, but none of the dialogs that the client already follows."""
+        held: list[Frame] = []
+        subscriber.held = held
+        user = subscriber.principal.user_id
+        missed = [
+            entry
+            for entry in replay
+            if (entry.event.only is None or user in entry.event.only)
+            and (covered is not None and entry.event.dialog_id not in covered)
+        ]
         try:
-            own = [e for e in replay if e.event.only is None or subscriber.principal.user_id in e.event.only]
-            views = await self._decide(subscriber.principal, [entry.event for entry in own])
-            for entry, view in zip(own, views, strict=True):
-                wanted = None if view is None else _narrowed(subscriber, entry.event, view)
+            views = await self._decide(subscriber.principal, [entry.event for entry in missed])
+            for entry, view in zip(missed, views, strict=True):
+                wanted = None if view is None else _narrowed(subscriber.dialogs, entry.event, view)
                 if wanted is not None:
                     cursor = self._history.cursor_of(entry.offset)
                     subscriber.sink.offer(self._encoder.encode(entry.event, wanted, cursor))
@@ -164,8 +176,7 @@ class Hub:
         else:
             subscriber.dialogs -= dialogs
             subscriber.subscribed = bool(subscriber.dialogs)
-        left = None if subscriber.dialogs is None else sorted(subscriber.dialogs)
-        subscriber.sink.offer(notice(Unsubscribed(left)))
+        subscriber.sink.offer(notice(Unsubscribed(sorted(subscriber.dialogs))))
 
     def publish(self, event: RowEvent, deliveries: Iterable[Delivery]) -> None:
         """Keep an event and put its views into the outboxes of those who see it."""
@@ -181,7 +192,7 @@ class Hub:
                         continue
                     view = delivery.view
                     if subscriber.dialogs is not None:
-                        narrowed = _narrowed(subscriber, event, view)
+                        narrowed = _narrowed(subscriber.dialogs, event, view)
                         if narrowed is None:
                             continue
                         view = narrowed
@@ -221,9 +232,8 @@ class Hub:
         self._history.forget()
 
 
-def _narrowed(subscriber: Subscriber, event: RowEvent, view: View) -> View | None:
-    """Return what a client that wants some dialogs only experiences; None if nothing."""
-    wanted = subscriber.dialogs
+def _narrowed(wanted: frozenset[str] | None, event: RowEvent, view: View) -> View | None:
+    """Return what a client experiences that wants these dialogs only (None: all); None if nothing."""
     if wanted is None or event.dialog_id is None:
         return view
     if event.old_dialog_id is None or view.action == "INSERT":

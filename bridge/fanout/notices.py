@@ -18,7 +18,7 @@ class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
 class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
     """The subscription now in force; an empty list means none."""
 
-    dialogs: list[str] | None
+    dialogs: list[str]
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):

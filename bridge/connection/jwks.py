@@ -1,0 +1,66 @@
+"""The project's public keys, fetched when a token names one that is not known."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import jwt
+import structlog
+
+from bridge.clock import Clock
+from bridge.errors import InvalidTokenError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+REFETCH_S = 30.0
+"""Least time between two fetches: unknown key ids must not become requests."""
+
+FETCH_TIMEOUT_S = 5.0
+
+
+class ProjectKeys:
+    """Keys of ``/auth/v1/.well-known/jwks.json``, kept while the endpoint is away.
+
+    Args:
+        url: Base URL of the project.
+        clock: Source of time.
+    """
+
+    def __init__(self, url: str, *, clock: Clock) -> None:
+        self._url = f"{url.rstrip('/')}/auth/v1/.well-known/jwks.json"
+        self._clock = clock
+        self._keys: dict[str, tuple[str, Any]] = {}
+        self._fetched_s: float | None = None
+        self._fetching = asyncio.Lock()
+
+    async def key(self, kid: str, algorithm: str) -> Any:
+        """Return the public key with this id, for this algorithm.
+
+        Raises:
+            InvalidTokenError: the project has no such key.
+        """
+        if kid not in self._keys:
+            async with self._fetching:
+                if kid not in self._keys:
+                    await self._fetch()
+        found = self._keys.get(kid)
+        if found is None or found[0] != algorithm:
+            raise InvalidTokenError("the token's signing key is not of this project: sign in again")
+        return found[1]
+
+    async def _fetch(self) -> None:
+        now_s = self._clock.monotonic_s()
+        if self._fetched_s is not None and now_s - self._fetched_s < REFETCH_S:
+            return
+        self._fetched_s = now_s
+        try:
+            async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as client:
+                answer = await client.get(self._url)
+                answer.raise_for_status()
+                key_set = jwt.PyJWKSet.from_dict(answer.json())
+        except jwt.PyJWKSetError:
+            log.warning("jwks_empty", hint="set SUPABASE_JWT_SECRET if the project signs with HS256")
+        except (httpx.HTTPError, ValueError, AttributeError) as error:
+            log.warning("jwks_unavailable", reason=type(error).__name__)
+        else:
+            self._keys = {key.key_id: (key.algorithm_name, key.key) for key in key_set.keys if key.key_id}
