@@ -6,7 +6,7 @@ changes wait in the source's queue, and clients are told by ``status``.
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -26,7 +26,7 @@ class Source(Protocol):
 
     async def next_event(self) -> Event: ...
 
-    def set_tables(self, tables: tuple[str, ...]) -> None: ...
+    def set_tables(self, tables: Sequence[str]) -> None: ...
 
 
 class Audience(Protocol):
@@ -56,6 +56,7 @@ class Pipeline:
         tables: The tables that the source captures at the start.
         clock: Source of time.
         backoff: Waits between attempts to load.
+        on_first_live: Called once, when changes flow for the first time.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Pipeline:
         tables: tuple[str, ...],
         clock: Clock,
         backoff: Backoff,
+        on_first_live: Callable[[], None],
     ) -> None:
         self.state: UpstreamState = "down"
         self._source = source
@@ -77,6 +79,7 @@ class Pipeline:
         self._tables = tables
         self._clock = clock
         self._backoff = backoff
+        self._on_first_live: Callable[[], None] | None = on_first_live
         self._authorizer: Authorizer | None = None
         self._missed: str | None = None
 
@@ -91,7 +94,7 @@ class Pipeline:
                 case Change() as change:
                     await self._relay(change)
 
-    async def decide(self, principal: Principal, events: list[RowEvent]) -> list[View | None]:
+    def decide(self, principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
         """Answer how ``principal`` experiences each of ``events`` as of now; None while unknown."""
         authorizer = self._authorizer
         if authorizer is None or self.state != "live":
@@ -121,6 +124,9 @@ class Pipeline:
             self._audience.announce_gap(self._missed)
             self._missed = None
         self._set_state("live")
+        if self._on_first_live is not None:
+            on_first_live, self._on_first_live = self._on_first_live, None
+            on_first_live()
 
     async def _load_for_ever(self) -> Authorizer:
         while True:

@@ -82,7 +82,7 @@ class Reconnect(msgspec.Struct, frozen=True, tag="reconnect"):
 
 ServerMessage: TypeAlias = Connected | Authenticated | Pong | Error | Reconnect
 
-_decoder = msgspec.json.Decoder(ClientMessage)
+_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _encoder = msgspec.json.Encoder()
 
 

@@ -65,6 +65,12 @@ class Enter(msgspec.Struct, frozen=True):
     message: Connected
 
 
+class Renew(msgspec.Struct, frozen=True):
+    """The claims may have changed: tell the hub whom the client speaks for now."""
+
+    identity: Identity
+
+
 class StartSubscription(msgspec.Struct, frozen=True):
     """Subscribe at the hub."""
 
@@ -91,7 +97,7 @@ class Close(msgspec.Struct, frozen=True):
     reason: str
 
 
-Command: TypeAlias = Verify | Enter | StartSubscription | StopSubscription | Send | Close
+Command: TypeAlias = Verify | Enter | Renew | StartSubscription | StopSubscription | Send | Close
 
 
 class Session:
@@ -145,7 +151,7 @@ class Session:
             if (known.user_id, known.role) != (new.user_id, new.role):
                 return self.fail(ForbiddenError("the new token is of another user: open a new connection"))
             self._identity = identity
-            return [Send(Authenticated(expires_at))]
+            return [Renew(identity), Send(Authenticated(expires_at))]
         self._identity = identity
         self.state = State.OPEN
         connected = Connected(

@@ -104,7 +104,8 @@ class Verifier:
         role, subject = claims.get("role"), claims.get("sub")
         if role not in ROLES:
             raise InvalidTokenError(
-                f"a token with role {str(role)[:32]} is not for clients: send the signed-in user's access_token"
+                f"a token with role {str(role)[:32]} is not for clients: "
+                "send the signed-in user's access_token"
             )
         user_id: str | None = None
         if subject is not None:

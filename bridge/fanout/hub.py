@@ -98,13 +98,16 @@ class Hub:
             del self._by_principal[subscriber.principal]
             self._roster.remove(subscriber.principal)
 
-    def connected(self, user_id: str | None, role: str) -> int:
-        """Return how many clients this user has."""
-        return sum(
-            len(subscribers)
-            for principal, subscribers in self._by_principal.items()
-            if principal.user_id == user_id and principal.role == role
-        )
+    def renew(self, subscriber: Subscriber, principal: Principal) -> None:
+        """Let a client speak for ``principal`` from now on: its token was renewed with other claims."""
+        if principal == subscriber.principal:
+            return
+        # First the new one, so that the roster never misses the user.
+        renewed = self.connect(principal, subscriber.sink)
+        self._by_principal[principal].remove(renewed)
+        self.disconnect(subscriber)
+        subscriber.principal = principal
+        self._by_principal[principal].append(subscriber)
 
     async def subscribe(
         self, subscriber: Subscriber, *, dialogs: frozenset[str] | None, since: str | None

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 import msgspec
 import uvicorn
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
+from typing_extensions import override
 
 from bridge import logs
 from bridge.clock import SystemClock
@@ -64,8 +66,12 @@ async def _no_keys(_request: Request) -> Response:
 
 
 class _Server(uvicorn.Server):
-    def install_signal_handlers(self) -> None:
-        """The process ends with its standard input; a signal ends it at once."""
+    """Leaves signals alone: the process ends with its standard input, and a signal ends it at once."""
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
 
 
 async def main() -> None:

@@ -1,0 +1,82 @@
+"""The HTTP side of the public port, and the admin port."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from bridge import metrics
+from bridge.connection.origins import Origins
+from bridge.connection.poll import Polls
+
+Readiness = Callable[[], Sequence[str]]
+"""Returns why the process is not ready to serve; nothing if it is."""
+
+
+def public_application(
+    polls: Polls, origins: Origins, *, client_js: Path | None, routes: Sequence[BaseRoute]
+) -> Starlette:
+    """Return what the public port serves beside the WebSocket.
+
+    Args:
+        polls: Long polling.
+        origins: Which pages may ask.
+        client_js: The browser client; None where there is none.
+        routes: Further routes.
+    """
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def client(_request: Request) -> Response:
+        return FileResponse(client_js or "", media_type="text/javascript")
+
+    served: list[BaseRoute] = [Route("/poll", polls.answer), Route("/healthz", healthz)]
+    if client_js is not None:
+        served.append(Route("/client.js", client))
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=["*"] if origins.any else list(origins.allowed),
+        allow_methods=["GET"],
+        allow_headers=["Authorization"],
+        max_age=600,
+    )
+    return Starlette(routes=[*served, *routes], middleware=[cors])
+
+
+def admin_application(readiness: Readiness, connections: Callable[[], list[dict[str, Any]]]) -> Starlette:
+    """Return what the admin port serves.
+
+    Args:
+        readiness: Says what keeps the process from being ready.
+        connections: Describes the connections.
+    """
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_request: Request) -> Response:
+        reasons = list(readiness())
+        body = {"ready": not reasons, "reasons": reasons}
+        return JSONResponse(body, status_code=503 if reasons else 200)
+
+    async def show_metrics(_request: Request) -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def show_connections(_request: Request) -> Response:
+        return JSONResponse(connections())
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", show_metrics),
+            Route("/connections", show_connections),
+        ]
+    )

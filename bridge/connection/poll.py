@@ -1,0 +1,216 @@
+"""Long polling: the same stream over plain HTTP, one request at a time."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from bridge import metrics
+from bridge.connection import messages
+from bridge.connection.ports import Context
+from bridge.connection.ports import Frame as OutFrame
+from bridge.connection.tokens import Identity
+from bridge.errors import (
+    ClientError,
+    ForbiddenError,
+    InvalidTokenError,
+    MalformedMessageError,
+    TokenExpiredError,
+)
+
+DEFAULT_TIMEOUT_S = 25.0
+MAX_TIMEOUT_S = 55.0
+"""Below the read timeout that proxies commonly have (60 s)."""
+
+MAX_EVENTS = 500
+MAX_BYTES = 1024 * 1024
+"""An answer holds no more; the rest comes with the next poll."""
+
+
+class PollSink:
+    """Collects the events of one poll; wakes the waiting request at the first one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.id = secrets.token_hex(8)
+        self.events: list[OutFrame] = []
+        self.full = False
+        self.stale = False
+        self._bytes = 0
+        self._ready: asyncio.Future[None] = loop.create_future()
+
+    def offer(self, frame: OutFrame) -> None:
+        """Take an event; what no longer fits is left for the next poll."""
+        if frame.cursor is None:
+            if b'"type":"resync"' in frame.payload[:20]:
+                self.stale = True
+                self.wake()
+            return
+        if len(self.events) >= MAX_EVENTS or (self.events and self._bytes + len(frame.payload) > MAX_BYTES):
+            self.full = True
+            return
+        self.events.append(frame)
+        self._bytes += len(frame.payload)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the request answer."""
+        if not self._ready.done():
+            self._ready.set_result(None)
+
+    async def wait(self, timeout_s: float, gone: asyncio.Future[Any]) -> None:
+        """Wait for an event, the time, or the client's leaving."""
+        waited: list[asyncio.Future[Any]] = [self._ready, gone]
+        await asyncio.wait(waited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+
+
+class Polls:
+    """Answers ``GET /poll``.
+
+    Args:
+        context: What all connections share.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._waiting: dict[PollSink, tuple[Identity, float]] = {}
+        self._draining = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def drain(self) -> None:
+        """Answer the polls that wait, and from now on at once."""
+        self._draining = True
+        for sink in list(self._waiting):
+            sink.wake()
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what the admin port shows of the waiting polls."""
+        now_s = self._context.clock.monotonic_s()
+        return [
+            {
+                "connection_id": sink.id,
+                "user_id": identity.principal.user_id,
+                "transport": "poll",
+                "connected_s": round(now_s - since_s, 1),
+                "pending_bytes": 0,
+                "subscribed": True,
+            }
+            for sink, (identity, since_s) in self._waiting.items()
+        ]
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one poll."""
+        try:
+            self._context.origins.check(request.headers.get("origin"))
+            query = _Query.read(request)
+            identity = await self._context.verifier.verify(self._token(request))
+            self._context.connections.enter()
+        except ClientError as error:
+            return refusal(error)
+        try:
+            self._context.connections.enter_user(identity.principal)
+            try:
+                return await self._poll(request, identity, query)
+            finally:
+                self._context.connections.leave_user(identity.principal)
+        except ClientError as error:
+            return refusal(error)
+        finally:
+            self._context.connections.leave()
+
+    def _token(self, request: Request) -> str:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token:
+            return token.strip()
+        if "token" in request.query_params:
+            if self._context.allow_token_in_url:
+                return request.query_params["token"]
+            raise InvalidTokenError("a token in the URL ends up in logs: send the Authorization header")
+        raise InvalidTokenError("no token: send Authorization: Bearer and the session's access_token")
+
+    async def _poll(self, request: Request, identity: Identity, query: "_Query") -> Response:
+        hub, clock = self._context.hub, self._context.clock
+        sink = PollSink(self._context.loop)
+        subscriber = hub.connect(identity.principal, sink)
+        self._waiting[sink] = (identity, clock.monotonic_s())
+        metrics.CONNECTIONS.labels("poll").inc()
+        try:
+            recovered = await hub.subscribe(subscriber, dialogs=query.dialogs, since=query.since)
+            left_s = (identity.expires_at - clock.now()).total_seconds()
+            if query.since is not None and recovered and not sink.events and not self._draining:
+                await _wait(request, sink, min(query.timeout_s, max(0.0, left_s)))
+        finally:
+            hub.disconnect(subscriber)
+            del self._waiting[sink]
+            metrics.CONNECTIONS.labels("poll").dec()
+        if clock.now() >= identity.expires_at and not sink.events:
+            raise TokenExpiredError("the token has expired: poll again with a new one")
+        return _answer(
+            sink.events,
+            sink.events[-1].cursor if sink.full else hub.cursor,
+            recovered=recovered and not sink.stale,
+            status=hub.upstream,
+        )
+
+
+class _Query(msgspec.Struct, frozen=True):
+    since: str | None
+    dialogs: frozenset[str] | None
+    timeout_s: float
+
+    @classmethod
+    def read(cls, request: Request) -> "_Query":
+        parameters = request.query_params
+        try:
+            timeout_s = float(parameters.get("timeout_s", DEFAULT_TIMEOUT_S))
+        except ValueError:
+            timeout_s = -1.0
+        if not 0.0 <= timeout_s < float("inf"):
+            raise MalformedMessageError(f"timeout_s is no number of seconds: give 0 to {MAX_TIMEOUT_S:g}")
+        ids: Sequence[messages.DialogId] | None = None
+        if parameters.get("dialogs"):
+            ids = [id_.strip() for id_ in parameters["dialogs"].split(",") if id_.strip()]
+        return cls(
+            since=parameters.get("since") or None,
+            dialogs=messages.dialog_ids(None if ids is None else list(ids)),
+            timeout_s=min(timeout_s, MAX_TIMEOUT_S),
+        )
+
+
+async def _wait(request: Request, sink: PollSink, timeout_s: float) -> None:
+    """Wait for the sink, but not longer than the client is there."""
+    async with asyncio.TaskGroup() as tasks:
+        gone = tasks.create_task(_until_gone(request), name="poll-client")
+        await sink.wait(timeout_s, gone)
+        gone.cancel()
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _answer(events: Sequence[OutFrame], cursor: str | None, *, recovered: bool, status: str) -> Response:
+    body = b'{"events":[%b],"cursor":%b,"recovered":%b,"status":%b}' % (
+        b",".join(frame.payload for frame in events),
+        msgspec.json.encode(cursor),
+        b"true" if recovered else b"false",
+        msgspec.json.encode(status),
+    )
+    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def refusal(error: ClientError) -> Response:
+    """Return the HTTP answer to a request that is refused."""
+    if isinstance(error, InvalidTokenError | TokenExpiredError | ForbiddenError):
+        metrics.AUTH_FAILURES.labels(error.code).inc()
+    headers = {"Cache-Control": "no-store"}
+    if error.http_status == 401:  # noqa: PLR2004 - RFC 9110
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {"error": {"code": error.code, "message": str(error)}}
+    return JSONResponse(body, status_code=error.http_status, headers=headers)

@@ -1,0 +1,221 @@
+"""Listens on the public and the admin port, and leaves in order."""
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute
+from typing_extensions import override
+
+from bridge import metrics
+from bridge.clock import Clock
+from bridge.connection.http import Readiness, admin_application, public_application
+from bridge.connection.limits import Connections
+from bridge.connection.origins import Origins
+from bridge.connection.poll import Polls
+from bridge.connection.ports import Context, Flusher, Hub
+from bridge.connection.sweeper import Sweeper
+from bridge.connection.tokens import Verifier
+from bridge.connection.websocket import WebSocketConnection
+
+DRAIN_STEP_S = 0.05
+BACKLOG = 2048
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where and how to serve; docs/configuration.md has the reasons."""
+
+    host: str
+    port: int
+    admin_host: str
+    admin_port: int
+    allowed_origins: tuple[str, ...]
+    allow_token_in_url: bool
+    max_connections: int
+    max_connections_per_user: int
+    outbox_limit_bytes: int
+    ping_interval_s: float
+    client_js: Path | None = None
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to the process, which has more than this server to stop."""
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Server:
+    """Both ports.
+
+    ``open`` binds them, ``run`` serves until ``close``; ``drain`` says goodbye to the clients first.
+
+    Args:
+        settings: Where and how to serve.
+        hub: Fan-out.
+        flusher: Writes outboxes out.
+        verifier: Verifies tokens.
+        clock: Source of time.
+        readiness: Says what keeps the process from being ready.
+        routes: Further routes of the public port.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        hub: Hub,
+        flusher: Flusher,
+        verifier: Verifier,
+        clock: Clock,
+        readiness: Readiness,
+        routes: Sequence[BaseRoute] = (),
+    ) -> None:
+        self._settings = settings
+        self._readiness = readiness
+        self._draining = False
+        self._tasks: asyncio.TaskGroup | None = None
+        self._sockets: tuple[socket.socket, ...] = ()
+        self._sweeper = Sweeper(interval_s=settings.ping_interval_s, clock=clock)
+        self._context = Context(
+            hub=hub,
+            flusher=flusher,
+            verifier=verifier,
+            origins=Origins(settings.allowed_origins),
+            connections=Connections(
+                limit=settings.max_connections, limit_per_user=settings.max_connections_per_user
+            ),
+            sweeper=self._sweeper,
+            clock=clock,
+            spawn=self._spawn,
+            loop=asyncio.get_running_loop(),
+            ping_interval_s=settings.ping_interval_s,
+            outbox_limit_bytes=settings.outbox_limit_bytes,
+            allow_token_in_url=settings.allow_token_in_url,
+        )
+        self._polls = Polls(self._context)
+        public = public_application(
+            self._polls, self._context.origins, client_js=settings.client_js, routes=routes
+        )
+        self._servers = (
+            _Uvicorn(_config(public, ws=self._make_connection)),
+            _Uvicorn(_config(admin_application(self._not_ready, self._connections))),
+        )
+        metrics.CONNECTIONS.labels("websocket").set_function(lambda: len(self._sweeper))
+
+    @property
+    def port(self) -> int:
+        """The public port, once it is open."""
+        return int(self._sockets[0].getsockname()[1])
+
+    @property
+    def admin_port(self) -> int:
+        """The admin port, once it is open."""
+        return int(self._sockets[1].getsockname()[1])
+
+    def open(self) -> None:
+        """Bind both ports.
+
+        Raises:
+            OSError: a port is taken.
+        """
+        settings = self._settings
+        public = _bind(settings.host, settings.port)
+        try:
+            self._sockets = (public, _bind(settings.admin_host, settings.admin_port))
+        except OSError:
+            public.close()
+            raise
+
+    async def run(self) -> None:
+        """Serve until ``close``."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            sweeper = tasks.create_task(self._sweeper.run(), name="sweeper")
+            serving = [
+                tasks.create_task(server.serve(sockets=[bound]), name="http")
+                for server, bound in zip(self._servers, self._sockets, strict=True)
+            ]
+            await asyncio.wait(serving)
+            sweeper.cancel()
+
+    def stop_accepting(self) -> None:
+        """Take no further clients: not ready, and the public port refuses."""
+        self._draining = True
+        for listening in getattr(self._servers[0], "servers", ()):
+            listening.close()
+        self._sockets[0].close()
+
+    async def drain(self, timeout_s: float) -> None:
+        """Ask every client to come back later, spread over most of ``timeout_s``, and close with 1012."""
+        self._polls.drain()
+        waiting = [c for c in self._sweeper if isinstance(c, WebSocketConnection)]
+        steps = max(1, int(0.8 * timeout_s / DRAIN_STEP_S))
+        size = max(1, -(-len(waiting) // steps))
+        for start in range(0, len(waiting), size):
+            for connection in waiting[start : start + size]:
+                connection.send_reconnect(random.randrange(1000))  # noqa: S311 - spreads clients
+            await asyncio.sleep(DRAIN_STEP_S)
+        for _ in range(int(timeout_s / DRAIN_STEP_S)):
+            if not len(self._sweeper) and not len(self._polls):
+                return
+            await asyncio.sleep(DRAIN_STEP_S)
+
+    def close(self) -> None:
+        """Stop serving; ``run`` returns soon."""
+        for server in self._servers:
+            server.should_exit = True
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._tasks is None:
+            work.close()
+        else:
+            self._tasks.create_task(work, name="connection-work")
+
+    def _make_connection(self, **_uvicorn: object) -> asyncio.Protocol:
+        return WebSocketConnection(self._context)
+
+    def _not_ready(self) -> Sequence[str]:
+        return [*self._readiness(), *(["draining"] if self._draining else [])]
+
+    def _connections(self) -> list[dict[str, Any]]:
+        sockets = [c.facts() for c in self._sweeper if isinstance(c, WebSocketConnection)]
+        return [*sockets, *self._polls.facts()]
+
+
+def _config(application: Starlette, ws: Any = "none") -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        http="httptools",
+        ws=ws,
+        lifespan="off",
+        log_config=None,
+        access_log=False,  # URLs may hold cursors, and tokens where that is allowed
+        server_header=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=2,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+    bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    return bound

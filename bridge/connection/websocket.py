@@ -1,0 +1,429 @@
+"""One WebSocket connection: websockets' Sans-I/O protocol under a plain ``asyncio.Protocol``.
+
+A quiet connection has no task and no timer; the sweeper visits it.  Frames wait in the outbox and are
+written together, once per loop iteration; one that does not read is cut off (4430).
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import deque
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import structlog
+from typing_extensions import override
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State as ProtocolState
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from bridge import metrics
+from bridge.connection import messages
+from bridge.connection.ports import Context
+from bridge.connection.ports import Frame as OutFrame
+from bridge.connection.session import (
+    Close,
+    Command,
+    Enter,
+    Renew,
+    Send,
+    Session,
+    StartSubscription,
+    StopSubscription,
+    Verify,
+)
+from bridge.errors import (
+    ClientError,
+    ForbiddenError,
+    InvalidTokenError,
+    MalformedMessageError,
+    MessageTooLargeError,
+    SlowConsumerError,
+    TooManyError,
+)
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+PATH = "/ws"
+SUBPROTOCOL = Subprotocol("bridge.v1")
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Largest message a client may send; a subscription of 1,000 dialogs takes 40 KB."""
+
+CLOSE_GRACE_S = 1.0
+"""Seconds a client has to answer a close, before its connection is dropped."""
+
+MAX_WORK = 16
+"""Messages of one client that may wait for something slow (a key fetch, a replay)."""
+
+_quiet = logging.getLogger("bridge.websocket")  # noqa: TID251 - websockets wants one; shared by all
+_quiet.disabled = True
+
+
+class _Protocol(ServerProtocol):
+    """Fails with our close code when a message is too large."""
+
+    @override
+    def fail(self, code: int, reason: str = "") -> None:
+        if code == 1009:  # noqa: PLR2004 - RFC 6455: message too big
+            error = MessageTooLargeError(f"a message may have {MAX_MESSAGE_BYTES} bytes: send less")
+            code, reason = error.close_code, str(error)
+        super().fail(code, reason)
+
+
+def _select_subprotocol(_protocol: ServerProtocol, offered: Any) -> Subprotocol | None:
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
+
+
+class WebSocketConnection(asyncio.Protocol):
+    """One client.
+
+    Args:
+        context: What all connections share.
+    """
+
+    __slots__ = (
+        "_close_at_s",
+        "_context",
+        "_entered",
+        "_fragments",
+        "_heard_s",
+        "_opened_s",
+        "_outbox",
+        "_outbox_bytes",
+        "_protocol",
+        "_received",
+        "_session",
+        "_transport",
+        "_work",
+        "id",
+        "subscriber",
+    )
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._protocol = _Protocol(
+            max_size=MAX_MESSAGE_BYTES, logger=_quiet, select_subprotocol=_select_subprotocol
+        )
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+        self._entered = False
+        self._opened_s = self._heard_s = context.clock.monotonic_s()
+        self._close_at_s: float | None = None
+        self._outbox: list[bytes] = []
+        self._outbox_bytes = 0
+        self._fragments: list[bytes] | None = None
+        self._received = 0
+        self._work: deque[Coroutine[Any, Any, None]] | None = None
+        self.id = secrets.token_hex(8)
+        self.subscriber: Any = None
+
+    # What asyncio calls.
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream transport, as TCP servers have
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        self._heard_s = self._context.clock.monotonic_s()
+        self._protocol.receive_data(data)
+        for event in self._protocol.events_received():
+            if isinstance(event, Request):
+                self._handshake(event)
+            elif isinstance(event, Frame):
+                self._frame(event)
+        self._write_protocol()
+
+    @override
+    def eof_received(self) -> bool:
+        self._protocol.receive_eof()
+        return False
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._session is None:
+            return
+        identity = self._session.identity
+        if self.subscriber is not None:
+            self._context.hub.disconnect(self.subscriber)
+            self.subscriber = None
+            if identity is not None:
+                self._context.connections.leave_user(identity.principal)
+        if self._entered:
+            self._context.connections.leave()
+            self._entered = False
+        self._context.sweeper.remove(self)
+        for work in self._work or ():
+            work.close()
+        self._work = None
+        code = self._protocol.close_code or 1006
+        metrics.CONNECTIONS_CLOSED.labels(str(code)).inc()
+        log.info(
+            "connection_closed",
+            connection_id=self.id,
+            user_id=None if identity is None else identity.principal.user_id,
+            close_code=code,
+            duration_s=round(self._context.clock.monotonic_s() - self._opened_s, 3),
+            messages_in=self._received,
+            unsent_bytes=self._outbox_bytes,
+        )
+
+    # What the hub and the flusher call.
+
+    def offer(self, frame: OutFrame) -> None:
+        """Queue a frame for the client; too much of it ends the connection (4430)."""
+        if self._transport is None or self._close_at_s is not None:
+            return
+        if not self._outbox:
+            self._context.flusher.mark(self)
+        self._outbox.append(frame.wire)
+        self._outbox_bytes += len(frame.wire)
+        if self._outbox_bytes > self._context.outbox_limit_bytes:
+            self._cut_off(self._outbox_bytes)
+
+    def flush(self) -> None:
+        """Write everything that waits, in one call."""
+        outbox, self._outbox, self._outbox_bytes = self._outbox, [], 0
+        transport = self._transport
+        if transport is None or not outbox:
+            return
+        transport.write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
+        unsent = transport.get_write_buffer_size()
+        if unsent > self._context.outbox_limit_bytes:
+            self._cut_off(unsent)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes that wait for the client, here and in the transport."""
+        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return self._outbox_bytes + unsent
+
+    # What the sweeper and the server call.
+
+    def sweep(self) -> None:
+        """Look at the clock: deadlines, expiry, answers that did not come."""
+        clock = self._context.clock
+        now_s = clock.monotonic_s()
+        if self._close_at_s is not None:
+            if now_s >= self._close_at_s and self._transport is not None:
+                self._transport.abort()
+            return
+        if self._session is not None:
+            self._carry_out(self._session.receive_time(now=clock.now(), now_s=now_s))
+        if now_s - self._heard_s > 2 * self._context.ping_interval_s and self._transport is not None:
+            self._transport.abort()  # half-open: no answer to two pings
+
+    def ping(self) -> None:
+        """Send a ping."""
+        if self._protocol.state is ProtocolState.OPEN:
+            self._protocol.send_ping(b"")
+            self._write_protocol()
+
+    def send_reconnect(self, after_ms: int) -> None:
+        """Ask the client to come back, and close (1012)."""
+        self._carry_out(
+            [Send(messages.Reconnect(after_ms)), Close(1012, "restart: reconnect with the cursor")]
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the admin port shows of this connection."""
+        identity = None if self._session is None else self._session.identity
+        return {
+            "connection_id": self.id,
+            "user_id": None if identity is None else identity.principal.user_id,
+            "transport": "websocket",
+            "connected_s": round(self._context.clock.monotonic_s() - self._opened_s, 1),
+            "pending_bytes": self.pending_bytes,
+            "subscribed": self.subscriber is not None and self.subscriber.subscribed,
+        }
+
+    # The rest is ours.
+
+    def _handshake(self, request: Request) -> None:
+        url = urlsplit(request.path)
+        if url.path != PATH:
+            self._protocol.send_response(self._protocol.reject(404, f"no WebSocket here: use {PATH}\n"))
+            return
+        response = self._protocol.accept(request)
+        self._protocol.send_response(response)
+        if response.status_code != 101:  # noqa: PLR2004 - switching protocols
+            return
+        self._session = Session(
+            connection_id=self.id, opened_s=self._opened_s, ping_interval_s=self._context.ping_interval_s
+        )
+        self._context.sweeper.add(self)
+        if self._session.deadline_s is not None:
+            self._context.sweeper.visit_at(self, self._session.deadline_s)
+        try:
+            self._context.connections.enter()
+            self._entered = True
+            self._context.origins.check(request.headers.get("Origin"))
+            token = self._token(request, parse_qs(url.query))
+        except ClientError as error:
+            self._refuse(error)
+            return
+        if token is not None:
+            self._carry_out(self._session.receive_token(token))
+
+    def _token(self, request: Request, query: dict[str, list[str]]) -> str | None:
+        for offered in request.headers.get_all("Sec-WebSocket-Protocol"):
+            for name in offered.split(","):
+                kind, _, token = name.strip().partition(".")
+                if kind == "bearer" and token:
+                    return token
+        if "token" in query:
+            if self._context.allow_token_in_url:
+                return query["token"][0]
+            raise InvalidTokenError("a token in the URL ends up in logs: send it as subprotocol or in auth")
+        return None
+
+    def _frame(self, frame: Frame) -> None:
+        match frame.opcode:
+            case Opcode.TEXT if frame.fin:
+                self._text(bytes(frame.data))
+            case Opcode.TEXT:
+                self._fragments = [bytes(frame.data)]
+            case Opcode.CONT if self._fragments is not None:
+                self._fragments.append(bytes(frame.data))
+                if frame.fin:
+                    whole, self._fragments = b"".join(self._fragments), None
+                    self._text(whole)
+            case Opcode.BINARY:
+                self._fail(MalformedMessageError("a binary message is not understood: send JSON as text"))
+            case _:
+                pass  # ping, pong and close are the protocol's own business
+
+    def _text(self, data: bytes) -> None:
+        self._received += 1
+        if self._session is not None:
+            clock = self._context.clock
+            self._carry_out(self._session.receive_text(data, now=clock.now(), now_s=clock.monotonic_s()))
+
+    def _fail(self, error: ClientError) -> None:
+        if self._session is not None:
+            self._carry_out(self._session.fail(error))
+
+    def _refuse(self, error: ClientError) -> None:
+        if isinstance(error, InvalidTokenError | ForbiddenError):
+            metrics.AUTH_FAILURES.labels(error.code).inc()
+        self._fail(error)
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Send(message=message):
+                    self._send(messages.encode(message))
+                case Verify(token=token):
+                    self._do(self._verify(token))
+                case Enter():
+                    self._enter(command)
+                case Renew(identity=identity):
+                    self._context.hub.renew(self.subscriber, identity.principal)
+                case StartSubscription(dialogs=dialogs, since=since):
+                    self._do(self._subscribe(dialogs, since))
+                case StopSubscription(dialogs=dialogs):
+                    self._do(self._unsubscribe(dialogs))
+                case Close(code=code, reason=reason):
+                    self._close(code, reason)
+
+    def _enter(self, command: Enter) -> None:
+        principal = command.identity.principal
+        try:
+            self._context.connections.enter_user(principal)
+        except TooManyError as error:
+            self._fail(error)
+            return
+        self.subscriber = self._context.hub.connect(principal, self)
+        self._send(messages.encode(command.message))
+        self.offer(self._context.hub.status())
+
+    async def _verify(self, token: str) -> None:
+        clock = self._context.clock
+        try:
+            identity = await self._context.verifier.verify(token)
+        except ClientError as error:
+            self._refuse(error)
+            return
+        if self._transport is not None and self._session is not None:
+            self._carry_out(self._session.verified(identity, now=clock.now()))
+            left_s = (identity.expires_at - clock.now()).total_seconds()
+            self._context.sweeper.visit_at(self, clock.monotonic_s() + left_s)
+
+    async def _subscribe(self, dialogs: frozenset[str] | None, since: str | None) -> None:
+        if self.subscriber is not None:
+            await self._context.hub.subscribe(self.subscriber, dialogs=dialogs, since=since)
+
+    async def _unsubscribe(self, dialogs: frozenset[str] | None) -> None:
+        if self.subscriber is not None:
+            self._context.hub.unsubscribe(self.subscriber, dialogs=dialogs)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work`` after what this client asked for before, in a task that lives only so long."""
+        if self._work is None:
+            self._work = deque([work])
+            self._context.spawn(self._work_off())
+        elif len(self._work) >= MAX_WORK:
+            work.close()
+            self._fail(TooManyError("too many messages at once: wait for the answers"))
+        else:
+            self._work.append(work)
+
+    async def _work_off(self) -> None:
+        while self._work:
+            await self._work.popleft()
+        self._work = None
+
+    def _send(self, payload: bytes) -> None:
+        """Send a message of the session behind what already waits."""
+        if self._protocol.state is ProtocolState.OPEN:
+            self.flush()
+            self._protocol.send_text(payload)
+            self._write_protocol()
+
+    def _close(self, code: int, reason: str) -> None:
+        if self._close_at_s is None:
+            self.flush()
+            self._expect_end()
+            with contextlib.suppress(InvalidState):
+                self._protocol.send_close(code, reason)
+            self._write_protocol()
+
+    def _cut_off(self, pending_bytes: int) -> None:
+        if self._close_at_s is not None:
+            return
+        metrics.SLOW_CONSUMERS.inc()
+        self._outbox, self._outbox_bytes = [], 0  # what waits here is left for the resume
+        error = SlowConsumerError(
+            f"{pending_bytes} bytes unread (limit {self._context.outbox_limit_bytes}): "
+            "reconnect with the cursor"
+        )
+        self._expect_end()
+        if self._session is not None:
+            for command in self._session.fail(error):
+                if isinstance(command, Close):
+                    self._protocol.send_close(command.code, command.reason)
+        self._write_protocol()
+
+    def _write_protocol(self) -> None:
+        for data in self._protocol.data_to_send():
+            if self._transport is None or self._transport.is_closing():
+                return
+            if data:
+                self._transport.write(data)
+            else:
+                # Half-closed, not closed: closing with unread input would reset the connection and
+                # take the close frame with it.  The sweeper ends it if the client does not.
+                self._expect_end()
+                self._transport.write_eof()
+
+    def _expect_end(self) -> None:
+        """Drop the connection if it has not ended by itself soon."""
+        if self._close_at_s is None:
+            self._close_at_s = self._context.clock.monotonic_s() + CLOSE_GRACE_S
+            self._context.sweeper.visit_at(self, self._close_at_s)

@@ -1,0 +1,267 @@
+"""The wiring: every stage, who owns it, and how the process starts and stops.
+
+    capture ──Event──▶ pipeline ──Change──▶ authorization ──Effect──▶ fanout ──Frame──▶ connection
+
+Only this module and ``pipeline`` know more than one stage.  It starts listening at once (clients are
+told that upstream is down), then waits for the project for as long as it takes.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+from starlette.routing import BaseRoute
+
+from bridge.authorization import Deliver, Effect, Roster, compile_catalog, load
+from bridge.authorization import Settings as AuthorizationSettings
+from bridge.backoff import Backoff
+from bridge.capture import RealtimeSource
+from bridge.clock import Clock
+from bridge.config import Config
+from bridge.connection import ProjectKeys, Server, Verifier
+from bridge.connection import Settings as ConnectionSettings
+from bridge.errors import BridgeError, ConfigError
+from bridge.events import Principal, RowEvent, UpstreamState, View
+from bridge.fanout import EventEncoder, Flusher, History, Hub
+from bridge.minting import expires_at, mint_token
+from bridge.pipeline import Pipeline
+from bridge.rpc import ProjectRpc
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+CLIENT_ROLES = ("authenticated", "anon")
+"""Database roles that clients can have; plans are compiled for these."""
+
+RENEWED_KEY_TTL_S = 3600
+MAX_WAITING = 5_000
+"""Changes that may wait before the worker calls itself not ready: it lags behind."""
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where the worker listens."""
+
+    host: str
+    port: int
+    admin_host: str
+    admin_port: int
+
+
+class _HubAudience:
+    """Gives the pipeline's effects to the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def deliver(self, effect: Effect) -> None:
+        if isinstance(effect, Deliver):
+            self._hub.publish(effect.event, effect.deliveries)
+        else:
+            self._hub.resync(effect.principals, "visibility_changed")
+
+    def announce_status(self, state: UpstreamState) -> None:
+        self._hub.announce_status(state)
+
+    def announce_gap(self, reason: str) -> None:
+        self._hub.resync(None, reason)
+
+    def forget_history(self) -> None:
+        self._hub.forget_history()
+
+
+def authorization_settings(config: Config) -> AuthorizationSettings:
+    """Return what authorization has to know of the settings."""
+    return AuthorizationSettings(
+        tables=config.tables,
+        dialog_table=config.dialogs,
+        message_table=config.messages,
+        dialog_column=config.dialog_column,
+        roles=CLIENT_ROLES,
+        remembered_rows=config.remembered_rows,
+    )
+
+
+def service_token(config: Config, clock: Clock) -> Callable[[], str]:
+    """Return a function that returns the key to join upstream with.
+
+    That is the service-role key; where it is about to expire and the JWT secret is known, a fresh one.
+    """
+
+    def current() -> str:
+        expires_s = expires_at(config.service_role_key)
+        now = clock.now()
+        if expires_s is None or config.jwt_secret is None or expires_s - now.timestamp() > RENEWED_KEY_TTL_S:
+            return config.service_role_key
+        return mint_token(
+            config.jwt_secret, user_id=None, role="service_role", ttl_s=RENEWED_KEY_TTL_S, now=now
+        )
+
+    return current
+
+
+async def serve(
+    config: Config,
+    *,
+    stop: asyncio.Event,
+    clock: Clock,
+    on_ready: Callable[[Addresses], None] | None = None,
+    routes: Sequence[BaseRoute] = (),
+) -> None:
+    """Run the worker until ``stop``.
+
+    Args:
+        config: The settings.
+        stop: Set it to drain and return.
+        clock: Source of time.
+        on_ready: Called once upstream is live for the first time.
+        routes: Further routes of the public port.
+
+    Raises:
+        ConfigError: a watched table does not exist or cannot be watched.
+        OSError: a port is taken.
+    """
+    roster = Roster(linger_s=config.history_s, clock=clock)
+    hub = Hub(
+        history=History(keep_s=config.history_s, epoch=secrets.token_hex(4), clock=clock),
+        encoder=EventEncoder(dialog_table=config.dialogs, message_table=config.messages),
+        decide=lambda principal, events: decide(principal, events),
+        roster=roster,
+        clock=clock,
+    )
+    pipeline: Pipeline | None = None
+    source: RealtimeSource | None = None
+
+    async def decide(principal: Principal, events: Sequence[RowEvent]) -> Sequence[View | None]:
+        return [None] * len(events) if pipeline is None else pipeline.decide(principal, events)
+
+    def readiness() -> list[str]:
+        if pipeline is None or source is None or pipeline.state != "live":
+            return ["upstream is not live"]
+        return [f"{source.waiting} changes wait"] if source.waiting > MAX_WAITING else []
+
+    server = Server(
+        _connection_settings(config),
+        hub=hub,
+        flusher=Flusher(asyncio.get_running_loop()),
+        verifier=Verifier(
+            clock=clock,
+            secret=config.jwt_secret,
+            keys=ProjectKeys(config.supabase_url, clock=clock),
+            issuer=config.jwt_issuer,
+        ),
+        clock=clock,
+        readiness=readiness,
+        routes=routes,
+    )
+    server.open()
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.run(), name="server")
+            starting = tasks.create_task(
+                _first_source(config, rpc, clock, settings := authorization_settings(config)), name="start"
+            )
+            stopping = tasks.create_task(stop.wait(), name="stop")
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+            upstream_tasks: list[asyncio.Task[None]] = []
+            if starting.done() and not starting.cancelled() and starting.exception() is None:
+                source, tables = starting.result()
+                pipeline = Pipeline(
+                    source=source,
+                    load=lambda: load(rpc, settings, roster),
+                    read_row=rpc.row,
+                    audience=_HubAudience(hub),
+                    tables=tables,
+                    clock=clock,
+                    backoff=_backoff(),
+                    on_first_live=lambda: _ready(config, server, on_ready),
+                )
+                upstream_tasks = [
+                    tasks.create_task(source.run(), name="capture"),
+                    tasks.create_task(pipeline.run(), name="pipeline"),
+                ]
+            else:
+                starting.cancel()
+            await stopping
+            await _leave(server, config.drain_timeout_s)
+            for task in upstream_tasks:
+                task.cancel()
+            server.close()
+            await serving
+    finally:
+        await rpc.close()
+    log.info("service_stopped")
+
+
+async def upstream(config: Config, *, clock: Clock) -> RealtimeSource:
+    """Return a source of the watched tables and the look-up tables, for a look at the raw stream."""
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    source, _ = await _first_source(config, rpc, clock, authorization_settings(config))
+    return source
+
+
+async def _first_source(
+    config: Config, rpc: ProjectRpc, clock: Clock, settings: AuthorizationSettings
+) -> tuple[RealtimeSource, tuple[str, ...]]:
+    """Compile the catalog, for as long as that takes, and return a source of the tables it needs."""
+    backoff = _backoff()
+    while True:
+        try:
+            planset, _ = await compile_catalog(rpc, settings)
+        except ConfigError:
+            raise
+        except BridgeError as error:
+            retry_in_s = backoff.next_s()
+            log.error("project_unreachable", reason=str(error), retry_in_s=round(retry_in_s, 2))
+            await asyncio.sleep(retry_in_s)
+        else:
+            break
+    keys = {table.qualified: table.primary_key for table in planset.catalog.tables}
+    source = RealtimeSource(
+        url=config.supabase_url,
+        token=service_token(config, clock),
+        tables=planset.upstream_tables,
+        primary_key=lambda table: keys.get(table, ()),
+        read_row=rpc.row,
+        clock=clock,
+        random=random.random,
+    )
+    return source, planset.upstream_tables
+
+
+async def _leave(server: Server, drain_timeout_s: float) -> None:
+    log.info("drain_started", timeout_s=drain_timeout_s)
+    server.stop_accepting()
+    try:
+        async with asyncio.timeout(drain_timeout_s):
+            await server.drain(drain_timeout_s)
+    except TimeoutError:
+        log.warning("drain_timed_out", timeout_s=drain_timeout_s)
+
+
+def _ready(config: Config, server: Server, on_ready: Callable[[Addresses], None] | None) -> None:
+    addresses = Addresses(config.host, server.port, config.admin_host, server.admin_port)
+    log.info("service_ready", port=addresses.port, admin_port=addresses.admin_port)
+    if on_ready is not None:
+        on_ready(addresses)
+
+
+def _connection_settings(config: Config) -> ConnectionSettings:
+    return ConnectionSettings(
+        host=config.host,
+        port=config.port,
+        admin_host=config.admin_host,
+        admin_port=config.admin_port,
+        allowed_origins=config.allowed_origins,
+        allow_token_in_url=config.allow_token_in_url,
+        max_connections=config.max_connections,
+        max_connections_per_user=config.max_connections_per_user,
+        outbox_limit_bytes=config.outbox_limit_bytes,
+        ping_interval_s=config.ping_interval_s,
+    )
+
+
+def _backoff() -> Backoff:
+    return Backoff(base_s=0.2, cap_s=5.0, random=random.random)
