@@ -114,6 +114,17 @@ TRUE = Const(True, "bool")  # noqa: FBT003 - the value of a constant
 FALSE = Const(False, "bool")  # noqa: FBT003 - the value of a constant
 
 
+def compare(op: Operator, left: Expr, right: Expr) -> Compare:
+    """Return the comparison; the same one for both ways of writing an equality."""
+    if op in ("=", "<>") and _rank(right) < _rank(left):
+        left, right = right, left
+    return Compare(op, left, right)
+
+
+def _rank(expr: Expr) -> tuple[int, int, str]:
+    return (0, expr.scope, expr.name) if isinstance(expr, ColumnRef) else (1, 0, "")
+
+
 def children(expr: Expr) -> tuple[Expr, ...]:
     """Return the direct parts of ``expr``."""
     match expr:
@@ -158,13 +169,23 @@ def conjuncts(expr: Expr) -> tuple[Expr, ...]:
 
 
 def all_of(items: list[Expr]) -> Expr:
-    """AND, with the constants folded away."""
-    parts = [item for item in items if item != TRUE]
-    if any(item == FALSE for item in parts):
+    """AND of conditions of which only "is it true" matters, simplified.
+
+    Constants are folded, and a OR that another part implies is dropped (``a and (a or b)`` is ``a``): inner
+    RLS often says again what the subquery asks for already.
+    """
+    parts = list(dict.fromkeys(part for item in items for part in conjuncts(item)))
+    if any(part == FALSE for part in parts):
         return FALSE
+    known = set(parts)
+    parts = [part for part in parts if not (isinstance(part, Or) and _implied(part, known))]
     if not parts:
         return TRUE
     return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _implied(choice: Or, known: set[Expr]) -> bool:
+    return any(known.issuperset(conjuncts(item)) for item in choice.items)
 
 
 def any_of(items: list[Expr]) -> Expr:

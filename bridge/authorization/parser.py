@@ -17,7 +17,6 @@ from bridge.authorization import functions, types
 from bridge.authorization.algebra import (
     FALSE,
     ColumnRef,
-    Compare,
     Const,
     Exists,
     Expr,
@@ -31,6 +30,7 @@ from bridge.authorization.algebra import (
     Uid,
     all_of,
     any_of,
+    compare,
 )
 from bridge.authorization.catalog import Catalog, Table
 from bridge.errors import CompileError, QueryFailsError
@@ -227,7 +227,7 @@ class Parser:
     def _compare(self, operator: Operator, left: Expr, right: Node, names: Names) -> Expr:
         operand = self._value(right, names)
         types.check_comparable(operator, left.type, operand.type)
-        return Compare(operator, left, operand)
+        return compare(operator, left, operand)
 
     def _array_elements(self, node: Node) -> list[Node]:
         """Return the elements of ``ARRAY[...]``, or of ``(ARRAY[...])::text[]`` as varchar columns get it."""
@@ -335,7 +335,7 @@ class Parser:
         if fields["subLinkType"] == "EXISTS_SUBLINK":
             return Exists(sources, all_of(conditions))
         if positive:
-            return Exists(sources, all_of([*conditions, Compare("=", left, target)]))
+            return Exists(sources, all_of([*conditions, compare("=", left, target)]))
         return InRows(left, target, sources, all_of(conditions))
 
     def _from(self, clause: list[Node]) -> Iterator[InScope]:
