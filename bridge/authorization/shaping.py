@@ -26,16 +26,21 @@ class Shaper:
         return None if value is None else str(value)
 
     def committed(self, change: Change, key: Row, old: Row | None) -> RowEvent:
-        """Return the event of a change itself; ``old`` is what is known of the row before."""
+        """Return the event of a change itself.
+
+        Args:
+            change: The change.
+            key: The primary key before it (after it for INSERT): what a client knows the row by.
+            old: What is known of the row before.
+        """
         before = old if old is not None else change.old
-        row = change.new if change.new is not None else key
         dialog = self.dialog_id(change.table, change.new if change.new is not None else before)
         old_dialog = self.dialog_id(change.table, before)
         return RowEvent(
             table=change.table,
             new=change.new,
             old=None if change.action == "INSERT" else before,
-            key={column: row[column] for column in self._keys[change.table]},
+            key=key,
             dialog_id=dialog,
             old_dialog_id=old_dialog if old_dialog != dialog else None,
             commit_timestamp=change.commit_timestamp,

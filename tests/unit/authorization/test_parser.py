@@ -1,0 +1,465 @@
+"""The parser: each construct that ``pg_get_expr`` prints and is supported, and each refusal."""
+
+import itertools
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from bridge.authorization.algebra import (
+    FALSE,
+    TRUE,
+    And,
+    ColumnRef,
+    Compare,
+    Const,
+    Exists,
+    Expr,
+    InRows,
+    IsNull,
+    IsTrue,
+    Not,
+    Or,
+    Source,
+    Uid,
+)
+from bridge.authorization.catalog import Argument, Catalog, Function, Table
+from bridge.authorization.parser import Parser
+from bridge.errors import CompileError, QueryFailsError
+from tests.support.catalogs import AUTH_FUNCTIONS, catalog, column, columns, function, table
+
+NOTES = table(
+    "notes",
+    (
+        *columns("id uuid, room_id uuid, owner_id uuid, body text, kind varchar, level int, big bigint"),
+        *columns("shared bool, mood public.mood, due timestamptz, extra jsonb, score numeric, ratio float8"),
+        column("place", "public.place", typtype="c"),
+    ),
+)
+MEMBERS = table("members", "room_id uuid, user_id uuid, role text", key=("room_id", "user_id"))
+ROOMS = table("rooms", "id uuid, open bool")
+VIEW = table("summary", "id uuid", kind="v")
+
+ROOM, OWNER = ColumnRef(0, "room_id", "uuid"), ColumnRef(0, "owner_id", "uuid")
+BODY, LEVEL, SHARED = (
+    ColumnRef(0, "body", "text"),
+    ColumnRef(0, "level", "int"),
+    ColumnRef(0, "shared", "bool"),
+)
+NULL_TEXT = Const(None, "text")
+
+
+def schema(functions: Sequence[Function] = (), auth: Sequence[Function] = AUTH_FUNCTIONS) -> Catalog:
+    return catalog(NOTES, MEMBERS, ROOMS, VIEW, functions=functions, enums=["mood"], auth=auth)
+
+
+def translate(
+    text: str, functions: Sequence[Function] = (), auth: Sequence[Function] = AUTH_FUNCTIONS
+) -> Expr:
+    """Translate a policy expression of ``notes`` for the role authenticated."""
+    scopes = itertools.count(1)
+    parser = Parser(
+        schema(functions, auth),
+        role="authenticated",
+        row_filter=lambda _table, _scope, _used, _acting: TRUE,
+        new_scope=lambda: next(scopes),
+    )
+    return parser.parse(text, NOTES, 0, "authenticated")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("true", TRUE),
+        ("false", FALSE),
+        ("NULL::boolean", Const(None, "bool")),
+        ("shared", SHARED),
+        ("(auth.uid() = owner_id)", Compare("=", Uid(), OWNER)),
+        ("(owner_id = ( SELECT auth.uid() AS uid))", Compare("=", OWNER, Uid())),
+        ("(notes.owner_id = auth.uid())", Compare("=", OWNER, Uid())),
+        ("(public.notes.owner_id = auth.uid())", Compare("=", OWNER, Uid())),
+        (
+            "(auth.role() = 'authenticated'::text)",
+            Compare("=", Const("authenticated", "text"), Const("authenticated", "text")),
+        ),
+        ("(body = 'x'::text)", Compare("=", BODY, Const("x", "text"))),
+        ("(body = NULL::text)", Compare("=", BODY, NULL_TEXT)),
+        ("(body <> ''::text)", Compare("<>", BODY, Const("", "text"))),
+        ("((kind)::text = 'x'::text)", Compare("=", ColumnRef(0, "kind", "text"), Const("x", "text"))),
+        (
+            "(mood = 'sad'::public.mood)",
+            Compare("=", ColumnRef(0, "mood", "enum:public.mood"), Const("sad", "enum:public.mood")),
+        ),
+        ("((mood)::text = 'sad'::text)", Compare("=", ColumnRef(0, "mood", "text"), Const("sad", "text"))),
+        ("((auth.uid())::text = body)", Compare("=", Uid("text"), BODY)),
+        ("(level >= 3)", Compare(">=", LEVEL, Const(3, "int"))),
+        ("(level > 0)", Compare(">", LEVEL, Const(0, "int"))),
+        ("(level < '-1'::integer)", Compare("<", LEVEL, Const(-1, "int"))),
+        (
+            "(big <= '9007199254740993'::bigint)",
+            Compare("<=", ColumnRef(0, "big", "int"), Const(9007199254740993, "int")),
+        ),
+        ("((level)::bigint = big)", Compare("=", LEVEL, ColumnRef(0, "big", "int"))),
+        ("(shared = true)", Compare("=", SHARED, TRUE)),
+        (
+            "(owner_id = '00000000-0000-0000-0000-00000000000A'::uuid)",
+            Compare("=", OWNER, Const("00000000-0000-0000-0000-00000000000a", "uuid")),
+        ),
+        ("(due IS NULL)", IsNull(ColumnRef(0, "due", "other:pg_catalog.timestamptz"))),
+        ("(due IS NOT NULL)", Not(IsNull(ColumnRef(0, "due", "other:pg_catalog.timestamptz")))),
+        ("(auth.uid() IS NOT NULL)", Not(IsNull(Uid()))),
+        ("(shared IS TRUE)", IsTrue(SHARED)),
+        ("(shared IS NOT TRUE)", Not(IsTrue(SHARED))),
+        ("(shared IS FALSE)", IsTrue(Not(SHARED))),
+        ("(shared IS NOT FALSE)", Not(IsTrue(Not(SHARED)))),
+        ("(shared IS UNKNOWN)", IsNull(SHARED)),
+        ("(shared IS NOT UNKNOWN)", Not(IsNull(SHARED))),
+        ("(NOT shared)", Not(SHARED)),
+        ("(shared AND (level = 1))", And((SHARED, Compare("=", LEVEL, Const(1, "int"))))),
+        ("(shared OR (level = 1))", Or((SHARED, Compare("=", LEVEL, Const(1, "int"))))),
+        ("(shared AND true)", SHARED),
+        ("(shared OR true)", TRUE),
+        (
+            "(body = ANY (ARRAY['a'::text, 'b'::text]))",
+            Or((Compare("=", BODY, Const("a", "text")), Compare("=", BODY, Const("b", "text")))),
+        ),
+        (
+            "(body <> ALL (ARRAY['a'::text, NULL::text]))",
+            And((Compare("<>", BODY, Const("a", "text")), Compare("<>", BODY, NULL_TEXT))),
+        ),
+        (
+            "((kind)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))",
+            Or(
+                (
+                    Compare("=", ColumnRef(0, "kind", "text"), Const("a", "text")),
+                    Compare("=", ColumnRef(0, "kind", "text"), Const("b", "text")),
+                )
+            ),
+        ),
+        (
+            "(level IN (1, 2))",
+            Or((Compare("=", LEVEL, Const(1, "int")), Compare("=", LEVEL, Const(2, "int")))),
+        ),
+        ("(level NOT IN (1))", Not(Compare("=", LEVEL, Const(1, "int")))),
+        ("(level = ANY (ARRAY[]::integer[]))", FALSE),
+        ("( SELECT (shared = true))", Compare("=", SHARED, TRUE)),
+        ("((shared OR NULL::boolean) IS NULL)", IsNull(Or((SHARED, Const(None, "bool"))))),
+    ],
+)
+def test_a_construct_is_translated(text: str, expected: Expr) -> None:
+    """What Postgres prints is read as what it means."""
+    assert translate(text) == expected
+
+
+IN_ROOM = Compare("=", ColumnRef(1, "room_id", "uuid"), ROOM)
+IS_ME = Compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            (
+                "(EXISTS ( SELECT 1 FROM public.members m"
+                " WHERE ((m.room_id = notes.room_id) AND (m.user_id = auth.uid()))))"
+            ),
+            Exists((Source("public.members", 1),), And((IN_ROOM, IS_ME))),
+        ),
+        ("(EXISTS ( SELECT FROM public.members))", Exists((Source("public.members", 1),), TRUE)),
+        (
+            "(room_id IN ( SELECT members.room_id FROM public.members WHERE (members.user_id = auth.uid())))",
+            Exists(
+                (Source("public.members", 1),),
+                And((IS_ME, Compare("=", ROOM, ColumnRef(1, "room_id", "uuid")))),
+            ),
+        ),
+        (
+            (
+                "(NOT (room_id IN ( SELECT members.room_id FROM public.members"
+                " WHERE (members.user_id = auth.uid()))))"
+            ),
+            Not(InRows(ROOM, ColumnRef(1, "room_id", "uuid"), (Source("public.members", 1),), IS_ME)),
+        ),
+        (
+            "(NOT (EXISTS ( SELECT 1 FROM public.members m WHERE (m.room_id = notes.room_id))))",
+            Not(Exists((Source("public.members", 1),), IN_ROOM)),
+        ),
+        (
+            "(EXISTS ( SELECT m.room_id FROM public.members m, public.rooms r WHERE (r.id = m.room_id)))",
+            Exists(
+                (Source("public.members", 1), Source("public.rooms", 2)),
+                Compare("=", ColumnRef(2, "id", "uuid"), ColumnRef(1, "room_id", "uuid")),
+            ),
+        ),
+        (
+            (
+                "(EXISTS ( SELECT 1 FROM public.rooms r"
+                " WHERE (EXISTS ( SELECT 1 FROM public.members m WHERE (m.room_id = r.id)))))"
+            ),
+            Exists(
+                (Source("public.rooms", 1),),
+                Exists(
+                    (Source("public.members", 2),),
+                    Compare("=", ColumnRef(2, "room_id", "uuid"), ColumnRef(1, "id", "uuid")),
+                ),
+            ),
+        ),
+        ("(EXISTS ( SELECT 1 WHERE shared))", Exists((), SHARED)),
+    ],
+)
+def test_a_subquery_is_translated(text: str, expected: Expr) -> None:
+    """A subquery keeps its tables, each in a scope of its own, and what has to hold between them."""
+    assert translate(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("(((", "grammar does not accept"),
+        ("body", "a condition of type text is not boolean"),
+        ("(body IS TRUE)", "IS TRUE of a value that is not boolean"),
+        ("(expires > now())", "column expires is not known"),
+        ("(due > now())", "function now"),
+        ("(body ~~ 'a%'::text)", "operator ~~"),
+        ("(body OPERATOR(public.=) 'a'::text)", "operator public ="),
+        ("(level = (- level))", "operator -"),
+        ("(@ level = 1)", "operator @"),
+        ("(body < 'a'::text)", "the order of text values depends on the database"),
+        ("(due = due)", "values of type pg_catalog.timestamptz cannot be compared"),
+        ("(body = level)", "comparison of text with int"),
+        ("(body IS DISTINCT FROM 'a'::text)", "AEXPR_DISTINCT"),
+        ("(NULLIF(body, 'a'::text) IS NULL)", "AEXPR_NULLIF"),
+        ("(level > ANY (ARRAY[1, 2]))", "AEXPR_OP_ANY with >"),
+        ("(level > ALL (ARRAY[1, 2]))", "AEXPR_OP_ALL with >"),
+        ("(body = ANY ('{a,b}'::text[]))", "an array that is not written out"),
+        ("(('{a}'::text[]) IS NULL)", "array values"),
+        ("(body = 'a')", "a constant without a type"),
+        ("(level = 1.5)", "a constant without a type"),
+        (
+            "(due = '2026-01-01'::timestamp with time zone)",
+            "a constant of type timestamptz cannot be compared",
+        ),
+        ("(level = 'x'::integer)", "a constant is no value of its type int"),
+        ("(shared = 'maybe'::boolean)", "a constant is no value of its type bool"),
+        ("(owner_id = 'x'::uuid)", "a constant is no value of its type uuid"),
+        ("(mood = 'sad'::other.mood)", "cannot be compared"),
+        ("((big)::integer = 1)", "cast of int to pg_catalog.int4"),
+        ("((body)::uuid = owner_id)", "cast of text to uuid"),
+        ("((level)::text = body)", "cast of int to text"),
+        ("(((( SELECT auth.uid()) = owner_id))::text = body)", "cast of bool to text"),
+        ("COALESCE(shared, false)", "CoalesceExpr is not supported"),
+        ("CASE WHEN shared THEN true ELSE false END", "CaseExpr is not supported"),
+        ("(ROW(level, level) = ROW(1, 2))", "RowExpr is not supported"),
+        ("(notes.* IS NOT NULL)", "a whole-row reference"),
+        ("(public.unknown(body) = body)", "function public.unknown() is not supported"),
+        ("(body = ( SELECT members.role FROM public.members))", "a scalar subquery that reads a table"),
+        ("(EXISTS ( SELECT DISTINCT members.role FROM public.members))", "a subquery with DISTINCT"),
+        ("(EXISTS ( SELECT 1 FROM public.members LIMIT 1))", "a subquery with"),
+        ("(EXISTS ( SELECT 1 FROM public.members UNION SELECT 1 FROM public.rooms))", "a subquery with"),
+        ("(EXISTS ( SELECT count(*) AS count FROM public.members))", "function count"),
+        ("(level < ANY ( SELECT 1 FROM public.members))", "another operator than ="),
+        ("(EXISTS ( SELECT 1 FROM members))", "anything but plain tables"),
+        (
+            "(EXISTS ( SELECT 1 FROM (public.members m JOIN public.rooms r ON ((r.id = m.room_id)))))",
+            "anything but plain tables",
+        ),
+        ("(EXISTS ( SELECT 1 FROM ( SELECT 1) x))", "anything but plain tables"),
+        ("(EXISTS ( SELECT 1 FROM public.summary))", "public.summary is not a plain table"),
+        ("(EXISTS ( SELECT 1 FROM public.unknown))", "public.unknown is not a plain table"),
+        ("(EXISTS ( SELECT 1 FROM public.rooms r(a, b)))", "column aliases in FROM"),
+        (
+            "(EXISTS ( SELECT 1 FROM public.members a, public.members b WHERE (role = 'x'::text)))",
+            "column role is ambiguous",
+        ),
+        ("((room_id, level) IN ( SELECT members.room_id, 1 FROM public.members))", "RowExpr"),
+    ],
+)
+def test_what_could_differ_is_refused(text: str, message: str) -> None:
+    """A construct that is not known to mean the same here is refused, with its name."""
+    with pytest.raises(CompileError) as caught:
+        translate(text)
+    assert message in str(caught.value)
+
+
+IS_MEMBER = "(public.is_member(room_id))"
+MEMBER_SQL = (
+    "select exists (select 1 from public.members m where m.room_id = room and m.user_id = auth.uid())"
+)
+MEMBER_EXPR = Exists((Source("public.members", 1),), And((IN_ROOM, IS_ME)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [MEMBER_SQL, MEMBER_SQL.replace("= room", "= is_member.room"), MEMBER_SQL.replace("= room", "= $1")],
+)
+def test_a_plain_function_is_put_in_place(source: str) -> None:
+    """A call of a SQL function of one SELECT means its body, with its arguments by name or by number."""
+    helper = function("public.is_member", "room uuid", "boolean", source)
+
+    assert translate(IS_MEMBER, [helper]) == MEMBER_EXPR
+
+
+def test_a_column_hides_a_parameter_of_its_name() -> None:
+    """Inside a body a table's column comes before a parameter of the same name, as in Postgres."""
+    helper = function(
+        "public.is_member",
+        "room_id uuid",
+        "boolean",
+        "select exists (select 1 from public.members where room_id = room_id)",
+    )
+    own = ColumnRef(1, "room_id", "uuid")
+
+    assert translate(IS_MEMBER, [helper]) == Exists((Source("public.members", 1),), Compare("=", own, own))
+
+
+def test_a_function_without_named_arguments_knows_numbers_only() -> None:
+    """An unnamed argument is reached as $1."""
+    helper = function("public.is_member", "room uuid", "boolean", "select $1 = auth.uid()")
+    unnamed = msgspec.structs.replace(helper, arguments=(Argument(None, "uuid"),))
+
+    assert translate(IS_MEMBER, [unnamed]) == Compare("=", ROOM, Uid())
+
+
+@pytest.mark.parametrize(
+    ("helper", "message"),
+    [
+        (
+            function(
+                "public.is_member", "room uuid", "boolean", "begin return true; end", language="plpgsql"
+            ),
+            "not a plain SQL function",
+        ),
+        (
+            function("public.is_member", "room uuid", "boolean", "select true", returns_set=True),
+            "not a plain SQL function",
+        ),
+        (
+            function("public.is_member", "room uuid", "boolean", "select true", strict=True),
+            "not a plain SQL function",
+        ),
+        (function("public.is_member", "room uuid o", "boolean", "select true"), "has output arguments"),
+        (function("public.is_member", "", "boolean", "select true"), "is not supported in memory"),
+        (
+            function("public.is_member", "room uuid", "boolean", "select true; select false"),
+            "not a single SELECT",
+        ),
+        (
+            function("public.is_member", "room uuid", "boolean", "delete from public.members"),
+            "not a single SELECT",
+        ),
+        (
+            function("public.is_member", "room uuid", "boolean", "select true from public.members"),
+            "not a single SELECT",
+        ),
+        (function("public.is_member", "room uuid", "boolean", "selec"), "grammar does not accept the body"),
+        (
+            function("public.is_member", "room uuid", "boolean", "select public.is_member(room)"),
+            "calls itself",
+        ),
+        (
+            function("public.is_member", "room uuid", "boolean", "select 'x'::text"),
+            "returns boolean, its body text",
+        ),
+    ],
+)
+def test_a_function_of_another_form_is_refused(helper: Function, message: str) -> None:
+    """What is not a single SELECT of an expression cannot be put in place."""
+    with pytest.raises(CompileError) as caught:
+        translate(IS_MEMBER, [helper])
+    assert message in str(caught.value)
+
+
+def test_a_function_that_the_role_may_not_execute_makes_the_query_fail() -> None:
+    """Postgres answers 42501 to every SELECT then, so nobody sees anything."""
+    helper = function("public.is_member", "room uuid", "boolean", "select true", execute=["service_role"])
+
+    with pytest.raises(QueryFailsError, match="42501"):
+        translate(IS_MEMBER, [helper])
+
+
+@pytest.mark.parametrize(
+    "auth", [(), (*AUTH_FUNCTIONS, function("auth.uid", "x text", "uuid", "select x::uuid"))]
+)
+def test_auth_uid_that_is_missing_or_overloaded_is_refused(auth: Sequence[Function]) -> None:
+    """Without Supabase's own auth.uid() nothing is guessed about who asks."""
+    with pytest.raises(CompileError):
+        translate("(auth.uid() = owner_id)", auth=auth)
+
+
+def test_auth_uid_of_the_project_itself_is_what_its_body_says() -> None:
+    """A project that replaced auth.uid() is not answered as Supabase's own would."""
+    own = function("auth.uid", "", "uuid", "select null::uuid")
+
+    assert translate("(auth.uid() = owner_id)", auth=[own]) == Compare("=", Const(None, "uuid"), OWNER)
+
+
+def test_the_row_filter_learns_which_columns_a_subquery_reads() -> None:
+    """The privileges that count are those on the columns that the subquery itself names."""
+    asked: list[tuple[str, int, frozenset[str], str]] = []
+
+    def row_filter(read: Table, scope: int, used: frozenset[str], acting: str) -> Expr:
+        asked.append((read.qualified, scope, used, acting))
+        return SHARED
+
+    parser = Parser(
+        schema(), role="authenticated", row_filter=row_filter, new_scope=itertools.count(1).__next__
+    )
+    text = (
+        "(room_id IN ( SELECT m.room_id FROM public.members m WHERE "
+        "(EXISTS ( SELECT 1 FROM public.rooms r WHERE ((r.id = m.room_id) AND (m.role = 'x'::text))))))"
+    )
+    condition = parser.parse(text, NOTES, 0, "helper")
+
+    assert asked == [
+        ("public.rooms", 2, frozenset({"id"}), "helper"),
+        ("public.members", 1, frozenset({"room_id", "role"}), "helper"),
+    ]
+    assert isinstance(condition, Exists)
+
+
+def test_a_definer_function_reads_with_its_owners_rights() -> None:
+    """Inside SECURITY DEFINER the owner's privileges and policies count, outside the caller's."""
+    asked: list[str] = []
+
+    def row_filter(_table: Table, _scope: int, _used: frozenset[str], acting: str) -> Expr:
+        asked.append(acting)
+        return TRUE
+
+    helpers = [
+        function("public.is_member", "room uuid", "boolean", MEMBER_SQL, definer=True, owner="boss"),
+        function("public.is_open", "room uuid", "boolean", MEMBER_SQL),
+    ]
+    parser = Parser(
+        schema(helpers), role="authenticated", row_filter=row_filter, new_scope=itertools.count(1).__next__
+    )
+    parser.parse("(public.is_member(room_id) AND public.is_open(room_id))", NOTES, 0, "authenticated")
+
+    assert asked == ["boss", "authenticated"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "((kind)::text = ('abc'::character varying(2))::text)",
+        "(((body)::character varying(2))::text = 'ab'::text)",
+    ],
+)
+def test_a_cast_that_cuts_is_refused(text: str) -> None:
+    """A cast to a type with a length shortens the value in Postgres."""
+    with pytest.raises(CompileError, match="length"):
+        translate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("(extra IS NULL)", "pg_catalog.jsonb"),
+        ("(score IS NOT NULL)", "pg_catalog.numeric"),
+        ("(ratio IS NULL)", "pg_catalog.float8"),
+        ("(place IS NULL)", "row public.place"),
+    ],
+)
+def test_null_of_a_type_whose_json_has_other_nulls_is_refused(text: str, name: str) -> None:
+    """JSON null of jsonb, NaN and a row of NULLs are not told apart from NULL by their JSON."""
+    with pytest.raises(CompileError, match=f"NULL of a value of type {name}"):
+        translate(text)
