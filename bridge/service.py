@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
-from bridge.authorization import Deliver, Effect, Roster, compile_catalog, load
+from bridge.authorization import Deliver, Effect, PlanSet, Roster, compile_catalog, load
 from bridge.authorization import Settings as AuthorizationSettings
 from bridge.backoff import Backoff
 from bridge.capture import RealtimeSource
@@ -23,7 +23,7 @@ from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import SourceError
 from bridge.events import Principal, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
 from bridge.minting import expires_at, mint_token
@@ -115,111 +115,108 @@ async def serve(
         config: The settings.
         stop: Set it to drain and return.
         clock: Source of time.
-        on_ready: Called once upstream is live for the first time.
+        on_ready: Called once changes flow for the first time.
         routes: Further routes of the public port.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
         OSError: a port is taken.
     """
-    roster = Roster(linger_s=config.history_s, clock=clock)
-    hub = Hub(
-        history=History(keep_s=config.history_s, epoch=secrets.token_hex(4), clock=clock),
-        encoder=EventEncoder(dialog_table=config.dialogs, message_table=config.messages),
-        decide=lambda principal, events: decide(principal, events),
-        roster=roster,
-        clock=clock,
-    )
-    pipeline: Pipeline | None = None
-    source: RealtimeSource | None = None
-
-    async def decide(principal: Principal, events: Sequence[RowEvent]) -> Sequence[View | None]:
-        return [None] * len(events) if pipeline is None else pipeline.decide(principal, events)
-
-    def readiness() -> list[str]:
-        if pipeline is None or source is None or pipeline.state != "live":
-            return ["upstream is not live"]
-        return [f"{source.waiting} changes wait"] if source.waiting > MAX_WAITING else []
-
-    server = Server(
-        _connection_settings(config),
-        hub=hub,
-        flusher=Flusher(asyncio.get_running_loop()),
-        verifier=Verifier(
-            clock=clock,
-            secret=config.jwt_secret,
-            keys=ProjectKeys(config.supabase_url, clock=clock),
-            issuer=config.jwt_issuer,
-        ),
-        clock=clock,
-        readiness=readiness,
-        routes=routes,
-    )
-    server.open()
+    worker = _Worker(config, clock, routes)
+    worker.server.open()
     rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
     try:
         async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(server.run(), name="server")
-            starting = tasks.create_task(
-                _first_source(config, rpc, clock, settings := authorization_settings(config)), name="start"
-            )
-            stopping = tasks.create_task(stop.wait(), name="stop")
-            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-            upstream_tasks: list[asyncio.Task[None]] = []
-            if starting.done() and not starting.cancelled() and starting.exception() is None:
-                source, tables = starting.result()
-                pipeline = Pipeline(
-                    source=source,
-                    load=lambda: load(rpc, settings, roster),
-                    read_row=rpc.row,
-                    audience=_HubAudience(hub),
-                    tables=tables,
-                    clock=clock,
-                    backoff=_backoff(),
-                    on_first_live=lambda: _ready(config, server, on_ready),
-                )
-                upstream_tasks = [
-                    tasks.create_task(source.run(), name="capture"),
-                    tasks.create_task(pipeline.run(), name="pipeline"),
-                ]
-            else:
-                starting.cancel()
-            await stopping
-            await _leave(server, config.drain_timeout_s)
-            for task in upstream_tasks:
-                task.cancel()
-            server.close()
-            await serving
+            tasks.create_task(worker.server.run(), name="server")
+            relaying = tasks.create_task(worker.relay(rpc, on_ready), name="relay")
+            await stop.wait()
+            log.info("drain_started", timeout_s=config.drain_timeout_s)
+            worker.server.stop_accepting()
+            await worker.server.drain(config.drain_timeout_s)
+            relaying.cancel()  # the source last: until here everybody gets their events
+            worker.server.close()
     finally:
         await rpc.close()
     log.info("service_stopped")
 
 
-async def upstream(config: Config, *, clock: Clock) -> RealtimeSource:
-    """Return a source of the watched tables and the look-up tables, for a look at the raw stream."""
-    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
-    source, _ = await _first_source(config, rpc, clock, authorization_settings(config))
-    return source
+class _Worker:
+    """The stages of one process."""
+
+    def __init__(self, config: Config, clock: Clock, routes: Sequence[BaseRoute]) -> None:
+        self._config = config
+        self._clock = clock
+        self._pipeline: Pipeline | None = None
+        self._source: RealtimeSource | None = None
+        self._roster = Roster(linger_s=config.history_s, clock=clock)
+        self._hub = Hub(
+            history=History(keep_s=config.history_s, epoch=secrets.token_hex(4), clock=clock),
+            encoder=EventEncoder(dialog_table=config.dialogs, message_table=config.messages),
+            decide=self._decide,
+            roster=self._roster,
+        )
+        self.server = Server(
+            _connection_settings(config),
+            hub=self._hub,
+            flusher=Flusher(asyncio.get_running_loop()),
+            verifier=Verifier(
+                clock=clock,
+                secret=config.jwt_secret,
+                keys=ProjectKeys(config.supabase_url, clock=clock),
+                issuer=config.jwt_issuer,
+            ),
+            clock=clock,
+            readiness=self._readiness,
+            routes=routes,
+        )
+
+    async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None] | None) -> None:
+        """Relay changes for ever."""
+        settings = authorization_settings(self._config)
+        source = self._source = await open_source(self._config, rpc, clock=self._clock)
+
+        def first_live() -> None:
+            where = self._config
+            addresses = Addresses(where.host, self.server.port, where.admin_host, self.server.admin_port)
+            log.info("service_ready", port=addresses.port, admin_port=addresses.admin_port)
+            if on_ready is not None:
+                on_ready(addresses)
+
+        pipeline = self._pipeline = Pipeline(
+            source=source,
+            load=lambda: load(rpc, settings, self._roster),
+            read_row=rpc.row,
+            audience=_HubAudience(self._hub),
+            tables=source.tables,
+            clock=self._clock,
+            backoff=_backoff(),
+            on_first_live=first_live,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(source.run(), name="capture")
+            tasks.create_task(pipeline.run(), name="pipeline")
+
+    async def _decide(self, principal: Principal, events: Sequence[RowEvent]) -> Sequence[View | None]:
+        return [None] * len(events) if self._pipeline is None else self._pipeline.decide(principal, events)
+
+    def _readiness(self) -> list[str]:
+        if self._pipeline is None or self._source is None or self._pipeline.state != "live":
+            return ["upstream is not live"]
+        waiting = self._source.waiting
+        return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []
 
 
-async def _first_source(
-    config: Config, rpc: ProjectRpc, clock: Clock, settings: AuthorizationSettings
-) -> tuple[RealtimeSource, tuple[str, ...]]:
-    """Compile the catalog, for as long as that takes, and return a source of the tables it needs."""
-    backoff = _backoff()
-    while True:
-        try:
-            planset, _ = await compile_catalog(rpc, settings)
-        except ConfigError:
-            raise
-        except BridgeError as error:
-            retry_in_s = backoff.next_s()
-            log.error("project_unreachable", reason=str(error), retry_in_s=round(retry_in_s, 2))
-            await asyncio.sleep(retry_in_s)
-        else:
-            break
+async def open_source(config: Config, rpc: ProjectRpc, *, clock: Clock) -> RealtimeSource:
+    """Return a source of the watched tables and those that their policies read.
+
+    Compiles the catalog to find out which these are, and tries for as long as the project is away.
+
+    Raises:
+        ConfigError: a watched table does not exist or cannot be watched.
+    """
+    planset = await _compiled(config, rpc)
     keys = {table.qualified: table.primary_key for table in planset.catalog.tables}
-    source = RealtimeSource(
+    return RealtimeSource(
         url=config.supabase_url,
         token=service_token(config, clock),
         tables=planset.upstream_tables,
@@ -228,24 +225,17 @@ async def _first_source(
         clock=clock,
         random=random.random,
     )
-    return source, planset.upstream_tables
 
 
-async def _leave(server: Server, drain_timeout_s: float) -> None:
-    log.info("drain_started", timeout_s=drain_timeout_s)
-    server.stop_accepting()
-    try:
-        async with asyncio.timeout(drain_timeout_s):
-            await server.drain(drain_timeout_s)
-    except TimeoutError:
-        log.warning("drain_timed_out", timeout_s=drain_timeout_s)
-
-
-def _ready(config: Config, server: Server, on_ready: Callable[[Addresses], None] | None) -> None:
-    addresses = Addresses(config.host, server.port, config.admin_host, server.admin_port)
-    log.info("service_ready", port=addresses.port, admin_port=addresses.admin_port)
-    if on_ready is not None:
-        on_ready(addresses)
+async def _compiled(config: Config, rpc: ProjectRpc) -> PlanSet:
+    backoff = _backoff()
+    while True:
+        try:
+            return (await compile_catalog(rpc, authorization_settings(config)))[0]
+        except SourceError as error:
+            retry_in_s = backoff.next_s()
+            log.error("project_unreachable", reason=str(error), retry_in_s=round(retry_in_s, 2))
+            await asyncio.sleep(retry_in_s)
 
 
 def _connection_settings(config: Config) -> ConnectionSettings:

@@ -13,7 +13,8 @@ from bridge.clock import SystemClock
 from bridge.config import Config
 from bridge.errors import ConfigError, SourceError
 from bridge.minting import mint_token
-from bridge.service import upstream
+from bridge.rpc import ProjectRpc
+from bridge.service import open_source
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -50,13 +51,17 @@ async def tail_as(config: Config, user_id: str, url: str, *, stop: asyncio.Event
 
 async def tail_upstream(config: Config, *, stop: asyncio.Event, show: Show) -> None:
     """Show every change of the watched tables as upstream sends it to the worker, until ``stop``."""
-    async with asyncio.TaskGroup() as tasks:
-        source = await upstream(config, clock=SystemClock())
-        supervisor = tasks.create_task(source.run(), name="capture")
-        printer = tasks.create_task(_print(source.next_event, show), name="print")
-        await stop.wait()
-        supervisor.cancel()
-        printer.cancel()
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    try:
+        source = await open_source(config, rpc, clock=SystemClock())
+        async with asyncio.TaskGroup() as tasks:
+            supervisor = tasks.create_task(source.run(), name="capture")
+            printer = tasks.create_task(_print(source.next_event, show), name="print")
+            await stop.wait()
+            supervisor.cancel()
+            printer.cancel()
+    finally:
+        await rpc.close()
 
 
 async def _print(next_event: Callable[[], Any], show: Show) -> None:

@@ -12,6 +12,7 @@ the stage owns no task.
 
 from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
 from bridge.authorization.loader import Settings, compile_catalog, load
+from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import CatalogChangedError
 
@@ -20,6 +21,7 @@ __all__ = [
     "CatalogChangedError",
     "Deliver",
     "Effect",
+    "PlanSet",
     "Resync",
     "Roster",
     "Settings",

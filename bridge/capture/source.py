@@ -79,6 +79,11 @@ class RealtimeSource:
         self._refused: set[str] = set()
 
     @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that are captured."""
+        return self._tables
+
+    @property
     def waiting(self) -> int:
         """Number of events that have arrived and not been taken."""
         return len(self._queue)

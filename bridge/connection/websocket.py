@@ -6,12 +6,10 @@ written together, once per loop iteration; one that does not read is cut off (44
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections import deque
 from collections.abc import Coroutine
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import structlog
 from typing_extensions import override
@@ -19,14 +17,15 @@ from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State as ProtocolState
-from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
 
 from bridge import metrics
-from bridge.connection import messages
+from bridge.connection import handshake, messages
+from bridge.connection.handshake import Protocol
+from bridge.connection.outbox import Outbox
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
 from bridge.connection.session import (
+    AUTH_TIMEOUT_S,
     Close,
     Command,
     Enter,
@@ -42,41 +41,17 @@ from bridge.errors import (
     ForbiddenError,
     InvalidTokenError,
     MalformedMessageError,
-    MessageTooLargeError,
     SlowConsumerError,
     TooManyError,
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-PATH = "/ws"
-SUBPROTOCOL = Subprotocol("bridge.v1")
-MAX_MESSAGE_BYTES = 64 * 1024
-"""Largest message a client may send; a subscription of 1,000 dialogs takes 40 KB."""
-
 CLOSE_GRACE_S = 1.0
 """Seconds a client has to answer a close, before its connection is dropped."""
 
 MAX_WORK = 16
 """Messages of one client that may wait for something slow (a key fetch, a replay)."""
-
-_quiet = logging.getLogger("bridge.websocket")  # noqa: TID251 - websockets wants one; shared by all
-_quiet.disabled = True
-
-
-class _Protocol(ServerProtocol):
-    """Fails with our close code when a message is too large."""
-
-    @override
-    def fail(self, code: int, reason: str = "") -> None:
-        if code == 1009:  # noqa: PLR2004 - RFC 6455: message too big
-            error = MessageTooLargeError(f"a message may have {MAX_MESSAGE_BYTES} bytes: send less")
-            code, reason = error.close_code, str(error)
-        super().fail(code, reason)
-
-
-def _select_subprotocol(_protocol: ServerProtocol, offered: Any) -> Subprotocol | None:
-    return SUBPROTOCOL if SUBPROTOCOL in offered else None
 
 
 class WebSocketConnection(asyncio.Protocol):
@@ -94,7 +69,6 @@ class WebSocketConnection(asyncio.Protocol):
         "_heard_s",
         "_opened_s",
         "_outbox",
-        "_outbox_bytes",
         "_protocol",
         "_received",
         "_session",
@@ -106,16 +80,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._protocol = _Protocol(
-            max_size=MAX_MESSAGE_BYTES, logger=_quiet, select_subprotocol=_select_subprotocol
-        )
+        self._protocol = Protocol()
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
         self._entered = False
         self._opened_s = self._heard_s = context.clock.monotonic_s()
         self._close_at_s: float | None = None
-        self._outbox: list[bytes] = []
-        self._outbox_bytes = 0
+        self._outbox = Outbox(context.outbox_limit_bytes)
         self._fragments: list[bytes] | None = None
         self._received = 0
         self._work: deque[Coroutine[Any, Any, None]] | None = None
@@ -171,7 +142,7 @@ class WebSocketConnection(asyncio.Protocol):
             close_code=code,
             duration_s=round(self._context.clock.monotonic_s() - self._opened_s, 3),
             messages_in=self._received,
-            unsent_bytes=self._outbox_bytes,
+            unsent_bytes=self._outbox.pending_bytes(None),
         )
 
     # What the hub and the flusher call.
@@ -182,27 +153,22 @@ class WebSocketConnection(asyncio.Protocol):
             return
         if not self._outbox:
             self._context.flusher.mark(self)
-        self._outbox.append(frame.wire)
-        self._outbox_bytes += len(frame.wire)
-        if self._outbox_bytes > self._context.outbox_limit_bytes:
-            self._cut_off(self._outbox_bytes)
+        if not self._outbox.offer(frame.wire):
+            self._cut_off()
 
     def flush(self) -> None:
         """Write everything that waits, in one call."""
-        outbox, self._outbox, self._outbox_bytes = self._outbox, [], 0
-        transport = self._transport
-        if transport is None or not outbox:
-            return
-        transport.write(outbox[0] if len(outbox) == 1 else b"".join(outbox))
-        unsent = transport.get_write_buffer_size()
-        if unsent > self._context.outbox_limit_bytes:
-            self._cut_off(unsent)
+        if (
+            self._transport is not None
+            and self._close_at_s is None
+            and not self._outbox.flush(self._transport)
+        ):
+            self._cut_off()
 
     @property
     def pending_bytes(self) -> int:
         """Bytes that wait for the client, here and in the transport."""
-        unsent = 0 if self._transport is None else self._transport.get_write_buffer_size()
-        return self._outbox_bytes + unsent
+        return self._outbox.pending_bytes(self._transport)
 
     # What the sweeper and the server call.
 
@@ -246,42 +212,26 @@ class WebSocketConnection(asyncio.Protocol):
     # The rest is ours.
 
     def _handshake(self, request: Request) -> None:
-        url = urlsplit(request.path)
-        if url.path != PATH:
-            self._protocol.send_response(self._protocol.reject(404, f"no WebSocket here: use {PATH}\n"))
-            return
-        response = self._protocol.accept(request)
+        response = handshake.answer(self._protocol, request)
         self._protocol.send_response(response)
         if response.status_code != 101:  # noqa: PLR2004 - switching protocols
             return
+        context = self._context
         self._session = Session(
-            connection_id=self.id, opened_s=self._opened_s, ping_interval_s=self._context.ping_interval_s
+            connection_id=self.id, opened_s=self._opened_s, ping_interval_s=context.ping_interval_s
         )
-        self._context.sweeper.add(self)
-        if self._session.deadline_s is not None:
-            self._context.sweeper.visit_at(self, self._session.deadline_s)
+        context.sweeper.add(self)
+        context.sweeper.visit_at(self, self._opened_s + AUTH_TIMEOUT_S)
         try:
-            self._context.connections.enter()
+            context.connections.enter()
             self._entered = True
-            self._context.origins.check(request.headers.get("Origin"))
-            token = self._token(request, parse_qs(url.query))
+            context.origins.check(request.headers.get("Origin"))
+            token = handshake.token_of(request, allow_in_url=context.allow_token_in_url)
         except ClientError as error:
             self._refuse(error)
             return
         if token is not None:
             self._carry_out(self._session.receive_token(token))
-
-    def _token(self, request: Request, query: dict[str, list[str]]) -> str | None:
-        for offered in request.headers.get_all("Sec-WebSocket-Protocol"):
-            for name in offered.split(","):
-                kind, _, token = name.strip().partition(".")
-                if kind == "bearer" and token:
-                    return token
-        if "token" in query:
-            if self._context.allow_token_in_url:
-                return query["token"][0]
-            raise InvalidTokenError("a token in the URL ends up in logs: send it as subprotocol or in auth")
-        return None
 
     def _frame(self, frame: Frame) -> None:
         match frame.opcode:
@@ -382,33 +332,33 @@ class WebSocketConnection(asyncio.Protocol):
     def _send(self, payload: bytes) -> None:
         """Send a message of the session behind what already waits."""
         if self._protocol.state is ProtocolState.OPEN:
-            self.flush()
+            if self._transport is not None:
+                self._outbox.flush(self._transport)
             self._protocol.send_text(payload)
             self._write_protocol()
 
     def _close(self, code: int, reason: str) -> None:
         if self._close_at_s is None:
-            self.flush()
+            if self._transport is not None:
+                self._outbox.flush(self._transport)
             self._expect_end()
             with contextlib.suppress(InvalidState):
                 self._protocol.send_close(code, reason)
             self._write_protocol()
 
-    def _cut_off(self, pending_bytes: int) -> None:
-        if self._close_at_s is not None:
+    def _cut_off(self) -> None:
+        """End a client that does not read; what waits here is left for it to resume."""
+        if self._close_at_s is not None or self._session is None:
             return
         metrics.SLOW_CONSUMERS.inc()
-        self._outbox, self._outbox_bytes = [], 0  # what waits here is left for the resume
         error = SlowConsumerError(
-            f"{pending_bytes} bytes unread (limit {self._context.outbox_limit_bytes}): "
+            f"{self.pending_bytes} bytes unread (limit {self._context.outbox_limit_bytes}): "
             "reconnect with the cursor"
         )
-        self._expect_end()
-        if self._session is not None:
-            for command in self._session.fail(error):
-                if isinstance(command, Close):
-                    self._protocol.send_close(command.code, command.reason)
-        self._write_protocol()
+        self._outbox.clear()
+        for command in self._session.fail(error):
+            if isinstance(command, Close):  # an error message would only wait behind the rest
+                self._close(command.code, command.reason)
 
     def _write_protocol(self) -> None:
         for data in self._protocol.data_to_send():

@@ -10,7 +10,6 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from bridge import metrics
-from bridge.clock import Clock
 from bridge.events import Delivery, Principal, RowEvent, UpstreamState, View
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import Entry, History
@@ -58,18 +57,14 @@ class Hub:
         encoder: Encodes views.
         decide: Asked when a client resumes.
         roster: Told who is here.
-        clock: Source of time.
     """
 
-    def __init__(
-        self, *, history: History, encoder: EventEncoder, decide: Decide, roster: Roster, clock: Clock
-    ) -> None:
+    def __init__(self, *, history: History, encoder: EventEncoder, decide: Decide, roster: Roster) -> None:
         self.upstream: UpstreamState = "down"
         self._history = history
         self._encoder = encoder
         self._decide = decide
         self._roster = roster
-        self._clock = clock
         self._by_principal: dict[Principal, list[Subscriber]] = {}
 
     @property

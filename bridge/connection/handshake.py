@@ -1,0 +1,64 @@
+"""The opening handshake: path, subprotocol, origin, and the token that may come with it."""
+
+import logging
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from typing_extensions import override
+from websockets.http11 import Request, Response
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from bridge.errors import InvalidTokenError, MessageTooLargeError
+
+PATH = "/ws"
+SUBPROTOCOL = Subprotocol("bridge.v1")
+MAX_MESSAGE_BYTES = 64 * 1024
+"""Largest message a client may send; a subscription of 1,000 dialogs takes 40 KB."""
+
+_quiet = logging.getLogger("bridge.websocket")  # noqa: TID251 - websockets wants one; shared by all
+_quiet.disabled = True
+
+
+class Protocol(ServerProtocol):
+    """The server's side of one connection; fails with our close code when a message is too large."""
+
+    def __init__(self) -> None:
+        super().__init__(max_size=MAX_MESSAGE_BYTES, logger=_quiet, select_subprotocol=_select_subprotocol)
+
+    @override
+    def fail(self, code: int, reason: str = "") -> None:
+        if code == 1009:  # noqa: PLR2004 - RFC 6455: message too big
+            error = MessageTooLargeError(f"a message may have {MAX_MESSAGE_BYTES} bytes: send less")
+            code, reason = error.close_code, str(error)
+        super().fail(code, reason)
+
+
+def answer(protocol: Protocol, request: Request) -> Response:
+    """Return the response to a handshake: 101 on our path, else what is wrong with it."""
+    if urlsplit(request.path).path != PATH:
+        return protocol.reject(404, f"no WebSocket here: use {PATH}\n")
+    return protocol.accept(request)
+
+
+def token_of(request: Request, *, allow_in_url: bool) -> str | None:
+    """Return the token that came with the handshake, None if the client will send it in ``auth``.
+
+    Raises:
+        InvalidTokenError: it is in the URL, and that is not allowed.
+    """
+    for offered in request.headers.get_all("Sec-WebSocket-Protocol"):
+        for name in offered.split(","):
+            kind, _, token = name.strip().partition(".")
+            if kind == "bearer" and token:
+                return token
+    query = parse_qs(urlsplit(request.path).query)
+    if "token" in query:
+        if allow_in_url:
+            return query["token"][0]
+        raise InvalidTokenError("a token in the URL ends up in logs: send it as subprotocol or in auth")
+    return None
+
+
+def _select_subprotocol(_protocol: ServerProtocol, offered: Any) -> Subprotocol | None:
+    return SUBPROTOCOL if SUBPROTOCOL in offered else None
