@@ -11,7 +11,6 @@ from bridge.authorization.algebra import (
     TRUE,
     And,
     ColumnRef,
-    Compare,
     Const,
     Exists,
     Expr,
@@ -22,6 +21,7 @@ from bridge.authorization.algebra import (
     Or,
     Source,
     Uid,
+    compare,
 )
 from bridge.authorization.catalog import Argument, Catalog, Function, Table
 from bridge.authorization.parser import Parser
@@ -74,36 +74,36 @@ def translate(
         ("false", FALSE),
         ("NULL::boolean", Const(None, "bool")),
         ("shared", SHARED),
-        ("(auth.uid() = owner_id)", Compare("=", Uid(), OWNER)),
-        ("(owner_id = ( SELECT auth.uid() AS uid))", Compare("=", OWNER, Uid())),
-        ("(notes.owner_id = auth.uid())", Compare("=", OWNER, Uid())),
-        ("(public.notes.owner_id = auth.uid())", Compare("=", OWNER, Uid())),
+        ("(auth.uid() = owner_id)", compare("=", Uid(), OWNER)),
+        ("(owner_id = ( SELECT auth.uid() AS uid))", compare("=", OWNER, Uid())),
+        ("(notes.owner_id = auth.uid())", compare("=", OWNER, Uid())),
+        ("(public.notes.owner_id = auth.uid())", compare("=", OWNER, Uid())),
         (
             "(auth.role() = 'authenticated'::text)",
-            Compare("=", Const("authenticated", "text"), Const("authenticated", "text")),
+            compare("=", Const("authenticated", "text"), Const("authenticated", "text")),
         ),
-        ("(body = 'x'::text)", Compare("=", BODY, Const("x", "text"))),
-        ("(body = NULL::text)", Compare("=", BODY, NULL_TEXT)),
-        ("(body <> ''::text)", Compare("<>", BODY, Const("", "text"))),
-        ("((kind)::text = 'x'::text)", Compare("=", ColumnRef(0, "kind", "text"), Const("x", "text"))),
+        ("(body = 'x'::text)", compare("=", BODY, Const("x", "text"))),
+        ("(body = NULL::text)", compare("=", BODY, NULL_TEXT)),
+        ("(body <> ''::text)", compare("<>", BODY, Const("", "text"))),
+        ("((kind)::text = 'x'::text)", compare("=", ColumnRef(0, "kind", "text"), Const("x", "text"))),
         (
             "(mood = 'sad'::public.mood)",
-            Compare("=", ColumnRef(0, "mood", "enum:public.mood"), Const("sad", "enum:public.mood")),
+            compare("=", ColumnRef(0, "mood", "enum:public.mood"), Const("sad", "enum:public.mood")),
         ),
-        ("((mood)::text = 'sad'::text)", Compare("=", ColumnRef(0, "mood", "text"), Const("sad", "text"))),
-        ("((auth.uid())::text = body)", Compare("=", Uid("text"), BODY)),
-        ("(level >= 3)", Compare(">=", LEVEL, Const(3, "int"))),
-        ("(level > 0)", Compare(">", LEVEL, Const(0, "int"))),
-        ("(level < '-1'::integer)", Compare("<", LEVEL, Const(-1, "int"))),
+        ("((mood)::text = 'sad'::text)", compare("=", ColumnRef(0, "mood", "text"), Const("sad", "text"))),
+        ("((auth.uid())::text = body)", compare("=", Uid("text"), BODY)),
+        ("(level >= 3)", compare(">=", LEVEL, Const(3, "int"))),
+        ("(level > 0)", compare(">", LEVEL, Const(0, "int"))),
+        ("(level < '-1'::integer)", compare("<", LEVEL, Const(-1, "int"))),
         (
             "(big <= '9007199254740993'::bigint)",
-            Compare("<=", ColumnRef(0, "big", "int"), Const(9007199254740993, "int")),
+            compare("<=", ColumnRef(0, "big", "int"), Const(9007199254740993, "int")),
         ),
-        ("((level)::bigint = big)", Compare("=", LEVEL, ColumnRef(0, "big", "int"))),
-        ("(shared = true)", Compare("=", SHARED, TRUE)),
+        ("((level)::bigint = big)", compare("=", LEVEL, ColumnRef(0, "big", "int"))),
+        ("(shared = true)", compare("=", SHARED, TRUE)),
         (
             "(owner_id = '00000000-0000-0000-0000-00000000000A'::uuid)",
-            Compare("=", OWNER, Const("00000000-0000-0000-0000-00000000000a", "uuid")),
+            compare("=", OWNER, Const("00000000-0000-0000-0000-00000000000a", "uuid")),
         ),
         ("(due IS NULL)", IsNull(ColumnRef(0, "due", "other:pg_catalog.timestamptz"))),
         ("(due IS NOT NULL)", Not(IsNull(ColumnRef(0, "due", "other:pg_catalog.timestamptz")))),
@@ -115,34 +115,34 @@ def translate(
         ("(shared IS UNKNOWN)", IsNull(SHARED)),
         ("(shared IS NOT UNKNOWN)", Not(IsNull(SHARED))),
         ("(NOT shared)", Not(SHARED)),
-        ("(shared AND (level = 1))", And((SHARED, Compare("=", LEVEL, Const(1, "int"))))),
-        ("(shared OR (level = 1))", Or((SHARED, Compare("=", LEVEL, Const(1, "int"))))),
+        ("(shared AND (level = 1))", And((SHARED, compare("=", LEVEL, Const(1, "int"))))),
+        ("(shared OR (level = 1))", Or((SHARED, compare("=", LEVEL, Const(1, "int"))))),
         ("(shared AND true)", SHARED),
         ("(shared OR true)", TRUE),
         (
             "(body = ANY (ARRAY['a'::text, 'b'::text]))",
-            Or((Compare("=", BODY, Const("a", "text")), Compare("=", BODY, Const("b", "text")))),
+            Or((compare("=", BODY, Const("a", "text")), compare("=", BODY, Const("b", "text")))),
         ),
         (
             "(body <> ALL (ARRAY['a'::text, NULL::text]))",
-            And((Compare("<>", BODY, Const("a", "text")), Compare("<>", BODY, NULL_TEXT))),
+            And((compare("<>", BODY, Const("a", "text")), compare("<>", BODY, NULL_TEXT))),
         ),
         (
             "((kind)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))",
             Or(
                 (
-                    Compare("=", ColumnRef(0, "kind", "text"), Const("a", "text")),
-                    Compare("=", ColumnRef(0, "kind", "text"), Const("b", "text")),
+                    compare("=", ColumnRef(0, "kind", "text"), Const("a", "text")),
+                    compare("=", ColumnRef(0, "kind", "text"), Const("b", "text")),
                 )
             ),
         ),
         (
             "(level IN (1, 2))",
-            Or((Compare("=", LEVEL, Const(1, "int")), Compare("=", LEVEL, Const(2, "int")))),
+            Or((compare("=", LEVEL, Const(1, "int")), compare("=", LEVEL, Const(2, "int")))),
         ),
-        ("(level NOT IN (1))", Not(Compare("=", LEVEL, Const(1, "int")))),
+        ("(level NOT IN (1))", Not(compare("=", LEVEL, Const(1, "int")))),
         ("(level = ANY (ARRAY[]::integer[]))", FALSE),
-        ("( SELECT (shared = true))", Compare("=", SHARED, TRUE)),
+        ("( SELECT (shared = true))", compare("=", SHARED, TRUE)),
         ("((shared OR NULL::boolean) IS NULL)", IsNull(Or((SHARED, Const(None, "bool"))))),
     ],
 )
@@ -151,8 +151,8 @@ def test_a_construct_is_translated(text: str, expected: Expr) -> None:
     assert translate(text) == expected
 
 
-IN_ROOM = Compare("=", ColumnRef(1, "room_id", "uuid"), ROOM)
-IS_ME = Compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
+IN_ROOM = compare("=", ColumnRef(1, "room_id", "uuid"), ROOM)
+IS_ME = compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ IS_ME = Compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
             "(room_id IN ( SELECT members.room_id FROM public.members WHERE (members.user_id = auth.uid())))",
             Exists(
                 (Source("public.members", 1),),
-                And((IS_ME, Compare("=", ROOM, ColumnRef(1, "room_id", "uuid")))),
+                And((IS_ME, compare("=", ROOM, ColumnRef(1, "room_id", "uuid")))),
             ),
         ),
         (
@@ -188,7 +188,7 @@ IS_ME = Compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
             "(EXISTS ( SELECT m.room_id FROM public.members m, public.rooms r WHERE (r.id = m.room_id)))",
             Exists(
                 (Source("public.members", 1), Source("public.rooms", 2)),
-                Compare("=", ColumnRef(2, "id", "uuid"), ColumnRef(1, "room_id", "uuid")),
+                compare("=", ColumnRef(2, "id", "uuid"), ColumnRef(1, "room_id", "uuid")),
             ),
         ),
         (
@@ -200,7 +200,7 @@ IS_ME = Compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
                 (Source("public.rooms", 1),),
                 Exists(
                     (Source("public.members", 2),),
-                    Compare("=", ColumnRef(2, "room_id", "uuid"), ColumnRef(1, "id", "uuid")),
+                    compare("=", ColumnRef(2, "room_id", "uuid"), ColumnRef(1, "id", "uuid")),
                 ),
             ),
         ),
@@ -309,7 +309,7 @@ def test_a_column_hides_a_parameter_of_its_name() -> None:
     )
     own = ColumnRef(1, "room_id", "uuid")
 
-    assert translate(IS_MEMBER, [helper]) == Exists((Source("public.members", 1),), Compare("=", own, own))
+    assert translate(IS_MEMBER, [helper]) == Exists((Source("public.members", 1),), compare("=", own, own))
 
 
 def test_a_function_without_named_arguments_knows_numbers_only() -> None:
@@ -317,7 +317,7 @@ def test_a_function_without_named_arguments_knows_numbers_only() -> None:
     helper = function("public.is_member", "room uuid", "boolean", "select $1 = auth.uid()")
     unnamed = msgspec.structs.replace(helper, arguments=(Argument(None, "uuid"),))
 
-    assert translate(IS_MEMBER, [unnamed]) == Compare("=", ROOM, Uid())
+    assert translate(IS_MEMBER, [unnamed]) == compare("=", ROOM, Uid())
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_auth_uid_of_the_project_itself_is_what_its_body_says() -> None:
     """A project that replaced auth.uid() is not answered as Supabase's own would."""
     own = function("auth.uid", "", "uuid", "select null::uuid")
 
-    assert translate("(auth.uid() = owner_id)", auth=[own]) == Compare("=", Const(None, "uuid"), OWNER)
+    assert translate("(auth.uid() = owner_id)", auth=[own]) == compare("=", Const(None, "uuid"), OWNER)
 
 
 def test_the_row_filter_learns_which_columns_a_subquery_reads() -> None:
