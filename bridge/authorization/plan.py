@@ -89,10 +89,8 @@ def reaches(condition: Expr) -> tuple[Reach, ...]:
     for node in walk(condition):
         if not isinstance(node, Exists | InRows):
             continue
-        conditions = list(conjuncts(node.where))
-        users: dict[int, str] = {}
-        if isinstance(node, InRows):
-            conditions.append(Compare("=", node.left, node.value))
+        # Not the values that InRows compares: one NULL, or the first row, turns NOT IN for all others.
+        conditions = conjuncts(node.where)
         users = {c.scope: c.name for c in user_columns(Exists(node.sources, node.where))}
         for source in node.sources:
             link = {pair for c in conditions if (pair := _link(c, source.scope)) is not None}
