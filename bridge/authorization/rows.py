@@ -52,7 +52,7 @@ class RowMemory:
                 limit=remembered_limit,
             )
         self._required = {
-            name: self._needed.get(name, frozenset())
+            name: frozenset(self.remembered[name].columns if name in self.remembered else ())
             | frozenset(self.lookups[name].columns if name in self.lookups else ())
             for name in planset.upstream_tables
         }
@@ -64,7 +64,7 @@ class RowMemory:
             lookup.put(lookup.pack(row))
 
     def check(self, change: Change) -> None:
-        """Refuse a change that lacks a column which deciding needs.
+        """Refuse a change that lacks a column which deciding or announcing needs.
 
         Raises:
             CatalogChangedError: it does.

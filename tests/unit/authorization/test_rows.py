@@ -1,0 +1,150 @@
+"""What is known of rows: before a change, after it, and where it was never known."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bridge.authorization.rows import CatalogChangedError, RowMemory
+from bridge.events import Action, Change, Row
+from tests.support.catalogs import planset, table
+
+DIALOGS = table(
+    "dialogs",
+    "id uuid, owner_id uuid, title text",
+    "((owner_id = auth.uid()) OR (EXISTS ( SELECT 1 FROM public.members m"
+    " WHERE ((m.dialog_id = dialogs.id) AND (m.user_id = auth.uid())))))",
+)
+MESSAGES = table(
+    "messages",
+    "id int, dialog_id uuid, body text",
+    "(EXISTS ( SELECT 1 FROM public.dialogs d WHERE (d.id = messages.dialog_id)))",
+)
+MEMBERS = table("members", "dialog_id uuid, user_id uuid, role text", key=("dialog_id", "user_id"), rls=False)
+
+
+def memory(limit: int = 100) -> RowMemory:
+    return RowMemory(
+        planset(DIALOGS, MESSAGES, MEMBERS, watched=["dialogs", "messages"]),
+        dialog_columns={"public.dialogs": "id", "public.messages": "dialog_id"},
+        remembered_limit=limit,
+    )
+
+
+def change(name: str, action: Action, new: Row | None = None, old: Row | None = None) -> Change:
+    return Change(
+        table=f"public.{name}", action=action, new=new, old=old, commit_timestamp="t", received_s=0.0
+    )
+
+
+def reader(row: Row | None) -> tuple[Callable[[str, Row], Awaitable[Row | None]], list[tuple[str, Row]]]:
+    """Return a read_row that answers ``row``, and the list of what it was asked."""
+    asked: list[tuple[str, Row]] = []
+
+    async def read_row(name: str, key: Row) -> Row | None:
+        asked.append((name, key))
+        return row
+
+    return read_row, asked
+
+
+M1 = {"id": 1, "dialog_id": "d1", "body": "x"}
+D1 = {"id": "d1", "owner_id": "u1", "title": "t"}
+
+
+def test_a_change_has_to_hold_what_the_plans_read() -> None:
+    """A column that was dropped since means that the catalog has to be read again."""
+    rows = memory()
+    rows.check(change("messages", "INSERT", M1))
+    rows.check(change("messages", "DELETE", None, {"id": 1}))
+    rows.check(change("members", "INSERT", {"dialog_id": "d1", "user_id": "u1"}))
+
+    with pytest.raises(CatalogChangedError, match=r"public\.messages has no column dialog_id"):
+        rows.check(change("messages", "INSERT", {"id": 1}))
+    with pytest.raises(CatalogChangedError, match=r"public\.members has no column user_id"):
+        rows.check(change("members", "INSERT", {"dialog_id": "d1", "role": "x"}))
+
+
+def test_a_change_has_to_hold_what_announcements_show() -> None:
+    """A dialog is announced as a whole row, so a dropped column of it is noticed, too."""
+    with pytest.raises(CatalogChangedError, match=r"public\.dialogs has no column title"):
+        memory().check(change("dialogs", "INSERT", {"id": "d1", "owner_id": "u1"}))
+
+
+def test_the_key_is_that_before_the_change() -> None:
+    """From the old row where it names the whole key, else from the new one."""
+    rows = memory()
+
+    assert rows.key_row(change("messages", "UPDATE", {**M1, "id": 2}, {"id": 1})) == {"id": 1}
+    assert rows.key_row(change("messages", "UPDATE", M1)) == {"id": 1}
+    with pytest.raises(CatalogChangedError, match="does not name its primary key"):
+        rows.key_row(change("members", "DELETE", None, {"dialog_id": "d1"}))
+
+
+def test_the_row_before_comes_from_the_change_or_from_memory() -> None:
+    """What the change brings is preferred; what was seen before fills in."""
+    rows = memory()
+    old = {"id": 1, "dialog_id": "d0", "body": "y"}
+
+    assert rows.before(change("messages", "INSERT", M1)) is None
+    assert rows.before(change("messages", "UPDATE", M1, old)) == old
+    assert rows.before(change("messages", "UPDATE", M1, {"id": 1})) is None
+    rows.store(change("messages", "INSERT", M1))
+    assert rows.before(change("messages", "UPDATE", M1, {"id": 1})) == {"id": 1, "dialog_id": "d1"}
+    rows.store(change("messages", "DELETE", None, {"id": 1}))
+    assert rows.before(change("messages", "DELETE", None, {"id": 1})) is None
+
+
+def test_the_row_before_can_come_from_a_look_up_table() -> None:
+    """Dialogs are looked into by messages; what is held of them serves when they were forgotten."""
+    rows = memory(limit=1)
+    rows.load("public.dialogs", [D1])
+
+    assert rows.before(change("dialogs", "DELETE", None, {"id": "d1"})) == {"id": "d1", "owner_id": "u1"}
+    assert rows.before(change("dialogs", "DELETE", None, {"id": "d2"})) is None
+
+
+def test_look_up_rows_before_and_after() -> None:
+    """Only the needed columns; a table that no policy reads has none."""
+    rows = memory()
+    rows.load("public.members", [{"dialog_id": "d1", "user_id": "u1"}])
+    key = {"dialog_id": "d1", "user_id": "u1"}
+
+    assert rows.lookup_rows(change("messages", "INSERT", M1)) == (None, None)
+    assert rows.lookup_rows(change("members", "UPDATE", {**key, "role": "x"}, key)) == (
+        ("d1", "u1"),
+        ("d1", "u1"),
+    )
+    assert rows.lookup_rows(change("members", "DELETE", None, key)) == (("d1", "u1"), None)
+
+
+def test_storing_follows_a_changed_primary_key() -> None:
+    """The row under the old key is gone, in look-up tables and in memory."""
+    rows = memory()
+    rows.store(change("dialogs", "INSERT", D1))
+    rows.store(change("dialogs", "UPDATE", {**D1, "id": "d2"}, {"id": "d1"}))
+
+    assert set(rows.lookups["public.dialogs"].rows) == {"d2"}
+    assert rows.before(change("dialogs", "UPDATE", D1, {"id": "d2"})) == {**D1, "id": "d2"}
+    rows.store(change("dialogs", "DELETE", None, {"id": "d2"}))
+    assert not rows.lookups["public.dialogs"].rows
+
+
+async def test_a_row_is_found_in_memory_or_read() -> None:
+    """A remembered row is not read, a deleted one neither; one that was read is remembered."""
+    rows = memory()
+    read_row, asked = reader(D1)
+
+    assert await rows.find("public.dialogs", {"id": "d1"}, read_row) == D1
+    assert await rows.find("public.dialogs", {"id": "d1"}, read_row) == D1
+    assert asked == [("public.dialogs", {"id": "d1"})]
+    rows.store(change("dialogs", "DELETE", None, {"id": "d1"}))
+    assert await rows.find("public.dialogs", {"id": "d1"}, read_row) is None
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("row", [None, {"id": "d1"}])
+async def test_a_row_that_cannot_be_read_is_gone(row: Row | None) -> None:
+    """No row, or one without the columns that deciding needs: nobody is told of it."""
+    read_row, _ = reader(row)
+
+    assert await memory().find("public.dialogs", {"id": "d1"}, read_row) is None
