@@ -8,6 +8,7 @@ from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.composition import Sight, compose
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.plan import Plan, lookup_columns
+from bridge.authorization.types import column_type
 from bridge.errors import CompileError, ConfigError
 
 
@@ -105,6 +106,14 @@ def _check_lookups(catalog: Catalog, sight: Sight, publication: str) -> None:
                 f"policies of {sight.table} read {name}, which has no primary key: add one, "
                 "or its rows cannot be kept current in memory"
             )
+        for column in table.primary_key:
+            type_ = column_type(table.by_name[column])
+            if type_.startswith("other:"):
+                # Rows are told apart by their JSON, which upstream may write in another way than to_jsonb.
+                raise CompileError(
+                    f"policies of {sight.table} read {name}, which has a primary key of type {type_.removeprefix('other:')}: "
+                    "its rows cannot be told apart in memory"
+                )
         if publication not in table.publications:
             raise CompileError(
                 f"policies of {sight.table} read {name}, which is not in publication {publication}: "
