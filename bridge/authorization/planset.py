@@ -111,8 +111,8 @@ def _check_lookups(catalog: Catalog, sight: Sight, publication: str) -> None:
             if type_.startswith("other:"):
                 # Rows are told apart by their JSON, which upstream may write in another way than to_jsonb.
                 raise CompileError(
-                    f"policies of {sight.table} read {name}, which has a primary key of type {type_.removeprefix('other:')}: "
-                    "its rows cannot be told apart in memory"
+                    f"policies of {sight.table} read {name}, which has a primary key of type "
+                    f"{type_.removeprefix('other:')}: its rows cannot be told apart in memory"
                 )
         if publication not in table.publications:
             raise CompileError(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from bridge.authorization.catalog import Table
 from bridge.authorization.planset import compile_plans
 from bridge.errors import ConfigError
 from tests.support.catalogs import catalog, column, policy, table
