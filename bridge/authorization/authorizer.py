@@ -75,7 +75,14 @@ class Authorizer:
         self.memory.check(change)
         answerable, others = await self._probe(change, read_row)
         # From here on nothing waits: everything is as of this change.
-        before = [viewers(probe.plan, row, self._roster, probe.users) for probe, row in answerable]
+        unseen = self.memory.is_unseen(change)
+        before = [
+            # Somebody may have read the row meanwhile: withdrawing too much does no harm.
+            list(concerned(probe, self._roster))
+            if unseen
+            else viewers(probe.plan, row, self._roster, probe.users)
+            for probe, row in answerable
+        ]
         effects: list[Effect] = []
         if change.table in self._plans_of:
             effects.append(self._deliver(change))
@@ -134,6 +141,8 @@ class Authorizer:
             if not concerned(probe, self._roster):
                 continue
             if probe.is_key:
+                if probe.plan.table == change.table and self._is_own(probe, change):
+                    continue  # the change itself is the event of this row
                 row = await self.memory.find(probe.plan.table, probe.row, read_row)
                 if row is not None:
                     answerable.append((probe, row))
@@ -142,6 +151,13 @@ class Authorizer:
             else:
                 others.append(probe)
         return answerable, others
+
+    def _is_own(self, probe: Probe, change: Change) -> bool:
+        """True if ``probe`` asks about the very row that changes, under its key before or after."""
+        return any(
+            row is not None and all(row.get(c) == probe.row[c] for c in self.memory.keys[change.table])
+            for row in (self.memory.key_row(change), change.new)
+        )
 
     def _deliver(self, change: Change) -> Deliver:
         """Store a change of a watched table and say who experiences it, as what."""
@@ -188,4 +204,5 @@ class Authorizer:
 
 
 def _without(some: list[Principal], others: list[Principal]) -> list[Principal]:
-    return [principal for principal in some if principal not in set(others)] if others else some
+    excluded = set(others)
+    return [principal for principal in some if principal not in excluded] if excluded else some

@@ -1,0 +1,332 @@
+"""The stage: who experiences a change, as what, and who has to read again."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from bridge import metrics
+from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
+from bridge.authorization.catalog import Function, Table
+from bridge.authorization.planset import PlanSet
+from bridge.authorization.roster import Roster
+from bridge.authorization.rows import CatalogChangedError, RowMemory
+from bridge.clock import ManualClock
+from bridge.errors import RpcError
+from bridge.events import Action, Change, Principal, Row, RowEvent, View
+from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, table
+
+ann = Principal(role="authenticated", user_id=ANN)
+bob = Principal(role="authenticated", user_id=BOB)
+cat = Principal(role="authenticated", user_id=CAT)
+anon = Principal(role="anon", user_id=None)
+
+D1, D2 = "d1", "d2"
+
+IN_DIALOG = (
+    "(EXISTS ( SELECT 1 FROM public.members m WHERE ((m.dialog_id = {}) AND (m.user_id = auth.uid()))))"
+)
+DIALOGS = table(
+    "dialogs",
+    "id uuid, owner_id uuid, title text",
+    policy(f"((owner_id = auth.uid()) OR {IN_DIALOG.format('dialogs.id')})", roles=["authenticated"]),
+)
+MESSAGES = table(
+    "messages",
+    "id int, dialog_id uuid, sender_id uuid, body text",
+    policy(IN_DIALOG.format("messages.dialog_id"), roles=["authenticated"]),
+)
+MEMBERS = table("members", "dialog_id uuid, user_id uuid, role text", key=("dialog_id", "user_id"), rls=False)
+
+
+def stage_of(plans: PlanSet, *present: Principal, remembered: int = 100) -> Authorizer:
+    """A stage with ``present`` on its roster; dialogs are ``public.dialogs``."""
+    roster = Roster(linger_s=60.0, clock=ManualClock())
+    for principal in present or (ann, bob, cat, anon):
+        roster.add(principal)
+    columns = {"public.dialogs": "id", "public.messages": "dialog_id"}
+    return Authorizer(
+        plans,
+        memory=RowMemory(plans, dialog_columns=columns, remembered_limit=remembered),
+        roster=roster,
+        dialog_columns=columns,
+        dialog_table="public.dialogs",
+    )
+
+
+def stage(*present: Principal, members: Sequence[tuple[str, str]] = (), remembered: int = 100) -> Authorizer:
+    """The reference schema: ann owns d1, ``members`` are in."""
+    made = stage_of(
+        planset(DIALOGS, MESSAGES, MEMBERS, watched=["dialogs", "messages"]), *present, remembered=remembered
+    )
+    made.memory.load("public.members", [{"dialog_id": d, "user_id": u} for d, u in members])
+    made.memory.remembered["public.dialogs"].put({"id": D1, "owner_id": ANN, "title": "one"})
+    return made
+
+
+def change(name: str, action: Action, new: Row | None = None, old: Row | None = None) -> Change:
+    return Change(
+        table=f"public.{name}", action=action, new=new, old=old, commit_timestamp="t", received_s=0.0
+    )
+
+
+def message(dialog: str = D1, body: str = "x") -> Row:
+    return {"id": 1, "dialog_id": dialog, "sender_id": ANN, "body": body}
+
+
+async def nothing(_table: str, _key: Row) -> Row | None:
+    return None
+
+
+def told(effects: Sequence[Effect]) -> dict[str | None, list[tuple[str, Action]]]:
+    """Return by user what they are told: (table, action), ``resync`` as ("", "UPDATE")."""
+    found: dict[str | None, list[tuple[str, Action]]] = {}
+    for effect in effects:
+        if isinstance(effect, Resync):
+            for principal in effect.principals:
+                found.setdefault(principal.user_id, []).append(("resync", "UPDATE"))
+            continue
+        for delivery in effect.deliveries:
+            for principal in delivery.principals:
+                found.setdefault(principal.user_id, []).append((effect.event.table[7:], delivery.view.action))
+    return found
+
+
+async def test_an_insert_reaches_those_who_see_it() -> None:
+    """A message is an INSERT for the members of its dialog, for nobody else."""
+    made = stage(members=[(D1, ANN), (D1, BOB)])
+
+    effects = await made.apply(change("messages", "INSERT", message()), nothing)
+    assert told(effects) == {ANN: [("messages", "INSERT")], BOB: [("messages", "INSERT")]}
+
+
+async def test_an_event_without_an_audience_is_still_an_effect() -> None:
+    """History needs it: whoever comes back may have been a member by then."""
+    effects = await stage().apply(change("messages", "INSERT", message()), nothing)
+
+    assert [type(effect) for effect in effects] == [Deliver]
+    assert told(effects) == {}
+
+
+async def test_an_update_moves_a_row_between_dialogs() -> None:
+    """Out of sight is a DELETE, into sight an INSERT, in sight of both an UPDATE."""
+    made = stage(members=[(D1, ANN), (D1, BOB), (D2, BOB), (D2, CAT)])
+    await made.apply(change("messages", "INSERT", message(D1)), nothing)
+
+    effects = await made.apply(change("messages", "UPDATE", message(D2), {"id": 1}), nothing)
+    assert told(effects) == {
+        ANN: [("messages", "DELETE")],
+        BOB: [("messages", "UPDATE")],
+        CAT: [("messages", "INSERT")],
+    }
+    assert isinstance(effects[0], Deliver)
+    assert (effects[0].event.dialog_id, effects[0].event.old_dialog_id) == (D2, D1)
+
+
+async def test_a_delete_reaches_those_who_saw_the_row() -> None:
+    """The primary key is enough, because the row is remembered."""
+    made = stage(members=[(D1, BOB)])
+    await made.apply(change("messages", "INSERT", message()), nothing)
+
+    assert told(await made.apply(change("messages", "DELETE", None, {"id": 1}), nothing)) == {
+        BOB: [("messages", "DELETE")]
+    }
+
+
+async def test_an_old_row_that_is_not_known_is_counted() -> None:
+    """An UPDATE goes to those who see the row now, a DELETE to nobody."""
+    counter = metrics.UNDELIVERABLE.labels("public.messages", "old_row_unknown")
+    made = stage(bob, members=[(D1, BOB)])
+    before = counter._value.get()
+
+    assert told(await made.apply(change("messages", "UPDATE", message(), {"id": 1}), nothing)) == {
+        BOB: [("messages", "UPDATE")]
+    }
+    assert told(await made.apply(change("messages", "DELETE", None, {"id": 2}), nothing)) == {}
+    assert counter._value.get() == before + 2
+
+
+async def test_a_role_without_a_plan_gets_nothing_and_is_counted() -> None:
+    """A refused policy hides the table from its role."""
+    counter = metrics.UNDELIVERABLE.labels("public.dialogs", "policy_refused")
+    made = stage_of(planset(table("dialogs", "id uuid", "(id ~~ 'x'::text)"), watched=["dialogs"]), ann)
+    before = counter._value.get()
+
+    assert told(await made.apply(change("dialogs", "INSERT", {"id": D1}), nothing)) == {}
+    assert counter._value.get() == before + 1
+
+
+async def test_a_new_member_is_told_of_the_dialog() -> None:
+    """The dialog appears as an INSERT of the whole row; its messages follow from that, without a resync."""
+    made = stage()
+
+    effects = await made.apply(change("members", "INSERT", {"dialog_id": D1, "user_id": BOB}), nothing)
+    assert told(effects) == {BOB: [("dialogs", "INSERT")]}
+    (effect,) = effects
+    assert isinstance(effect, Deliver)
+    assert effect.event.new == {"id": D1, "owner_id": ANN, "title": "one"}
+
+
+async def test_a_removed_member_is_told_that_the_dialog_is_gone() -> None:
+    """The withdrawal comes with the membership's DELETE, and no message after it."""
+    made = stage(members=[(D1, BOB)])
+    gone = change("members", "DELETE", None, {"dialog_id": D1, "user_id": BOB})
+
+    assert told(await made.apply(gone, nothing)) == {BOB: [("dialogs", "DELETE")]}
+    assert told(await made.apply(change("messages", "INSERT", message()), nothing)) == {}
+
+
+async def test_the_owner_keeps_the_dialog_and_reads_its_messages_again() -> None:
+    """Who sees the dialog all the same hears of it nothing, so a resync tells of the messages."""
+    made = stage(members=[(D1, ANN)])
+    gone = change("members", "DELETE", None, {"dialog_id": D1, "user_id": ANN})
+
+    assert told(await made.apply(gone, nothing)) == {ANN: [("resync", "UPDATE")]}
+
+
+async def test_a_membership_of_nobody_here_asks_nothing() -> None:
+    """Only for those on the roster is a row read."""
+    made = stage(ann)
+    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
+
+    async def refuse(_table: str, _key: Row) -> Row | None:
+        raise AssertionError("read for nobody")
+
+    assert await made.apply(joined, refuse) == []
+
+
+async def test_a_dialog_that_is_not_remembered_is_read() -> None:
+    """A membership can bring a dialog into sight that has not changed for years."""
+    made = stage(bob)
+
+    async def read(name: str, key: Row) -> Row | None:
+        return {**key, "owner_id": ANN, "title": name}
+
+    effects = await made.apply(change("members", "INSERT", {"dialog_id": D2, "user_id": BOB}), read)
+    assert told(effects) == {BOB: [("dialogs", "INSERT")]}
+
+
+async def test_a_failed_read_applies_nothing() -> None:
+    """The same change can be applied again, once the database answers."""
+    made = stage(bob)
+    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
+
+    async def fail(_table: str, _key: Row) -> Row | None:
+        raise RpcError("no answer")
+
+    with pytest.raises(RpcError):
+        await made.apply(joined, fail)
+    assert not made.memory.lookups["public.members"].rows
+
+
+async def test_a_change_that_does_not_fit_applies_nothing() -> None:
+    """The plans are older than the table."""
+    made = stage()
+    with pytest.raises(CatalogChangedError):
+        await made.apply(change("members", "INSERT", {"dialog_id": D1}), nothing)
+    assert not made.memory.lookups["public.members"].rows
+
+
+async def test_an_unread_column_of_a_look_up_row_concerns_nobody() -> None:
+    """A member's role that no policy reads is no change of sight."""
+    made = stage(members=[(D1, BOB)])
+    key = {"dialog_id": D1, "user_id": BOB}
+
+    assert await made.apply(change("members", "UPDATE", {**key, "role": "admin"}, key), nothing) == []
+
+
+async def test_a_global_switch_makes_its_user_read_again() -> None:
+    """An admin flag has no row column at all: every row may come into sight, so: resync, that user only."""
+    admin = "(EXISTS ( SELECT 1 FROM public.members m WHERE ((m.user_id = auth.uid()) AND (m.role = 'admin'::text))))"
+    messages = table(
+        "messages", "id int, dialog_id uuid, sender_id uuid", f"((sender_id = auth.uid()) OR {admin})"
+    )
+    made = stage_of(planset(DIALOGS, messages, MEMBERS, watched=["dialogs", "messages"]), ann, bob)
+    made.memory.remembered["public.dialogs"].put({"id": D1, "owner_id": BOB, "title": "one"})
+    joined = change("members", "INSERT", {"dialog_id": D1, "user_id": BOB, "role": "admin"})
+
+    assert told(await made.apply(joined, nothing)) == {BOB: [("resync", "UPDATE")]}
+
+
+async def test_a_deleted_dialog_withdraws_its_messages() -> None:
+    """Messages that are visible through the dialog's row need no resync when that row is told of."""
+    own = "(EXISTS ( SELECT 1 FROM public.dialogs d WHERE (d.id = messages.dialog_id)))"
+    dialogs = table("dialogs", "id uuid, owner_id uuid", "(owner_id = auth.uid())")
+    made = stage_of(
+        planset(dialogs, table("messages", "id int, dialog_id uuid", own), watched=["dialogs", "messages"])
+    )
+    await made.apply(change("dialogs", "INSERT", {"id": D1, "owner_id": ANN}), nothing)
+
+    given = change("dialogs", "UPDATE", {"id": D1, "owner_id": BOB}, {"id": D1})
+    assert told(await made.apply(given, nothing)) == {
+        ANN: [("dialogs", "DELETE")],
+        BOB: [("dialogs", "INSERT")],
+    }
+    assert told(await made.apply(change("dialogs", "DELETE", None, {"id": D1}), nothing)) == {
+        BOB: [("dialogs", "DELETE")]
+    }
+
+
+def owns() -> tuple[Table, Function]:
+    """Dialogs whose policy looks, with its owner's rights, into dialogs themselves."""
+    body = "select exists (select 1 from public.dialogs d where d.id = dialog and d.owner_id = auth.uid())"
+    helper = function("public.owns", "dialog uuid", "boolean", body, definer=True)
+    return table("dialogs", "id uuid, owner_id uuid, title text", "public.owns(id)"), helper
+
+
+async def test_a_table_that_looks_into_itself_tells_each_change_once() -> None:
+    """The change is the event: its row is not announced beside it, nor as it was before."""
+    dialogs, helper = owns()
+    made = stage_of(planset(dialogs, watched=["dialogs"], functions=[helper]))
+    row = {"id": D1, "owner_id": ANN, "title": "one"}
+
+    assert told(await made.apply(change("dialogs", "INSERT", row), nothing)) == {ANN: [("dialogs", "INSERT")]}
+    given = change("dialogs", "UPDATE", {**row, "owner_id": BOB}, {"id": D1})
+    assert told(await made.apply(given, nothing)) == {
+        ANN: [("dialogs", "DELETE")],
+        BOB: [("dialogs", "INSERT")],
+    }
+    assert told(await made.apply(change("dialogs", "DELETE", None, {"id": D1}), nothing)) == {
+        BOB: [("dialogs", "DELETE")]
+    }
+
+
+def event(new: Row | None = None, old: Row | None = None, announced: Action | None = None) -> RowEvent:
+    return RowEvent(
+        table="public.messages",
+        new=new,
+        old=old,
+        key={"id": 1},
+        dialog_id=D1,
+        commit_timestamp="t",
+        received_s=0.0,
+        announced=announced,
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "who", "expected"),
+    [
+        (event(new=message()), bob, "INSERT"),
+        (event(new=message()), cat, None),
+        (event(new=message(), old=message(D2)), bob, "INSERT"),
+        (event(new=message(D2), old=message()), bob, "DELETE"),
+        (event(new=message(), old=message()), bob, "UPDATE"),
+        (event(new=message(), old={"id": 1}), bob, "UPDATE"),
+        (event(new=message(), old={"id": 1}), cat, None),
+        (event(old=message()), bob, "DELETE"),
+        (event(old={"id": 1}), bob, None),
+        (event(new=message(), announced="INSERT"), bob, "INSERT"),
+        (event(new=message(), announced="INSERT"), cat, None),
+        (event(old={"id": 1}, announced="DELETE"), bob, "DELETE"),
+    ],
+)
+def test_a_replayed_event_is_decided_as_of_now(of: RowEvent, who: Principal, expected: Action | None) -> None:
+    """Who comes back experiences what the rows of today say."""
+    view = stage(members=[(D1, BOB)]).decide(who, of)
+
+    assert view == (None if expected is None else View(action=expected))
+
+
+def test_a_replayed_event_of_a_role_without_a_plan_is_nothing() -> None:
+    """Neither is one of a table that is not watched any more."""
+    assert stage().decide(Principal(role="service_role", user_id=None), event(new=message())) is None
