@@ -93,12 +93,25 @@ class RowMemory:
         )
 
     def lookup_rows(self, change: Change) -> tuple[LookupRow | None, LookupRow | None]:
-        """Return the look-up row before and after the change; both None if the table is no look-up table."""
+        """Return the look-up row before and after the change; both None if the table is no look-up table.
+
+        A row that is deleted without ever having been seen (upstream drops what happened between two
+        polls) is taken from the change itself, if that holds all that is needed of it.
+        """
         lookup = self.lookups.get(change.table)
         if lookup is None:
             return None, None
         before = lookup.rows.get(lookup.key_of(self.key_row(change)))
+        if before is None and change.old is not None and change.old.keys() >= set(lookup.columns):
+            before = lookup.pack(change.old)
         return before, None if change.new is None else lookup.pack(change.new)
+
+    def is_unseen(self, change: Change) -> bool:
+        """True if a look-up row ends that was never known: who counted by it cannot be asked for any more."""
+        lookup = self.lookups.get(change.table)
+        if lookup is None or change.action == "INSERT":
+            return False
+        return lookup.key_of(self.key_row(change)) not in lookup.rows
 
     def before(self, change: Change) -> Row | None:
         """Return the watched row before the change, with all that deciding needs; None if not known."""

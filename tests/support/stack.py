@@ -1,0 +1,28 @@
+"""A local stack for a module of tests: started once, stopped by its fixture."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bridge.local.realtime import Timing
+from bridge.local.stack import LocalStack
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
+
+QUICK = Timing(poll_s=0.03, refused_join_s=0.2, refused_apikey_s=0.1, refresh_s=0.1)
+"""As a real Realtime, but with less waiting."""
+
+
+@contextmanager
+def local_stack(*, timing: Timing = QUICK, migrations: bool = True) -> Iterator[LocalStack]:
+    """Run a stack; with the reference schema and the worker's functions unless told otherwise."""
+    stack = LocalStack(timing=timing)
+    asyncio.run(stack.start())
+    try:
+        if migrations:
+            asyncio.run(stack.apply_sql(MIGRATIONS))
+        yield stack
+    finally:
+        asyncio.run(stack.stop())
