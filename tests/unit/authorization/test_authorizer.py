@@ -236,7 +236,10 @@ async def test_an_unread_column_of_a_look_up_row_concerns_nobody() -> None:
 
 async def test_a_global_switch_makes_its_user_read_again() -> None:
     """An admin flag has no row column at all: every row may come into sight, so: resync, that user only."""
-    admin = "(EXISTS ( SELECT 1 FROM public.members m WHERE ((m.user_id = auth.uid()) AND (m.role = 'admin'::text))))"
+    admin = (
+        "(EXISTS ( SELECT 1 FROM public.members m"
+        " WHERE ((m.user_id = auth.uid()) AND (m.role = 'admin'::text))))"
+    )
     messages = table(
         "messages", "id int, dialog_id uuid, sender_id uuid", f"((sender_id = auth.uid()) OR {admin})"
     )
