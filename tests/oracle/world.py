@@ -1,0 +1,236 @@
+"""A generated database inside a transaction that is rolled back, and what Postgres answers under RLS."""
+
+import json
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+import psycopg
+
+from bridge.authorization.authorizer import Authorizer
+from bridge.authorization.loader import Settings, load
+from bridge.authorization.roster import Roster
+from bridge.clock import ManualClock
+from bridge.events import Change, Principal, Row
+from tests.oracle.grammar import USERS, ChangeSpec, TableSpec, WorldSpec
+
+T = TypeVar("T")
+
+PRINCIPALS = (
+    *(Principal(role="authenticated", user_id=user) for user in USERS),
+    Principal(role="anon", user_id=None),
+)
+
+SEEN = """
+create schema oracle;
+create function oracle.seen(principals jsonb, queries jsonb) returns jsonb language plpgsql as $function$
+declare
+    principal jsonb;
+    query jsonb;
+    found jsonb;
+    answer jsonb := '[]';
+begin
+    for principal in select * from jsonb_array_elements(principals) loop
+        for query in select * from jsonb_array_elements(queries -> (principal ->> 'role')) loop
+            begin
+                perform set_config('request.jwt.claims', principal ->> 'claims', true);
+                perform set_config('role', principal ->> 'role', true);
+                execute query #>> '{}' into found;
+            exception when others then
+                found := to_jsonb(sqlstate);
+            end;
+            perform set_config('role', 'none', true);
+            answer := answer || jsonb_build_array(found);
+        end loop;
+    end loop;
+    return answer;
+end
+$function$;
+"""
+"""Runs each query as each principal; answers the rows, or the SQLSTATE of the failure, in that order."""
+
+FAILURES = frozenset({"42501", "42P17"})
+"""What a SELECT may fail with: missing privilege, and policies in a circle.  Nobody sees anything then."""
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never waits: everything here is in this process."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]  # the coroutine's own result
+    raise AssertionError("the coroutine waited")
+
+
+def principal_json(principal: Principal) -> dict[str, str]:
+    claims = {"role": principal.role} | ({"sub": principal.user_id} if principal.user_id else {})
+    return {"role": principal.role, "claims": json.dumps(claims)}
+
+
+class World:
+    """Tables that exist in the connection's current transaction.
+
+    Implements :class:`bridge.authorization.loader.Database` with the project's own SQL functions.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], tables: Sequence[TableSpec]) -> None:
+        self.tables = list(tables)
+        self._connection = connection
+        self._queries: dict[str, list[str]] = {}
+
+    def create(self, spec: WorldSpec) -> None:
+        """Create the tables and fill them."""
+        self.execute(";\n".join(spec.statements))
+        for table, rows in zip(spec.tables, spec.rows, strict=True):
+            if rows:
+                self.insert(table, rows)
+
+    def insert(self, table: TableSpec, rows: Sequence[Row]) -> None:
+        """Insert ``rows``, which nobody is told of."""
+        self._one(
+            f"with new as (insert into {table.qualified} select * from "
+            f"jsonb_populate_recordset(null::{table.qualified}, %s) returning 1) select count(*) from new",
+            json.dumps(rows),
+        )
+
+    def execute(self, statement: str) -> None:
+        """Run one statement, or several, as the superuser."""
+        self._connection.execute(statement)
+        self._queries.clear()
+
+    async def catalog(self) -> str:
+        return str(self._one("select public.bridge_catalog()"))
+
+    async def rows(
+        self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
+    ) -> list[Row]:
+        answer = self._one(
+            "select public.bridge_rows(%s, %s, %s, %s)",
+            table,
+            None if after is None else json.dumps(after),
+            max_rows,
+            None if columns is None else list(columns),
+        )
+        found: list[Row] = json.loads(answer)
+        return found
+
+    async def read_row(self, table: str, key: Row) -> Row | None:
+        answer = self._one("select public.bridge_row(%s, %s)", table, json.dumps(key))
+        return None if answer is None else json.loads(answer)
+
+    def load(self, watched: Sequence[str], *, dialog_column: str, remembered_rows: int = 1000) -> Authorizer:
+        """Build the stage as the service does, with all principals on the roster."""
+        roster = Roster(linger_s=60.0, clock=ManualClock())
+        for principal in PRINCIPALS:
+            roster.add(principal)
+        settings = Settings(
+            tables=tuple(watched),
+            dialog_table=watched[0],
+            message_table=watched[1],
+            dialog_column=dialog_column,
+            roles=("authenticated", "anon"),
+            remembered_rows=remembered_rows,
+        )
+        return finish(load(self, settings, roster))
+
+    def table_rows(self, table: TableSpec) -> list[Row]:
+        """Return all rows, as ``to_jsonb`` prints them, in primary-key order."""
+        key = ", ".join(f"t.{column}" for column in table.key)
+        found: list[Row] = self._one(
+            f"select coalesce(jsonb_agg(to_jsonb(t) order by {key}), '[]') from {table.qualified} t"
+        )
+        return found
+
+    def seen(
+        self, tables: Sequence[TableSpec], principals: Sequence[Principal] = PRINCIPALS
+    ) -> dict[tuple[Principal, str], list[Row]]:
+        """Return what each principal's ``select`` answers: the columns it may read of the rows it sees.
+
+        A select that fails, because of a privilege or of policies in a circle, shows nothing.
+        """
+        queries = {role: [self._query(role, table) for table in tables] for role in ("authenticated", "anon")}
+        answers = self._one(
+            "select oracle.seen(%s, %s)",
+            json.dumps([principal_json(p) for p in principals]),
+            json.dumps(queries),
+        )
+        pairs = [(principal, table) for principal in principals for table in tables]
+        truth: dict[tuple[Principal, str], list[Row]] = {}
+        for (principal, table), answer in zip(pairs, answers, strict=True):
+            assert isinstance(answer, list) or answer in FAILURES, f"{table.name}: SQLSTATE {answer}"
+            truth[principal, table.qualified] = canonical(answer) if isinstance(answer, list) else []
+        return truth
+
+    def make(self, spec: ChangeSpec) -> Change | None:
+        """Make the change and return it as upstream would send it; None if it does not apply."""
+        table = self.tables[spec.table]
+        rows = self.table_rows(table)
+        if spec.action == "INSERT":
+            names, places = ", ".join(spec.values), ", ".join(["%s"] * len(spec.values))
+            new = self._one(
+                f"insert into {table.qualified} as t ({names}) values ({places}) "
+                "on conflict do nothing returning to_jsonb(t)",
+                *spec.values.values(),
+            )
+            return None if new is None else self._change(table, "INSERT", new=new, old=None)
+        if not rows:
+            return None
+        before = rows[spec.row % len(rows)]
+        where = " and ".join(f"t.{column} = %s" for column in table.key)
+        key = [before[column] for column in table.key]
+        if spec.action == "DELETE":
+            self._one(f"delete from {table.qualified} as t where {where} returning 1", *key)
+            new = None
+        else:
+            moved = {**before, **spec.values}
+            if any(row is not before and all(row[c] == moved[c] for c in table.key) for row in rows):
+                return None  # the primary key is taken
+            assigned = ", ".join(f"{name} = %s" for name in spec.values)
+            new = self._one(
+                f"update {table.qualified} as t set {assigned} where {where} returning to_jsonb(t)",
+                *spec.values.values(),
+                *key,
+            )
+        full = spec.full_old and not (spec.action == "DELETE" and table.rls)
+        old = before if full else {column: before[column] for column in table.key}
+        return self._change(table, spec.action, new=new, old=old)
+
+    def _change(self, table: TableSpec, action: Any, *, new: Row | None, old: Row | None) -> Change:
+        return Change(
+            table=table.qualified,
+            action=action,
+            new=new,
+            old=old,
+            commit_timestamp="2026-01-01T10:00:00.000Z",
+            received_s=0.0,
+        )
+
+    def _query(self, role: str, table: TableSpec) -> str:
+        queries = self._queries.setdefault(role, [])
+        if len(queries) != len(self.tables):
+            queries[:] = [self._select(role, t) for t in self.tables]
+        return queries[[t.name for t in self.tables].index(table.name)]
+
+    def _select(self, role: str, table: TableSpec) -> str:
+        readable = self._one(
+            "select array_agg(c) filter (where has_column_privilege(%s, %s, c, 'select')) "
+            "from unnest(%s::text[]) c",
+            role,
+            table.qualified,
+            list(table.columns),
+        )
+        pairs = ", ".join(f"'{column}', t.{column}" for column in readable or [])
+        return f"select coalesce(jsonb_agg(jsonb_build_object({pairs})), '[]') from {table.qualified} t"
+
+    def _one(self, query: str, *parameters: Any) -> Any:
+        row = self._connection.execute(query, parameters or None).fetchone()
+        return None if row is None else row[0]
+
+
+def canonical(rows: Sequence[Row]) -> list[Row]:
+    """Return ``rows`` in an order of their own, to compare without one."""
+    return sorted(rows, key=lambda row: json.dumps(row, sort_keys=True))
+
+
+def project(row: Row, columns: frozenset[str] | None) -> Row:
+    """Return the columns of ``row`` that a role may read."""
+    return row if columns is None else {name: value for name, value in row.items() if name in columns}
