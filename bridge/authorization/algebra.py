@@ -6,7 +6,7 @@ in a subquery has a scope of its own.  The user is :class:`Uid`; everything else
 Values are what JSON has; NULL is None, and three-valued logic is kept until the very end.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -108,7 +108,16 @@ class InRows(msgspec.Struct, frozen=True):
     type: Type = "bool"
 
 
-Expr: TypeAlias = Const | ColumnRef | Uid | Compare | IsNull | IsTrue | And | Or | Not | Exists | InRows
+class Fails(msgspec.Struct, frozen=True):
+    """What makes Postgres answer the whole query with an error, unless a constant makes it unneeded."""
+
+    reason: str
+    type: Type = "bool"
+
+
+Expr: TypeAlias = (
+    Fails | Const | ColumnRef | Uid | Compare | IsNull | IsTrue | And | Or | Not | Exists | InRows
+)
 
 TRUE = Const(True, "bool")  # noqa: FBT003 - the value of a constant
 FALSE = Const(False, "bool")  # noqa: FBT003 - the value of a constant
@@ -156,6 +165,11 @@ def scopes(expr: Expr) -> frozenset[int]:
     return frozenset(used - own)
 
 
+def failure(exprs: Iterable[Expr]) -> Fails | None:
+    """Return what makes a query with ``exprs`` fail; None if nothing does."""
+    return next((node for expr in exprs for node in walk(expr) if isinstance(node, Fails)), None)
+
+
 def mentions_user(expr: Expr) -> bool:
     """True if the answer depends on who asks."""
     return any(isinstance(node, Uid) for node in walk(expr))
@@ -178,7 +192,10 @@ def all_of(items: list[Expr]) -> Expr:
     if any(part == FALSE for part in parts):
         return FALSE
     known = set(parts)
-    parts = [part for part in parts if not (isinstance(part, Or) and _implied(part, known))]
+    # Postgres does not do this: what fails there has to fail here.
+    parts = [
+        part for part in parts if not (isinstance(part, Or) and _implied(part, known)) or failure([part])
+    ]
     if not parts:
         return TRUE
     return parts[0] if len(parts) == 1 else And(tuple(parts))

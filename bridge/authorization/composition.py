@@ -8,7 +8,7 @@ import itertools
 
 import msgspec
 
-from bridge.authorization.algebra import FALSE, TRUE, Expr, all_of, any_of
+from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, all_of, any_of, failure
 from bridge.authorization.catalog import Catalog, Policy, Table
 from bridge.authorization.parser import Parser
 from bridge.errors import CompileError, QueryFailsError
@@ -67,6 +67,10 @@ class _Composer:
                 condition = self._visible(table, 0, self._role)
             except QueryFailsError as error:
                 because = str(error)
+            else:
+                failed = failure([condition])
+                if failed is not None:
+                    condition, because = FALSE, failed.reason
         return Sight(
             table=table.qualified,
             role=self._role,
@@ -85,7 +89,7 @@ class _Composer:
         readable = self._catalog.readable_columns(acting, table)
         # Without a named column (`select 1 from t`) Postgres wants the privilege on any one of them.
         if readable is not None and (not readable or not used <= readable):
-            raise QueryFailsError(
+            return Fails(
                 f"a policy reads {table.qualified}, where role {acting} lacks SELECT (Postgres answers 42501)"
             )
         return self._visible(table, scope, acting)
@@ -110,7 +114,9 @@ class _Composer:
             restrictive = [self._using(p, table, scope, acting) for p in policies if not p.permissive]
         finally:
             self._expanding.pop()
-        return all_of([any_of(permissive), *restrictive])
+        parts = [any_of(permissive), *restrictive]
+        # Each restrictive policy is a qualifier of its own: a false one does not spare the others.
+        return failure(parts) or all_of(parts)
 
     def _using(self, policy: Policy, table: Table, scope: int, acting: str) -> Expr:
         try:

@@ -20,6 +20,7 @@ from bridge.authorization.algebra import (
     Const,
     Exists,
     Expr,
+    Fails,
     InRows,
     IsNull,
     IsTrue,
@@ -31,9 +32,10 @@ from bridge.authorization.algebra import (
     all_of,
     any_of,
     compare,
+    failure,
 )
 from bridge.authorization.catalog import Catalog, Table
-from bridge.errors import CompileError, QueryFailsError
+from bridge.errors import CompileError
 
 Node: TypeAlias = dict[str, Any]
 """A node of the parse tree as JSON has it: one key, the kind, whose value holds the fields."""
@@ -267,8 +269,9 @@ class Parser:
             return Const(self._role, "text")
         function = functions.find(self._catalog, name, len(arguments))
         if not functions.may_execute(self._catalog, function, names.acting):
-            raise QueryFailsError(
-                f"a policy calls {name}(), which role {names.acting} may not execute (Postgres answers 42501)"
+            return Fails(
+                f"a policy calls {name}(), which {names.acting} may not execute (Postgres answers 42501)",
+                types.named_type([function.returns], enums=self._catalog.enums),
             )
         if name in self._inlining:
             raise CompileError(f"function {name}() calls itself")
@@ -330,7 +333,11 @@ class Parser:
             for item in select.get("targetList", []):
                 self._value(item["ResTarget"]["val"], inside)
         # After the whole subquery is read: only then is it known which columns the role needs.
-        conditions += [self._row_filter(n.table, n.scope, frozenset(n.used), names.acting) for n in level]
+        seen = [self._row_filter(n.table, n.scope, frozenset(n.used), names.acting) for n in level]
+        failed = failure(seen)
+        if failed is not None:
+            return failed
+        conditions += seen
         sources = tuple(Source(n.table.qualified, n.scope) for n in level)
         if fields["subLinkType"] == "EXISTS_SUBLINK":
             return Exists(sources, all_of(conditions))
