@@ -74,6 +74,10 @@ class EmbeddedPostgres:
         """Return a connection string for ``database`` as the superuser."""
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
+    def binary(self, name: str) -> Path:
+        """Return the path of one of Postgres's programs, for example ``psql``."""
+        return self._binaries / name
+
     def start(self) -> None:
         """Make the data folder if it is not there, and start the server.
 

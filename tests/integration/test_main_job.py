@@ -275,8 +275,8 @@ async def test_a_killed_realtime_costs_seconds_and_the_clients_are_told(stack: L
         kinds = [m["type"] if m["type"] != "status" else m["upstream"] for m in client.messages[seen:]]
         assert kinds == ["down", "catching_up", "resync", "live", "new_message"]
         assert worker.process.returncode is None
-        ready = await httpx.AsyncClient().get(f"{worker.admin_url}/readyz")
-        assert ready.status_code == 200
+        async with httpx.AsyncClient() as http:
+            assert (await http.get(f"{worker.admin_url}/readyz")).status_code == 200
 
 
 async def test_a_client_that_comes_back_gets_what_it_missed_as_of_now(stack: LocalStack):

@@ -1,0 +1,101 @@
+"""A database with the migrations, and ways to act as somebody in it."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from bridge.local.postgres import EmbeddedPostgres
+from tests.support.stack import MIGRATIONS
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A Postgres with Supabase's roles and auth schema, without the migrations."""
+    server = EmbeddedPostgres()
+    server.start()
+    try:
+        server.bootstrap()
+        yield server
+    finally:
+        server.stop()
+
+
+def migrate(connection: Connection) -> None:
+    """Apply all migrations."""
+    for path in MIGRATIONS:
+        connection.execute(path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
+    """The same, with the migrations."""
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        migrate(connection)
+    return postgres
+
+
+class Actors:
+    """One dialog with its owner, a participant and a message of each; and a stranger with one of their own."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.owner, self.participant, self.stranger = (str(uuid.uuid4()) for _ in range(3))
+        self.dialog, self.other_dialog = str(uuid.uuid4()), str(uuid.uuid4())
+        self.owners_message, self.participants_message = str(uuid.uuid4()), str(uuid.uuid4())
+        run = connection.execute
+        run(
+            "insert into public.dialogs (id, owner_id, title) values (%s, %s, 'a'), (%s, %s, 'b')",
+            (self.dialog, self.owner, self.other_dialog, self.stranger),
+        )
+        run(
+            "insert into public.dialog_participants (dialog_id, user_id) values (%s, %s)",
+            (self.dialog, self.participant),
+        )
+        run(
+            "insert into public.messages (id, dialog_id, sender_id, body) values (%s, %s, %s, 'x'), (%s, %s, %s, 'y')",
+            (
+                self.owners_message,
+                self.dialog,
+                self.owner,
+                self.participants_message,
+                self.dialog,
+                self.participant,
+            ),
+        )
+
+    @contextmanager
+    def acting(self, user: str | None, role: str = "authenticated") -> Iterator[Connection]:
+        """Act as ``user`` until the end of the block; what was done stays."""
+        claims = json.dumps({"role": role} | ({} if user is None else {"sub": user}))
+        self.connection.execute("select set_config('request.jwt.claims', %s, true)", (claims,))
+        self.connection.execute(f"set local role {role}")
+        try:
+            yield self.connection
+        finally:
+            if self.connection.info.transaction_status != psycopg.pq.TransactionStatus.INERROR:
+                self.connection.execute("reset role")
+
+    def affected(
+        self, user: str | None, sql: str, *parameters: object, role: str = "authenticated"
+    ) -> int | str:
+        """Return how many rows ``sql`` reads or writes as ``user``, or the SQLSTATE it fails with; nothing stays."""
+        try:
+            with self.connection.transaction(force_rollback=True), self.acting(user, role):
+                return self.connection.execute(sql, parameters).rowcount
+        except psycopg.Error as error:
+            return str(error.sqlstate)
+
+
+@pytest.fixture
+def actors(migrated: EmbeddedPostgres) -> Iterator[Actors]:
+    """Owner, participant, stranger and their rows, in a transaction that is rolled back."""
+    with psycopg.connect(migrated.url()) as connection:
+        yield Actors(connection)
+        connection.rollback()

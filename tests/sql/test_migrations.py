@@ -1,0 +1,145 @@
+"""How the files apply: alone, twice, into a project of its own, and back."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from bridge.local.postgres import EmbeddedPostgres
+from tests.sql.conftest import Connection, migrate
+from tests.support.stack import MIGRATIONS
+
+
+@pytest.fixture
+def fresh(postgres: EmbeddedPostgres) -> Iterator[Connection]:
+    """A database of its own, with Supabase's schema and nothing else."""
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute("drop database if exists scratch")
+        admin.execute("create database scratch")
+    postgres.bootstrap("scratch")
+    with psycopg.connect(postgres.url("scratch"), autocommit=True) as connection:
+        yield connection
+
+
+def _schema(connection: Connection) -> list[tuple[object, ...]]:
+    """Return everything the files may have made: tables, policies, functions, publications."""
+    return connection.execute(
+        """
+        select 'column', c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod)
+        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'i')
+        union all select 'policy', tablename::text, policyname::text, coalesce(qual, '') from pg_policies
+        union all select 'function', proname::text, coalesce(proacl::text, ''), prosrc from pg_proc
+        where pronamespace in (select oid from pg_namespace where nspname in ('public', 'bridge_private'))
+        union all select 'published', schemaname::text, tablename::text, pubname::text from pg_publication_tables
+        order by 1, 2, 3, 4
+        """
+    ).fetchall()
+
+
+def test_applied_twice_is_applied_once(fresh: Connection):
+    """The second time changes nothing."""
+    migrate(fresh)
+    once = _schema(fresh)
+    migrate(fresh)
+    assert _schema(fresh) == once
+    assert len(once) > 20
+
+
+def test_psql_applies_them(fresh: Connection, postgres: EmbeddedPostgres):
+    """Each file by `psql -f`, stopping at the first error."""
+    psql = postgres.binary("psql")
+    for path in MIGRATIONS:
+        subprocess.run(
+            [psql, "-q", "-v", "ON_ERROR_STOP=1", "-f", path, postgres.url("scratch")],
+            check=True,
+            capture_output=True,
+        )
+    assert ("published", "public", "messages", "supabase_realtime") in _schema(fresh)
+
+
+def test_the_written_undo_leaves_nothing(fresh: Connection):
+    """The undo in each header, in reverse order, brings the database back to what it was."""
+    before = _schema(fresh)
+    migrate(fresh)
+    for path in reversed(MIGRATIONS):
+        header = path.read_text().split("begin;", 1)[0]
+        undo = re.search(r"-- Undo: (.*)", header, re.DOTALL)
+        assert undo is not None, path.name
+        fresh.execute(undo[1].replace("\n--", "\n"))
+    assert _schema(fresh) == before
+
+
+def test_a_project_with_its_own_tables_keeps_them(fresh: Connection):
+    """Own dialogs and messages are left as they are; publication and functions come."""
+    fresh.execute("create table public.dialogs (id bigint primary key, who uuid)")
+    fresh.execute(
+        "create table public.messages (id bigint primary key, dialog_id bigint references public.dialogs)"
+    )
+    notices: list[str] = []
+    fresh.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    migrate(fresh)
+    columns = {row[2] for row in _schema(fresh) if row[:2] == ("column", "dialogs")}
+    assert columns == {"id", "who"}
+    assert any("skipped" in notice for notice in notices)
+    assert not [row for row in _schema(fresh) if row[0] == "policy"]
+    assert ("published", "public", "dialogs", "supabase_realtime") in _schema(fresh)
+    assert fresh.execute("select public.bridge_catalog()").fetchone() is not None
+
+
+def test_a_table_of_ones_own_is_published_by_name(fresh: Connection):
+    """`bridge_publish` adds it once, and says so."""
+    migrate(fresh)
+    fresh.execute("create table public.rooms (id int primary key)")
+    assert fresh.execute("select public.bridge_publish('public.rooms')").fetchone() == ("public.rooms added",)
+    again = fresh.execute("select public.bridge_publish('public.rooms')").fetchone()
+    assert again == ("public.rooms is in the publication already",)
+    with pytest.raises(psycopg.errors.UndefinedTable, match="does not exist"):
+        fresh.execute("select public.bridge_publish('public.nowhere')")
+
+
+def test_the_reference_tables_are_published_whole(fresh: Connection):
+    """Replica identity full, so that an UPDATE names both rows."""
+    migrate(fresh)
+    identities = fresh.execute(
+        "select relname::text, relreplident::text from pg_class where relname in ('dialogs', 'dialog_participants', 'messages')"
+    ).fetchall()
+    assert dict(identities) == {"dialogs": "f", "dialog_participants": "f", "messages": "f"}
+
+
+def test_every_foreign_key_and_policy_has_its_index(fresh: Connection):
+    """Each column that policies compare or keys refer from leads an index."""
+    migrate(fresh)
+    leading = {
+        tuple(row)
+        for row in fresh.execute(
+            """select c.relname::text, a.attname::text from pg_index i join pg_class c on c.oid = i.indrelid
+               join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[0] where c.relnamespace = 'public'::regnamespace"""
+        )
+    }
+    assert leading >= {
+        ("dialogs", "id"),
+        ("dialogs", "owner_id"),
+        ("dialog_participants", "dialog_id"),
+        ("dialog_participants", "user_id"),
+        ("messages", "dialog_id"),
+        ("messages", "sender_id"),
+    }
+
+
+@pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: path.name)
+def test_each_file_says_why_and_how_to_undo_it(path):
+    """A header with reason, locks, safety and undo; a lock time-out; an empty search path."""
+    text = path.read_text()
+    assert re.fullmatch(r"\d{14}_[a-z_]+\.sql", path.name)
+    for word in (
+        "-- Why:",
+        "-- Safe to run twice: yes",
+        "-- Undo:",
+        "-- Locks:",
+        "set local lock_timeout",
+        "search_path = ''",
+    ):
+        assert word in text, word
