@@ -61,7 +61,7 @@ class DemoPages:
         if user is None:
             return _refusal()
         async with await self._as_user(user) as connection:
-            dialogs = await self._select(connection, "select * from public.dialogs order by title")
+            dialogs = await self._select(connection, "select * from public.dialogs order by id")
             messages = await self._select(
                 connection, "select * from public.messages order by created_at desc, id limit 200"
             )

@@ -333,3 +333,28 @@ def test_a_replayed_event_is_decided_as_of_now(of: RowEvent, who: Principal, exp
 def test_a_replayed_event_of_a_role_without_a_plan_is_nothing() -> None:
     """Neither is one of a table that is not watched any more."""
     assert stage().decide(Principal(role="service_role", user_id=None), event(new=message())) is None
+
+
+async def test_a_membership_that_was_never_seen_withdraws_what_it_may_have_shown() -> None:
+    """Upstream drops what came and went between two polls; withdrawing too much does no harm."""
+    made = stage()
+    gone = change("members", "DELETE", None, {"dialog_id": D1, "user_id": BOB})
+
+    assert told(await made.apply(gone, nothing)) == {BOB: [("dialogs", "DELETE")]}
+
+
+async def test_a_membership_that_is_first_seen_by_its_update_shows_its_dialog() -> None:
+    """Its INSERT was dropped, so nobody was told of the dialog."""
+    made = stage()
+    key = {"dialog_id": D1, "user_id": BOB}
+
+    assert told(await made.apply(change("members", "UPDATE", {**key, "role": "x"}, key), nothing)) == {
+        BOB: [("dialogs", "INSERT")]
+    }
+
+
+async def test_a_row_that_cannot_be_read_is_announced_to_nobody() -> None:
+    """The dialog of a membership is gone again."""
+    assert (
+        await stage(bob).apply(change("members", "INSERT", {"dialog_id": D2, "user_id": BOB}), nothing) == []
+    )
