@@ -6,6 +6,7 @@
     │   └── RpcError           one call to the project's REST endpoint failed
     ├── DecodeError            one upstream frame: counted, skipped
     ├── CompileError           one policy: its table is not delivered, said in the log
+    ├── QueryFailsError        Postgres itself refuses every SELECT on a table: nobody sees it
     └── ClientError            one connection: closed with `close_code`, or answered with `error`
 
 Every class has a stable ``code`` for logs, metrics and docs/errors.md.  A message says what is so,
