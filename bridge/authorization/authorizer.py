@@ -1,6 +1,6 @@
 """The stage itself: says who sees each change, and as what, as of that change."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -76,13 +76,9 @@ class Authorizer:
         answerable, others = await self._probe(change, read_row)
         # From here on nothing waits: everything is as of this change.
         unseen = self.memory.is_unseen(change)
-        before = [
-            # Somebody may have read the row meanwhile: withdrawing too much does no harm.
-            list(concerned(probe, self._roster))
-            if unseen
-            else viewers(probe.plan, row, self._roster, probe.users)
-            for probe, row in answerable
-        ]
+        before = [viewers(probe.plan, row, self._roster, probe.users) for probe, row in answerable]
+        # Somebody may have read the row meanwhile: withdrawing too much does no harm.
+        shown = [concerned(probe, self._roster) for probe, _ in answerable] if unseen else before
         effects: list[Effect] = []
         if change.table in self._plans_of:
             effects.append(self._deliver(change))
@@ -90,9 +86,9 @@ class Authorizer:
             self.memory.store(change)
         told = {pair for effect in effects for pair in self._told(effect)}
         affected: list[tuple[Principal, str | None]] = []
-        for (probe, row), saw in zip(answerable, before, strict=True):
+        for (probe, row), saw, may_have_seen in zip(answerable, before, shown, strict=True):
             sees = viewers(probe.plan, row, self._roster, probe.users)
-            gained, lost = _without(sees, saw), _without(saw, sees)
+            gained, lost = _without(sees, saw), _without(may_have_seen, sees)
             if not probe.is_key:
                 dialog = self._shaper.dialog_id(probe.plan.table, row)
                 affected += [(principal, dialog) for principal in (*gained, *lost)]
@@ -203,6 +199,6 @@ class Authorizer:
         }
 
 
-def _without(some: list[Principal], others: list[Principal]) -> list[Principal]:
+def _without(some: Collection[Principal], others: list[Principal]) -> list[Principal]:
     excluded = set(others)
-    return [principal for principal in some if principal not in excluded] if excluded else some
+    return [principal for principal in some if principal not in excluded]

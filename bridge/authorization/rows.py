@@ -102,9 +102,12 @@ class RowMemory:
         if lookup is None:
             return None, None
         before = lookup.rows.get(lookup.key_of(self.key_row(change)))
+        after = None if change.new is None else lookup.pack(change.new)
         if before is None and change.old is not None and change.old.keys() >= set(lookup.columns):
-            before = lookup.pack(change.old)
-        return before, None if change.new is None else lookup.pack(change.new)
+            told = lookup.pack(change.old)
+            # One that is the same after the change was not known before it: it is new.
+            before = told if told != after else None
+        return before, after
 
     def is_unseen(self, change: Change) -> bool:
         """True if a look-up row ends that was never known: who counted by it cannot be asked for any more."""

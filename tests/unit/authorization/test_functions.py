@@ -1,10 +1,11 @@
 """Functions: which one a call means, who may call it, and its body."""
 
+import msgspec
 import pytest
 
 from bridge.authorization import functions
 from bridge.authorization.algebra import TRUE
-from bridge.authorization.catalog import Role
+from bridge.authorization.catalog import Argument, Function, Role
 from bridge.errors import CompileError
 from tests.support.catalogs import catalog, function
 
@@ -53,3 +54,25 @@ def test_another_body_is_refused(source: str) -> None:
     """It may answer no row, or more than one value."""
     with pytest.raises(CompileError):
         functions.body(function("a.b", "", "boolean", source))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        function("public.yes", "room uuid", "boolean", "begin return true; end", language="plpgsql"),
+        function("public.yes", "room uuid", "boolean", "select true", returns_set=True),
+        function("public.yes", "room uuid", "boolean", "select true", strict=True),
+        function("public.yes", "room uuid o", "boolean", "select true"),
+    ],
+)
+def test_a_function_of_another_kind_is_refused(other: Function) -> None:
+    """Other languages, sets, STRICT, and output arguments."""
+    with pytest.raises(CompileError, match=r"function public\.yes\(\)"):
+        functions.find(catalog(functions=[other]), "public.yes", 1)
+
+
+def test_a_parameter_without_a_name_has_its_number() -> None:
+    """As in old-style functions."""
+    unnamed = msgspec.structs.replace(YES, arguments=(Argument(None, "uuid"),))
+
+    assert functions.parameters(unnamed, [TRUE]) == {"$1": TRUE}

@@ -206,6 +206,10 @@ IS_ME = compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
             ),
         ),
         ("(EXISTS ( SELECT 1 WHERE shared))", Exists((), SHARED)),
+        (
+            "(auth.uid() IN ( SELECT members.user_id FROM public.members))",
+            Exists((Source("public.members", 1),), IS_ME),
+        ),
     ],
 )
 def test_a_subquery_is_translated(text: str, expected: Expr) -> None:
@@ -465,3 +469,24 @@ def test_null_of_a_type_whose_json_has_other_nulls_is_refused(text: str, name: s
     """JSON null of jsonb, NaN and a row of NULLs are not told apart from NULL by their JSON."""
     with pytest.raises(CompileError, match=f"NULL of a value of type {name}"):
         translate(text)
+
+
+def test_a_subquery_that_fails_is_a_failure() -> None:
+    """What Postgres refuses to read makes the whole condition fail, however it is negated."""
+    parser = Parser(
+        schema(),
+        role="authenticated",
+        row_filter=lambda _table, _scope, _used, _acting: Not(Fails("x")),
+        new_scope=itertools.count(1).__next__,
+    )
+
+    text = "(NOT (EXISTS ( SELECT 1 FROM public.members)))"
+    assert parser.parse(text, NOTES, 0, "authenticated") == Not(Fails("x"))
+
+
+def test_an_expression_is_not_cast() -> None:
+    """Only columns, constants and the user are held as their text."""
+    whose = function("public.whose", "body text", "uuid", "select auth.uid()", execute=["nobody"])
+
+    with pytest.raises(CompileError, match="a cast of an expression"):
+        translate("((public.whose(body))::text = body)", [whose])

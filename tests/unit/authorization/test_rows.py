@@ -148,3 +148,37 @@ async def test_a_row_that_cannot_be_read_is_gone(row: Row | None) -> None:
     read_row, _ = reader(row)
 
     assert await memory().find("public.dialogs", {"id": "d1"}, read_row) is None
+
+
+def test_a_look_up_row_that_was_never_seen_is_taken_from_the_change() -> None:
+    """If the old row holds all that is needed; a membership's key does."""
+    rows = memory()
+    key = {"dialog_id": "d1", "user_id": "u1"}
+    gone = change("members", "DELETE", None, key)
+
+    assert rows.is_unseen(gone)
+    assert rows.lookup_rows(gone) == (("d1", "u1"), None)
+    assert rows.lookup_rows(change("dialogs", "DELETE", None, {"id": "d1"})) == (None, None)
+    assert not rows.is_unseen(change("members", "INSERT", key))
+    assert not rows.is_unseen(change("messages", "DELETE", None, {"id": 1}))
+    rows.load("public.members", [key])
+    assert not rows.is_unseen(gone)
+
+
+def test_a_table_that_is_only_looked_into_is_not_remembered() -> None:
+    """Its rows are in the look-up table, as of the last change."""
+    rows = memory()
+    key = {"dialog_id": "d1", "user_id": "u1"}
+    rows.store(change("members", "INSERT", key))
+
+    assert set(rows.lookups["public.members"].rows) == {("d1", "u1")}
+    assert "public.members" not in rows.remembered
+    rows.store(change("messages", "INSERT", M1))
+    assert "public.messages" not in rows.lookups
+
+
+def test_a_watched_table_without_a_dialog_needs_no_column_for_it() -> None:
+    """Its key and what its policies read are enough."""
+    rows = RowMemory(planset(MEMBERS, watched=["members"]), dialog_columns={}, remembered_limit=1)
+
+    assert rows.remembered["public.members"].columns == ("dialog_id", "user_id")
