@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from bridge.errors import ConfigError
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]  # "inf" is a float, too, and no time to wait
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 
@@ -175,15 +175,19 @@ def _convert(name: str, text: str, hint: Any) -> Any:
 
 
 def _check(config: Config) -> None:
-    parts = urlsplit(config.supabase_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(config.supabase_url)
+        is_http = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        is_http = False
+    if not is_http:
         raise ConfigError(
             "SUPABASE_URL is not an http(s) URL: give the project's base URL, like https://abc.supabase.co"
         )
     if not config.tables:
         raise ConfigError("BRIDGE_TABLES names no table: give at least the dialogs' and the messages' table")
     for table in config.tables:
-        if table.count(".") != 1:
+        if table.count(".") != 1 or not all(table.split(".")):
             raise ConfigError(f"BRIDGE_TABLES holds {table!r}: write schema and name, like public.messages")
     for name, table in (("BRIDGE_DIALOG_TABLE", config.dialogs), ("BRIDGE_MESSAGE_TABLE", config.messages)):
         if table not in config.tables:
