@@ -7,26 +7,45 @@ message arguments: some of them print whole frames.
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
 import structlog
 
-_JWT = re.compile(r"\b[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}\b")
-_SECRET_FIELDS = frozenset({"token", "key", "apikey", "authorization", "jwt", "secret", "password"})
+_SECRETS = (
+    (re.compile(r"\b[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}\b"), "[redacted]"),  # a JWT
+    (re.compile(r"\bsb_secret_\w+"), "[redacted]"),  # a secret key of the project
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), r"\1[redacted]@"),  # the password in a URL
+)
+_SECRET_FIELD = re.compile(r"(^|_)(token|key|secret|password)$|^(apikey|jwt|authorization)$", re.IGNORECASE)
 
 # They log frames, rows or URLs with keys in them.
 _TALKATIVE = ("realtime", "websockets", "httpx", "httpcore", "postgrest", "supabase", "uvicorn", "asyncio")
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Take secrets out of an event: fields that are named like one, and anything of a token's form."""
+    """Take secrets out of an event: fields that are named like one, and what has the form of one."""
     for name, value in event.items():
-        if name in _SECRET_FIELDS:
-            event[name] = "[redacted]"
-        elif isinstance(value, str):
-            event[name] = _JWT.sub("[redacted]", value)
+        event[name] = _redacted(name, value)
     return event
+
+
+def _redacted(name: str, value: Any) -> Any:
+    if _SECRET_FIELD.search(name):
+        return "[redacted]"
+    match value:
+        case str():
+            for pattern, replacement in _SECRETS:
+                value = pattern.sub(replacement, value)
+            return value
+        case Mapping():
+            return {inner: _redacted(str(inner), part) for inner, part in value.items()}
+        case list() | tuple():
+            return type(value)(_redacted("", part) for part in value)
+        case BaseException():
+            return _redacted("", str(value))
+        case _:
+            return value
 
 
 def configure(*, log_format: Literal["json", "console"], level: str) -> None:
