@@ -1,11 +1,12 @@
 """The latest events, for clients that come back with a cursor.  In memory, bounded three ways."""
 
 from collections import deque
+from collections.abc import Iterable
 
 import msgspec
 
 from bridge.clock import Clock
-from bridge.events import RowEvent
+from bridge.events import Principal, RowEvent
 
 MAX_EVENTS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
@@ -15,10 +16,10 @@ _FIXED_BYTES = 1000
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """An event, its place in the stream, and what it costs to keep."""
+    """An event, its place in the stream, and what it costs to keep; no event where only a resync was sent."""
 
     offset: int
-    event: RowEvent
+    event: RowEvent | None
     at_s: float
     size_bytes: int
 
@@ -41,6 +42,8 @@ class History:
         self._offset = 0
         self._floor = 0
         """Oldest offset after which everything is still here."""
+        self._resynced: dict[Principal, int] = {}
+        """Offset of the latest resync that was meant for a principal alone."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -54,7 +57,7 @@ class History:
         """Return the cursor that names ``offset``."""
         return f"{self._epoch}-{offset}"
 
-    def append(self, event: RowEvent) -> int:
+    def append(self, event: RowEvent | None) -> int:
         """Keep ``event`` and return its offset."""
         self._offset += 1
         now_s = self._clock.monotonic_s()
@@ -71,6 +74,12 @@ class History:
             self._floor = evicted.offset
         return self._offset
 
+    def mark_resync(self, principals: Iterable[Principal]) -> None:
+        """Remember that these have to read again, for those of them who are away just now."""
+        offset = self.append(None)
+        self._resynced = {p: at for p, at in self._resynced.items() if at > self._floor}
+        self._resynced.update(dict.fromkeys(principals, offset))
+
     def forget(self) -> None:
         """Drop everything: no cursor handed out until now can be resumed."""
         self._entries.clear()
@@ -78,20 +87,26 @@ class History:
         # One further, so that a client whose cursor is the newest one has missed something too.
         self._offset += 1
         self._floor = self._offset
+        self._resynced.clear()
 
-    def since(self, cursor: str) -> list[Entry] | None:
-        """Return the entries after ``cursor``, oldest first; None if some are gone or it is not ours."""
+    def since(self, cursor: str, principal: Principal) -> list[Entry] | None:
+        """Return the entries after ``cursor``, oldest first.
+
+        None if some are gone, if the cursor is not ours, or if ``principal`` had to read again meanwhile.
+        """
         epoch, _, text = cursor.rpartition("-")
         if epoch != self._epoch or not text.isascii() or not text.isdecimal() or len(text) > 20:  # noqa: PLR2004
             return None
         offset = int(text)
-        if not self._floor <= offset <= self._offset:
+        if not self._floor <= offset <= self._offset or self._resynced.get(principal, 0) > offset:
             return None
         # Offsets are consecutive, so the place of the first one wanted is known.
         skip = len(self._entries) - (self._offset - offset)
         return [self._entries[i] for i in range(max(0, skip), len(self._entries))]
 
 
-def _size(event: RowEvent) -> int:
+def _size(event: RowEvent | None) -> int:
+    if event is None:
+        return _FIXED_BYTES
     text = sum(len(v) for row in (event.new, event.old) if row for v in row.values() if isinstance(v, str))
     return _FIXED_BYTES + 2 * text

@@ -119,7 +119,9 @@ class Hub:
         """
         before = subscriber.dialogs
         wanted = None if dialogs is None or before is None else before | dialogs
-        replay = None if since is None or self.upstream != "live" else self._history.since(since)
+        replay = None if since is None else self._history.since(since, subscriber.principal)
+        if replay and self.upstream != "live":
+            replay = None  # who may see what is not known just now
         recovered = since is None or replay is not None
         if since is not None:
             metrics.RESUMES.labels("true" if recovered else "false").inc()
@@ -142,18 +144,19 @@ class Hub:
         subscriber.held = held
         user = subscriber.principal.user_id
         missed = [
-            entry
+            (entry.offset, entry.event)
             for entry in replay
-            if (entry.event.only is None or user in entry.event.only)
+            if entry.event is not None
+            and (entry.event.only is None or user in entry.event.only)
             and (covered is not None and entry.event.dialog_id not in covered)
         ]
         try:
-            views = await self._decide(subscriber.principal, [entry.event for entry in missed])
-            for entry, view in zip(missed, views, strict=True):
-                wanted = None if view is None else _narrowed(subscriber.dialogs, entry.event, view)
+            views = await self._decide(subscriber.principal, [event for _, event in missed])
+            for (offset, event), view in zip(missed, views, strict=True):
+                wanted = None if view is None else _narrowed(subscriber.dialogs, event, view)
                 if wanted is not None:
-                    cursor = self._history.cursor_of(entry.offset)
-                    subscriber.sink.offer(self._encoder.encode(entry.event, wanted, cursor))
+                    cursor = self._history.cursor_of(offset)
+                    subscriber.sink.offer(self._encoder.encode(event, wanted, cursor))
         finally:
             subscriber.held = None
             for frame in held:
@@ -197,21 +200,31 @@ class Hub:
                     frame = encoded.get(view)
                     if frame is None:
                         frame = encoded[view] = self._encoder.encode(event, view, cursor)
-                    if subscriber.held is None:
-                        subscriber.sink.offer(frame)
-                    else:
-                        subscriber.held.append(frame)
+                    self._hand(subscriber, frame)
                     count += 1
         if count:
             metrics.DELIVERIES.labels(self._encoder.type_of(event.table, _action(event))).inc(count)
 
     def resync(self, principals: Iterable[Principal] | None, reason: str) -> None:
-        """Tell some clients (None: all) to read their rows again."""
+        """Tell some clients (None: all) to read again; those who are away learn it when they resume."""
+        if principals is None:
+            self._history.forget()
+            told: Iterable[Principal] = list(self._by_principal)
+        else:
+            told = list(principals)
+            self._history.mark_resync(told)
         frame = notice(Resync(reason, self.cursor))
-        for principal in list(self._by_principal) if principals is None else principals:
+        for principal in told:
             for subscriber in self._by_principal.get(principal, ()):
                 if subscriber.subscribed:
-                    subscriber.sink.offer(frame)
+                    self._hand(subscriber, frame)
+
+    def _hand(self, subscriber: Subscriber, frame: Frame) -> None:
+        """Offer ``frame``, behind a replay that is under way."""
+        if subscriber.held is None:
+            subscriber.sink.offer(frame)
+        else:
+            subscriber.held.append(frame)
 
     def announce_status(self, state: UpstreamState) -> None:
         """Tell every client how things stand upstream, and those who come later."""
