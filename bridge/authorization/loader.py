@@ -1,5 +1,6 @@
 """Reads the catalog and the look-up rows from the database and builds a fresh stage."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -93,7 +94,7 @@ async def load(database: Database, settings: Settings, roster: Roster) -> Author
     memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)
     for name, lookup in planset.lookups.items():
         await _load_pages(database, name, lookup.columns, memory)
-        metrics.LOOKUP_ROWS.labels(name).set(len(lookup))
+        metrics.LOOKUP_ROWS.labels(name).set_function(functools.partial(len, lookup))
     for name in planset.watched:
         await _remember_pages(database, name, memory, settings.remembered_rows)
     return Authorizer(
