@@ -37,6 +37,12 @@ def find(catalog: Catalog, name: str, argument_count: int) -> Function:
     return function
 
 
+def reads_claim(catalog: Catalog, name: str, claim: str) -> bool:
+    """True if the function is Supabase's own reader of a JWT claim: somebody may have replaced it."""
+    bodies = [f.source for f in catalog.functions if f"{f.schema}.{f.name}" == name]
+    return len(bodies) == 1 and "request.jwt.claim" in bodies[0] and f"'{claim}'" in bodies[0]
+
+
 def may_execute(catalog: Catalog, function: Function, role: str) -> bool:
     """True if ``role`` may call ``function``."""
     roles = catalog.acting_roles(role)

@@ -6,7 +6,7 @@ Postgres's own grammar (libpg_query through ``postgast``).  Anything that is not
 same here as in Postgres raises :class:`~bridge.errors.CompileError` with the construct's name.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import msgspec
@@ -35,6 +35,7 @@ from bridge.authorization.algebra import (
     failure,
 )
 from bridge.authorization.catalog import Catalog, Table
+from bridge.authorization.names import InScope, Names
 from bridge.errors import CompileError
 
 Node: TypeAlias = dict[str, Any]
@@ -44,31 +45,6 @@ RowFilter: TypeAlias = Callable[[Table, int, frozenset[str], str], Expr]
 """What a role may see of a table in a subquery: ``(table, scope, columns read, role) -> condition``."""
 
 _OPERATORS: dict[str, Operator] = {"=": "=", "<>": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-
-
-class InScope(msgspec.Struct):
-    """A name that expressions can refer to, and which of its columns they did."""
-
-    alias: str
-    table: Table
-    scope: int
-    used: set[str]
-
-
-class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """What an expression can refer to, and with whose rights it runs.
-
-    Attributes:
-        levels: Tables in scope, innermost subquery last.
-        parameters: Arguments of the SQL function whose body this is, by name and by ``$n``.
-        function: That function's name.
-        acting: The role whose privileges and policies count: the owner inside SECURITY DEFINER.
-    """
-
-    levels: tuple[tuple[InScope, ...], ...]
-    acting: str
-    parameters: Mapping[str, Expr] = {}
-    function: str = ""
 
 
 class Parser:
@@ -169,18 +145,7 @@ class Parser:
         parts = [part.get("String", {}).get("sval") for part in fields["fields"]]
         if None in parts:
             raise CompileError("a whole-row reference is not supported in memory")
-        *qualifier, name = parts
-        for level in reversed(names.levels):
-            found = [n for n in level if name in n.table.by_name and _refers(qualifier, n)]
-            if len(found) > 1:
-                raise CompileError(f"column {name} is ambiguous")
-            if found:
-                found[0].used.add(name)
-                column = found[0].table.by_name[name]
-                return ColumnRef(found[0].scope, name, types.column_type(column))
-        if name in names.parameters and qualifier in ([], [names.function]):
-            return names.parameters[name]
-        raise CompileError(f"column {'.'.join(parts)} is not known")
+        return names.find(parts)
 
     def _cast(self, fields: Node, names: Names) -> Expr:
         type_name = fields["typeName"]
@@ -263,9 +228,9 @@ class Parser:
     def _call(self, fields: Node, names: Names) -> Expr:
         name = ".".join(part["String"]["sval"] for part in fields["funcname"])
         arguments = [self._value(argument, names) for argument in fields.get("args", [])]
-        if not arguments and name == "auth.uid" and self._is_claim_reader("uid", "sub"):
+        if not arguments and name == "auth.uid" and functions.reads_claim(self._catalog, name, "sub"):
             return Uid()
-        if not arguments and name == "auth.role" and self._is_claim_reader("role", "role"):
+        if not arguments and name == "auth.role" and functions.reads_claim(self._catalog, name, "role"):
             return Const(self._role, "text")
         function = functions.find(self._catalog, name, len(arguments))
         if not functions.may_execute(self._catalog, function, names.acting):
@@ -292,11 +257,6 @@ class Parser:
             raise CompileError(f"function {name}() returns {function.returns}, its body {body.type}")
         return body
 
-    def _is_claim_reader(self, function: str, claim: str) -> bool:
-        """True if ``auth.<function>()`` is Supabase's own: somebody may have replaced it."""
-        bodies = [f.source for f in self._catalog.functions if (f.schema, f.name) == ("auth", function)]
-        return len(bodies) == 1 and "request.jwt.claim" in bodies[0] and f"'{claim}'" in bodies[0]
-
     def _scalar_subquery(self, node: Node, names: Names) -> Expr:
         """Translate ``(SELECT auth.uid())``: a subquery without FROM is the value itself."""
         select = node["SelectStmt"]
@@ -306,12 +266,11 @@ class Parser:
 
     def _subquery(self, fields: Node, names: Names, *, positive: bool) -> Expr:
         select = fields["subselect"]["SelectStmt"]
-        if not set(select) <= {"targetList", "fromClause", "whereClause", "limitOption", "op"}:
+        plain = {"op": "SETOP_NONE", "limitOption": "LIMIT_OPTION_DEFAULT"}
+        if {k: v for k, v in select.items() if k not in ("targetList", "fromClause", "whereClause")} != plain:
             raise CompileError(
                 "a subquery with DISTINCT, GROUP BY, UNION, WITH or LIMIT is not supported in memory"
             )
-        if select.get("op") != "SETOP_NONE" or select.get("limitOption") != "LIMIT_OPTION_DEFAULT":
-            raise CompileError("a subquery with UNION or LIMIT is not supported in memory")
         level = tuple(self._from(select.get("fromClause", [])))
         inside = msgspec.structs.replace(names, levels=(*names.levels, level))
         conditions = []
@@ -369,12 +328,6 @@ def _selected(select: Node) -> Node:
     """Return the expression of ``SELECT expression``."""
     value: Node = select["targetList"][0]["ResTarget"]["val"]
     return value
-
-
-def _refers(qualifier: list[str], name: InScope) -> bool:
-    if len(qualifier) > 1:  # schema.table.column
-        return name.alias == name.table.name and ".".join(qualifier) == name.table.qualified
-    return not qualifier or qualifier[0] == name.alias
 
 
 def _constant(fields: Node) -> Const:

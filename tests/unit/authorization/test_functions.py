@@ -76,3 +76,14 @@ def test_a_parameter_without_a_name_has_its_number() -> None:
     unnamed = msgspec.structs.replace(YES, arguments=(Argument(None, "uuid"),))
 
     assert functions.parameters(unnamed, [TRUE]) == {"$1": TRUE}
+
+
+def test_supabases_own_readers_of_claims_are_known_by_their_body() -> None:
+    """One that was replaced, or overloaded, is a function as any other."""
+    replaced = function("auth.uid", "", "uuid", "select null::uuid")
+
+    assert functions.reads_claim(catalog(), "auth.uid", "sub")
+    assert not functions.reads_claim(catalog(), "auth.uid", "role")
+    assert not functions.reads_claim(catalog(), "auth.jwt", "sub")
+    assert not functions.reads_claim(catalog(auth=[replaced]), "auth.uid", "sub")
+    assert not functions.reads_claim(catalog(functions=[replaced]), "auth.uid", "sub")
