@@ -243,7 +243,40 @@ def _in_rows(draw: Draw, scope: Scope) -> str:
     return f"{left} {draw(st.sampled_from(('in', 'in', 'not in')))} (select {target} {body})"
 
 
-COMPOUNDS = (_and, _or, _or, _not, _truth_test, _exists, _exists, _exists, _in_rows, _in_rows)
+def _membership(draw: Draw, scope: Scope) -> str:
+    """Return the subquery that most real policies have: a row that names the user, and something of the row."""
+    if not scope.readable:
+        return _is_user(draw, scope)
+    table, alias = draw(st.sampled_from(scope.readable)), f"a{len(scope.names)}"
+    family = draw(st.sampled_from(("uuid", "uuid", "int")))
+    linked, of = scope.column(draw, family), draw(st.sampled_from(table.of_family(family)))
+    user = draw(st.sampled_from(table.of_family("uuid")[::-1]))
+    if linked is None:
+        return _is_user(draw, scope)
+    if draw(st.booleans()):
+        return f"{linked} in (select {alias}.{of} from {table.qualified} {alias} where {alias}.{user} = auth.uid())"
+    return (
+        f"exists (select 1 from {table.qualified} {alias} "
+        f"where {alias}.{of} = {linked} and {alias}.{user} = {_uid(draw)})"
+    )
+
+
+COMPOUNDS = (
+    _membership,
+    _membership,
+    _membership,
+    _membership,
+    _and,
+    _or,
+    _or,
+    _not,
+    _truth_test,
+    _exists,
+    _exists,
+    _exists,
+    _in_rows,
+    _in_rows,
+)
 
 
 def _expression(draw: Draw, scope: Scope) -> str:
@@ -327,7 +360,7 @@ def _row(draw: Draw, table: TableSpec) -> dict[str, Any]:
 
 
 @st.composite
-def worlds(draw: Draw, *, max_changes: int = 6) -> WorldSpec:
+def worlds(draw: Draw, *, max_changes: int = 8) -> WorldSpec:
     """Return a database of two to four tables, with policies, rows and changes."""
     tables = tuple(_table(draw, i) for i in range(draw(st.sampled_from((3, 4, 2)))))
     with_helpers = len(tables) > 2 and draw(st.booleans())
@@ -372,15 +405,15 @@ def worlds(draw: Draw, *, max_changes: int = 6) -> WorldSpec:
 
 
 def _rows(draw: Draw, table: TableSpec) -> tuple[dict[str, Any], ...]:
-    rows = [_row(draw, table) for _ in range(draw(st.sampled_from((4, 5, 3, 2, 1, 0))))]
+    rows = [_row(draw, table) for _ in range(draw(st.sampled_from((5, 6, 4, 3, 1, 0))))]
     return tuple({tuple(row[c] for c in table.key): row for row in rows}.values())
 
 
 def _changes(draw: Draw, tables: Sequence[TableSpec], max_changes: int) -> list[ChangeSpec]:
     changes = []
-    for _ in range(draw(st.sampled_from(range(max_changes, -1, -1)))):
-        position = draw(st.integers(0, len(tables) - 1))
-        table, action = tables[position], draw(st.sampled_from(("INSERT", "UPDATE", "UPDATE", "DELETE")))
+    for _ in range(draw(st.sampled_from(range(max_changes, -1, -2)))):
+        position = draw(st.sampled_from(range(len(tables) - 1, -1, -1)))
+        table, action = tables[position], draw(st.sampled_from(("DELETE", "UPDATE", "INSERT")))
         values = _row(draw, table)
         if action == "UPDATE":
             names = draw(st.lists(st.sampled_from(list(table.columns)), min_size=1, max_size=3, unique=True))
@@ -389,7 +422,7 @@ def _changes(draw: Draw, tables: Sequence[TableSpec], max_changes: int) -> list[
             ChangeSpec(
                 table=position,
                 action=action,
-                row=draw(st.integers(0, 4)),
+                row=draw(st.sampled_from(range(6))),
                 values=values,
                 full_old=draw(st.booleans()),
             )

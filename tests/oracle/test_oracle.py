@@ -141,7 +141,9 @@ def test_plans_and_events_agree_with_postgres(connection: psycopg.Connection[Any
         with connection.transaction(force_rollback=True):
             Judge(connection, spec, counts).run()
 
-    compare()
-    if os.environ.get("ORACLE_EXAMPLES"):
-        print(dict(counts))
+    try:
+        compare()
+    finally:
+        if "ORACLE_EXAMPLES" in os.environ:
+            print(dict(counts))
     assert counts["refused"] <= 0.1 * counts["plans"], dict(counts)
