@@ -240,7 +240,7 @@ def _in_rows(draw: Draw, scope: Scope) -> str:
     )
     if left is None or target is None:
         return f"exists (select {body})"
-    return f"{left} {draw(st.sampled_from(('in', 'in', 'not in')))} (select {target} {body})"
+    return f"{left} {draw(st.sampled_from(('not in', 'in')))} (select {target} {body})"
 
 
 def _membership(draw: Draw, scope: Scope) -> str:
