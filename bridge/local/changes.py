@@ -188,7 +188,12 @@ def _describe(
         "errors": None,
     }
     if not table.primary_key:
-        payload.update(columns=[], commit_timestamp=None, errors=[NO_PRIMARY_KEY], record={})
+        if change.action == "DELETE":  # told whole, with replica identity full
+            payload["old_record"] = old or {}
+        else:
+            payload.update(columns=[], commit_timestamp=None, errors=[NO_PRIMARY_KEY], record={})
+            if change.action == "UPDATE":
+                payload["old_record"] = {}
         return Data(payload, {}, rls=False, relation=change.relation)
     keyed = old if old is not None else new or {}
     key_only = {name: keyed[name] for name in table.primary_key if name in keyed}
@@ -216,4 +221,5 @@ def _size(change: RowChange) -> int:
     texts = [cell for cell in cells if isinstance(cell, str)]
     if sum(map(len, texts)) < MAX_RECORD_BYTES // 8:  # a character takes at most six bytes in JSON
         return 0
-    return sum(len(json.dumps(text, ensure_ascii=False).encode()) for text in texts)
+    around = 150 + 60 * len(texts)  # the frame of the change, and the name and type of each column
+    return around + sum(len(json.dumps(text, ensure_ascii=False).encode()) for text in texts)

@@ -14,7 +14,7 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bridge.clock import Clock
-from bridge.local.changes import TOO_LARGE, UNAUTHORIZED, Data
+from bridge.local.changes import UNAUTHORIZED, Data
 from bridge.local.feed import Feed
 from bridge.local.keys import TokenRefusedError, expired_message, verify
 from bridge.local.subscriptions import Binding, FilterError, binding_id, read_binding
@@ -151,7 +151,7 @@ class Realtime:
                     asked[identity] = await feed.visible(data, channel.claims)
                 for change, allowed in zip(data, asked[identity], strict=True):
                     if allowed is not False:
-                        _offer(socket, channel, change.payload, readable=allowed is not None)
+                        _offer(socket, channel, change, readable=allowed is not None)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one client until it leaves."""
@@ -300,7 +300,8 @@ async def _write(websocket: WebSocket, socket: Socket) -> None:
         await websocket.send_text(frame)
 
 
-def _offer(socket: Socket, channel: Channel, data: dict[str, Any], *, readable: bool) -> None:
+def _offer(socket: Socket, channel: Channel, change: Data, *, readable: bool) -> None:
+    data = change.payload
     matching = [binding for binding in channel.bindings if binding.matches(data)]
     if not matching:
         return
@@ -308,12 +309,9 @@ def _offer(socket: Socket, channel: Channel, data: dict[str, Any], *, readable: 
     if not readable:
         shown = {**data, "errors": [UNAUTHORIZED], "record": {}, "columns": []}
         shown.pop("old_record", None)
-    elif all(binding.select is not None for binding in matching) and data["errors"] != [TOO_LARGE]:
-        wanted = {name for binding in matching for name in binding.select or ()}
-        wanted |= set(data.get("old_record", {})) if data["type"] == "DELETE" else set()
-        shown = {**data}
-        if "record" in data:
-            shown["record"] = {n: v for n, v in data["record"].items() if n in wanted}
+    elif "record" in data and all(binding.select is not None for binding in matching):
+        wanted = {name for binding in matching for name in binding.select or ()} | set(change.key)
+        shown = {**data, "record": {n: v for n, v in data["record"].items() if n in wanted}}
     payload = {"ids": [binding.id for binding in matching], "data": shown}
     socket.send(channel.topic, "postgres_changes", payload)
 

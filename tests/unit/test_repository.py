@@ -36,7 +36,13 @@ def test_documented_defaults_are_those_of_the_code():
         assert row is not None, name
         value = getattr(config, field)
         if isinstance(value, bool | int | float | str) and name.startswith("BRIDGE_"):
-            shown = str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
+            shown = (
+                str(value).lower()
+                if isinstance(value, bool)
+                else f"{value:g}"
+                if isinstance(value, float)
+                else str(value)
+            )
             assert f"`{shown}`" in row[1], name
 
 
@@ -59,7 +65,11 @@ def test_every_error_has_a_code_of_its_own():
         assert error.__name__ in (errors.__doc__ or "") or issubclass(error, errors.ClientError), error
 
 
-@pytest.mark.parametrize("path", sorted(p for p in ROOT.glob("**/*.md") if ".venv" not in p.parts), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path",
+    sorted(p for p in ROOT.glob("**/*.md") if ".venv" not in p.parts),
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
 def test_links_in_documents_lead_somewhere(path: Path):
     """A relative link names a file that is there."""
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text()):
