@@ -124,7 +124,7 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
         old_dialog_id: The same before the change, when it is known and differs; else None.
         commit_timestamp: See :class:`Change`.
         received_s: See :class:`Change`.
-        only: Principals' user ids an announcement is meant for; None for a committed change.
+        only: User ids an announcement is meant for (None among them: anon); None for a committed change.
         announced: The action an announcement reports (INSERT or DELETE); None for a committed change.
     """
 
@@ -136,5 +136,5 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
     old_dialog_id: str | None = None
     commit_timestamp: str
     received_s: float
-    only: frozenset[str] | None = None
+    only: frozenset[str | None] | None = None
     announced: Action | None = None

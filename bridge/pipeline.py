@@ -81,7 +81,8 @@ class Pipeline:
         self._backoff = backoff
         self._on_first_live: Callable[[], None] | None = on_first_live
         self._authorizer: Authorizer | None = None
-        self._missed: str | None = None
+        # Who connects before the first Live may have read rows that changed before it.
+        self._missed: str | None = "upstream_started"
 
     async def run(self) -> None:
         """Carry events for ever."""

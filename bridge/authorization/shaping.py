@@ -60,7 +60,7 @@ class Shaper:
             dialog_id=self.dialog_id(plan.table, row),
             commit_timestamp=change.commit_timestamp,
             received_s=change.received_s,
-            only=frozenset(p.user_id for p in principals if p.user_id is not None),
+            only=frozenset(p.user_id for p in principals),
             announced=action,
         )
         return event, Delivery(view=View(action=action, columns=plan.columns), principals=tuple(principals))

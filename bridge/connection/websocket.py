@@ -7,8 +7,6 @@ written together, once per loop iteration; one that does not read is cut off (44
 import asyncio
 import contextlib
 import secrets
-from collections import deque
-from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -36,6 +34,7 @@ from bridge.connection.session import (
     StopSubscription,
     Verify,
 )
+from bridge.connection.work import Piece, Work
 from bridge.errors import (
     ClientError,
     ForbiddenError,
@@ -49,9 +48,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 CLOSE_GRACE_S = 1.0
 """Seconds a client has to answer a close, before its connection is dropped."""
-
-MAX_WORK = 16
-"""Messages of one client that may wait for something slow (a key fetch, a replay)."""
 
 
 class WebSocketConnection(asyncio.Protocol):
@@ -89,7 +85,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._outbox = Outbox(context.outbox_limit_bytes)
         self._fragments: list[bytes] | None = None
         self._received = 0
-        self._work: deque[Coroutine[Any, Any, None]] | None = None
+        self._work = Work(context.spawn)
         self.id = secrets.token_hex(8)
         self.subscriber: Any = None
 
@@ -130,9 +126,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._context.connections.leave()
             self._entered = False
         self._context.sweeper.remove(self)
-        for work in self._work or ():
-            work.close()
-        self._work = None
+        self._work.cancel()
         code = self._protocol.close_code or 1006
         metrics.CONNECTIONS_CLOSED.labels(str(code)).inc()
         log.info(
@@ -313,21 +307,9 @@ class WebSocketConnection(asyncio.Protocol):
         if self.subscriber is not None:
             self._context.hub.unsubscribe(self.subscriber, dialogs=dialogs)
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run ``work`` after what this client asked for before, in a task that lives only so long."""
-        if self._work is None:
-            self._work = deque([work])
-            self._context.spawn(self._work_off())
-        elif len(self._work) >= MAX_WORK:
-            work.close()
+    def _do(self, piece: Piece) -> None:
+        if not self._work.add(piece):
             self._fail(TooManyError("too many messages at once: wait for the answers"))
-        else:
-            self._work.append(work)
-
-    async def _work_off(self) -> None:
-        while self._work:
-            await self._work.popleft()
-        self._work = None
 
     def _send(self, payload: bytes) -> None:
         """Send a message of the session behind what already waits."""
