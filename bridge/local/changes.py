@@ -5,7 +5,7 @@ Values become JSON as Postgres makes it: each row goes back as a row literal and
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -51,6 +51,22 @@ class Data(msgspec.Struct, frozen=True):
     key: dict[str, Any]
     rls: bool
     relation: Relation
+
+
+def view(change: Data, readable: Collection[str]) -> dict[str, Any]:
+    """Return the ``data`` object for a role that may SELECT the columns ``readable``."""
+    data = change.payload
+    if not all(name in readable for name in change.key) and data["type"] != "DELETE":
+        empty: dict[str, Any] = {side: {} for side in ("record", "old_record") if side in data}
+        return {**data, "errors": [UNAUTHORIZED], "columns": [], "commit_timestamp": None, **empty}
+    if all(column["name"] in readable for column in data["columns"]):
+        return data
+    rows: dict[str, Any] = {
+        side: {n: v for n, v in data[side].items() if n in readable}
+        for side in ("record", "old_record")
+        if side in data
+    }
+    return {**data, "columns": [c for c in data["columns"] if c["name"] in readable], **rows}
 
 
 _FACTS = """

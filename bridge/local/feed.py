@@ -13,7 +13,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from bridge.local.changes import ChangeReader, Data
+from bridge.local.changes import ChangeReader, Data, view
 from bridge.local.pgoutput import Decoder
 
 PUBLICATION = "supabase_realtime"
@@ -23,6 +23,13 @@ MAX_CHANGES = 10_000
 _COMPARED_TYPES = """
 select a.attname::text, format_type(a.atttypid, a.atttypmod)
 from pg_attribute a where a.attrelid = %s and a.attname = any(%s)
+"""
+
+_READABLE = """
+select a.attname::text
+from pg_attribute a
+where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+and has_column_privilege(%s::name, a.attrelid, a.attnum, 'select')
 """
 
 
@@ -103,35 +110,31 @@ class Feed:
             raise LookupError(f"invalid column for filter {column}")
         await self._connection.execute(sql.SQL("select {}::{}").format(sql.Literal(value), sql.SQL(found[0])))
 
-    async def visible(self, data: Sequence[Data], claims: dict[str, Any]) -> list[bool | None]:
-        """Return for each change whether these claims see its row now; None without the privilege to.
+    async def views(self, data: Sequence[Data], claims: dict[str, Any]) -> list[dict[str, Any] | None]:
+        """Return each change as these claims may have it now; None if they do not see its row.
 
         DELETEs go to everybody; tables without RLS are not asked.
         """
-        answers: list[bool | None] = [True] * len(data)
+        views: list[dict[str, Any] | None] = []
         by_table: dict[int, list[int]] = {}
+        readable: dict[int, frozenset[str]] = {}
         for position, change in enumerate(data):
-            if change.payload["errors"] is None or change.key:
-                by_table.setdefault(change.relation.oid, []).append(position)
+            oid = change.relation.oid
+            if oid not in readable:
+                readable[oid] = await self._readable(str(claims["role"]), oid)
+            views.append(view(change, readable[oid]))
+            if change.rls and change.payload["type"] != "DELETE" and readable[oid].issuperset(change.key):
+                by_table.setdefault(oid, []).append(position)
         for positions in by_table.values():
-            relation = data[positions[0]].relation
-            readable = await self._readable(str(claims["role"]), relation.oid)
-            asked = [p for p in positions if data[p].rls and data[p].payload["type"] != "DELETE"]
-            seen = await self._seen([data[p] for p in asked], claims) if readable and asked else set()
-            for position in positions:
-                if not readable:
-                    answers[position] = None
-            for index, position in enumerate(asked):
-                if readable:
-                    answers[position] = index in seen
-        return answers
+            seen = await self._seen([data[position] for position in positions], claims)
+            for index, position in enumerate(positions):
+                if index not in seen:
+                    views[position] = None
+        return views
 
-    async def _readable(self, role: str, oid: int) -> bool:
-        cursor = await self._connection.execute(
-            "select has_any_column_privilege(%s::name, %s::oid, 'select')", (role, oid)
-        )
-        found = await cursor.fetchone()
-        return bool(found and found[0])
+    async def _readable(self, role: str, oid: int) -> frozenset[str]:
+        cursor = await self._connection.execute(_READABLE, (oid, role))
+        return frozenset([row[0] for row in await cursor.fetchall()])
 
     async def _seen(self, data: Sequence[Data], claims: dict[str, Any]) -> set[int]:
         relation, names = data[0].relation, list(data[0].key)

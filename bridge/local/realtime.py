@@ -1,4 +1,4 @@
-"""Realtime's WebSocket: Phoenix channels (vsn 1.0.0) with ``postgres_changes``.
+"""Realtime's WebSocket: joins, tokens, and the delivery of ``postgres_changes``.
 
 One task polls the database for all sockets; each socket has a reader and a writer.
 """
@@ -14,16 +14,15 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from bridge.clock import Clock
-from bridge.local.changes import UNAUTHORIZED, Data
+from bridge.local.changes import Data
 from bridge.local.feed import Feed
 from bridge.local.keys import TokenRefusedError, expired_message, verify
+from bridge.local.phoenix import Channel, Message, Socket
 from bridge.local.subscriptions import Binding, FilterError, binding_id, read_binding
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 SUBSCRIBED = "Subscribed to PostgreSQL"
-QUEUE_FRAMES = 100_000
-"""Frames that may wait for one socket; more, and it is closed."""
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,53 +33,6 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     refused_apikey_s: float = 2.0
     refresh_s: float = 2.5
     heartbeat_s: float = 66.0
-
-
-class Channel(msgspec.Struct):
-    """A joined topic."""
-
-    topic: str
-    join_ref: str | None
-    claims: dict[str, Any]
-    bindings: tuple[Binding, ...]
-    live: bool = False
-
-
-class Socket:
-    """One client's connection and its channels."""
-
-    def __init__(self, *, opened_s: float) -> None:
-        self.channels: dict[str, Channel] = {}
-        self.heard_s = opened_s
-        self.frames: asyncio.Queue[str | None] = asyncio.Queue(QUEUE_FRAMES)
-
-    def send(self, topic: str, event: str, payload: dict[str, Any], ref: str | None = None) -> None:
-        """Queue a frame; a socket that does not read is closed."""
-        frame = {"event": event, "payload": payload, "ref": ref, "topic": topic}
-        try:
-            self.frames.put_nowait(msgspec.json.encode(frame).decode())
-        except asyncio.QueueFull:
-            self.close()
-
-    def system(self, topic: str, status: str, message: str, extension: str = "postgres_changes") -> None:
-        """Queue a ``system`` frame of a channel."""
-        channel = topic.removeprefix("realtime:")
-        self.send(
-            topic,
-            "system",
-            {"channel": channel, "extension": extension, "message": message, "status": status},
-        )
-
-    def end(self, channel: Channel) -> None:
-        """Close a channel from the server's side; the socket stays open."""
-        self.channels.pop(channel.topic, None)
-        self.send(channel.topic, "phx_close", {}, channel.join_ref)
-
-    def close(self) -> None:
-        """Close the connection once what is queued has been sent, or at once if the queue is full."""
-        while self.frames.full():
-            self.frames.get_nowait()
-        self.frames.put_nowait(None)
 
 
 class Realtime:
@@ -135,11 +87,10 @@ class Realtime:
                 socket.close()
             for channel in list(socket.channels.values()):
                 if wall_s >= float(channel.claims["exp"]):
-                    socket.system(channel.topic, "error", expired_message(0), "system")
-                    socket.end(channel)
+                    _fail(socket, channel, expired_message(0))
 
     async def _deliver(self, feed: Feed, data: Sequence[Data]) -> None:
-        asked: dict[bytes, list[bool | None]] = {}
+        views: dict[bytes, list[dict[str, Any] | None]] = {}
         for socket in list(self._sockets):
             for channel in list(socket.channels.values()):
                 if not channel.live or not channel.bindings:
@@ -147,28 +98,30 @@ class Realtime:
                 identity = msgspec.json.encode(
                     {k: v for k, v in channel.claims.items() if k not in ("iat", "exp")}
                 )
-                if identity not in asked:
-                    asked[identity] = await feed.visible(data, channel.claims)
-                for change, allowed in zip(data, asked[identity], strict=True):
-                    if allowed is not False:
-                        _offer(socket, channel, change, readable=allowed is not None)
+                if identity not in views:
+                    views[identity] = await feed.views(data, channel.claims)
+                for change, view in zip(data, views[identity], strict=True):
+                    if view is not None:
+                        _offer(socket, channel, change, view)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one client until it leaves."""
+        apikey = websocket.query_params.get("apikey", "")
         try:
-            verify(websocket.query_params.get("apikey", ""), self._secret, now=self._clock.now())
+            verify(apikey, self._secret, now=self._clock.now())
         except TokenRefusedError as error:
             await asyncio.sleep(self._timing.refused_apikey_s)
             await websocket.send_denial_response(_json_response(401, {"error": error.at_connect}))
             return
         await websocket.accept()
-        socket = Socket(opened_s=self._clock.monotonic_s())
+        arrays = websocket.query_params.get("vsn", "").startswith("2.")
+        socket = Socket(opened_s=self._clock.monotonic_s(), arrays=arrays)
         self._sockets.add(socket)
         try:
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(_write(websocket, socket), name="realtime-writer")
                 try:
-                    await self._read(websocket, socket, tasks)
+                    await self._read(websocket, socket, tasks, apikey)
                 finally:
                     writer.cancel()
                     socket.channels.clear()
@@ -180,49 +133,57 @@ class Realtime:
         finally:
             self._sockets.discard(socket)
 
-    async def _read(self, websocket: WebSocket, socket: Socket, tasks: asyncio.TaskGroup) -> None:
+    async def _read(
+        self, websocket: WebSocket, socket: Socket, tasks: asyncio.TaskGroup, apikey: str
+    ) -> None:
         while True:
-            text = await websocket.receive_text()
-            try:
-                message = msgspec.json.decode(text)
-                topic, event, ref = message["topic"], message["event"], message.get("ref")
-                payload = message.get("payload") or {}
-            except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
+            received = await websocket.receive()
+            if received["type"] == "websocket.disconnect":
+                return
+            message = socket.read(received.get("text") or "")
+            if message is None:
                 continue
             socket.heard_s = self._clock.monotonic_s()
-            if event == "heartbeat":
-                socket.send("phoenix", "phx_reply", {"response": {}, "status": "ok"}, ref)
-            elif event == "phx_join":
-                tasks.create_task(self._join(socket, topic, payload, ref), name="realtime-join")
-            elif event == "access_token" and topic in socket.channels:
-                tasks.create_task(
-                    self._refresh(socket, socket.channels[topic], payload), name="realtime-refresh"
-                )
-            elif event == "phx_leave":
-                socket.send(topic, "phx_reply", {"response": {}, "status": "ok"}, ref)
-                channel = socket.channels.get(topic)
+            channel = socket.channels.get(message.topic)
+            if message.event == "heartbeat":
+                socket.reply(message, "ok", {})
+            elif message.event == "phx_join":
+                tasks.create_task(self._join(socket, message, apikey), name="realtime-join")
+            elif message.event == "access_token" and channel is not None:
+                tasks.create_task(self._refresh(socket, channel, message), name="realtime-refresh")
+            elif message.event == "phx_leave":
+                socket.reply(message, "ok", {})
                 if channel is not None:
                     socket.end(channel)
 
-    async def _join(self, socket: Socket, topic: str, payload: dict[str, Any], ref: str | None) -> None:
-        try:
-            claims = verify(str(payload.get("access_token", "")), self._secret, now=self._clock.now())
-        except TokenRefusedError as error:
-            await asyncio.sleep(self._timing.refused_join_s)
-            socket.send(topic, "phx_reply", {"response": {"reason": error.at_join}, "status": "error"}, ref)
+    async def _join(self, socket: Socket, message: Message, apikey: str) -> None:
+        topic, join_ref = message.topic, message.join_ref or message.ref
+        if not topic.startswith("realtime:"):
+            socket.reply(message, "error", {"reason": "unmatched topic"})
             return
-        configs = payload.get("config", {}).get("postgres_changes", [])
-        previous = socket.channels.get(topic)
+        claims: dict[str, Any] = {}
+        refusal = "TopicNameRequired: You must provide a topic name" if topic == "realtime:" else None
+        try:
+            # Without a token of its own, a channel has that of the socket.
+            claims = self._verify(message, apikey)
+        except TokenRefusedError as error:
+            refusal = refusal or error.at_join
+        if refusal is not None:
+            await asyncio.sleep(self._timing.refused_join_s)
+            socket.reply(message, "error", {"reason": refusal})
+            return
+        configs = message.payload.get("config", {}).get("postgres_changes", [])
+        reply = [{"id": binding_id(config), **config} for config in configs]
+        socket.reply(message, "ok", {"postgres_changes": reply})
+        previous = socket.channels.pop(topic, None)
         if previous is not None:  # joining a topic again ends the earlier join
             socket.end(previous)
-        reply = [{"id": binding_id(config), **config} for config in configs]
-        socket.send(topic, "phx_reply", {"response": {"postgres_changes": reply}, "status": "ok"}, ref)
         try:
             bindings = tuple(read_binding(config) for config in configs)
         except FilterError as error:
-            socket.system(topic, "error", str(error))
+            socket.system(topic, "error", str(error), join_ref=join_ref)
             return
-        channel = Channel(topic, ref, claims, bindings)
+        channel = Channel(topic, join_ref, claims, bindings)
         socket.channels[topic] = channel
         if not bindings:
             return
@@ -231,10 +192,11 @@ class Realtime:
             return
         if reason is None:
             channel.live = True
-            socket.system(topic, "ok", SUBSCRIBED)
+            socket.system(topic, "ok", SUBSCRIBED, join_ref=join_ref)
         else:
             del socket.channels[topic]
-            socket.system(topic, "error", f"Unable to subscribe to changes with given parameters. {reason}")
+            failure = f"Unable to subscribe to changes with given parameters. {reason}"
+            socket.system(topic, "error", failure, join_ref=join_ref)
 
     async def _refusal(self, claims: dict[str, Any], bindings: Sequence[Binding]) -> str | None:
         """Return why the bindings cannot be had, in Realtime's words; None if they can."""
@@ -272,19 +234,22 @@ class Realtime:
                     return None
             await asyncio.sleep(self._timing.poll_s)
 
-    async def _refresh(self, socket: Socket, channel: Channel, payload: dict[str, Any]) -> None:
+    async def _refresh(self, socket: Socket, channel: Channel, message: Message) -> None:
         try:
-            claims = verify(str(payload.get("access_token", "")), self._secret, now=self._clock.now())
+            claims = self._verify(message, "")
         except TokenRefusedError as error:
-            socket.system(channel.topic, "error", error.while_joined, "system")
-            socket.end(channel)
+            _fail(socket, channel, error.while_joined)
             return
         if claims == channel.claims:
             return
         channel.claims = claims
         await asyncio.sleep(self._timing.refresh_s)
         if socket.channels.get(channel.topic) is channel:
-            socket.system(channel.topic, "ok", SUBSCRIBED)
+            socket.system(channel.topic, "ok", SUBSCRIBED, join_ref=channel.join_ref)
+
+    def _verify(self, message: Message, otherwise: str) -> dict[str, Any]:
+        token = str(message.payload.get("access_token") or otherwise)
+        return verify(token, self._secret, now=self._clock.now())
 
 
 class _ClientLeftError(Exception):
@@ -300,19 +265,19 @@ async def _write(websocket: WebSocket, socket: Socket) -> None:
         await websocket.send_text(frame)
 
 
-def _offer(socket: Socket, channel: Channel, change: Data, *, readable: bool) -> None:
-    data = change.payload
-    matching = [binding for binding in channel.bindings if binding.matches(data)]
+def _fail(socket: Socket, channel: Channel, message: str) -> None:
+    socket.system(channel.topic, "error", message, join_ref=channel.join_ref, extension="system")
+    socket.end(channel)
+
+
+def _offer(socket: Socket, channel: Channel, change: Data, view: dict[str, Any]) -> None:
+    matching = [binding for binding in channel.bindings if binding.matches(change.payload)]
     if not matching:
         return
-    shown = data
-    if not readable:
-        shown = {**data, "errors": [UNAUTHORIZED], "record": {}, "columns": []}
-        shown.pop("old_record", None)
-    elif "record" in data and all(binding.select is not None for binding in matching):
+    if "record" in view and all(binding.select is not None for binding in matching):
         wanted = {name for binding in matching for name in binding.select or ()} | set(change.key)
-        shown = {**data, "record": {n: v for n, v in data["record"].items() if n in wanted}}
-    payload = {"ids": [binding.id for binding in matching], "data": shown}
+        view = {**view, "record": {n: v for n, v in view["record"].items() if n in wanted}}
+    payload = {"ids": [binding.id for binding in matching], "data": view}
     socket.send(channel.topic, "postgres_changes", payload)
 
 
