@@ -7,9 +7,12 @@ when standard input does, so it never outlives the process that started it; Post
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import uvicorn
@@ -25,6 +28,10 @@ from bridge.local.realtime import Realtime, Timing
 from bridge.local.rest import Rest
 
 
+STOP_TIMEOUT_S = 10.0
+"""How long Postgres may take to end."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the process is told.
 
@@ -33,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         database_url: Superuser's connection string.
         secret: The project's JWT secret.
         postgres_pid: Process to stop when the parent is gone without having said so.
+        temporary_folder: Postgres's folder, to be removed then; None to keep it.
         timing: How long things take.
     """
 
@@ -40,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     secret: str
     postgres_pid: int | None = None
+    temporary_folder: str | None = None
     timing: Timing = Timing()
 
 
@@ -105,16 +114,25 @@ async def main() -> None:
         poll = tasks.create_task(realtime.run(), name="realtime-poll")
         http = tasks.create_task(server.serve(), name="api")
         farewell = await reader.read()
-        if not farewell and settings.postgres_pid is not None:
-            _stop(settings.postgres_pid)
         server.should_exit = True
         await http
         poll.cancel()
+        if not farewell:
+            await asyncio.to_thread(_clean_up, settings)
 
 
-def _stop(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGINT)
+def _clean_up(settings: Settings) -> None:
+    """Do what the parent would have done, had it not been killed."""
+    if settings.postgres_pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(settings.postgres_pid, signal.SIGINT)
+    if settings.temporary_folder is not None:
+        folder = Path(settings.temporary_folder)
+        give_up_s = time.monotonic() + STOP_TIMEOUT_S
+        # Postgres removes its pid file last; it is no child of ours to wait for.
+        while (folder / "data" / "postmaster.pid").exists() and time.monotonic() < give_up_s:
+            time.sleep(0.05)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
