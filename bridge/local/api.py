@@ -27,7 +27,6 @@ from bridge.clock import SystemClock
 from bridge.local.realtime import Realtime, Timing
 from bridge.local.rest import Rest
 
-
 STOP_TIMEOUT_S = 10.0
 """How long Postgres may take to end."""
 
@@ -39,16 +38,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: Port on 127.0.0.1.
         database_url: Superuser's connection string.
         secret: The project's JWT secret.
-        postgres_pid: Process to stop when the parent is gone without having said so.
-        temporary_folder: Postgres's folder, to be removed then; None to keep it.
+        postgres_folder: Folder of the Postgres to stop when the parent is gone without having said so.
+        temporary: Whether that folder is removed then.
         timing: How long things take.
     """
 
     port: int
     database_url: str
     secret: str
-    postgres_pid: int | None = None
-    temporary_folder: str | None = None
+    postgres_folder: str
+    temporary: bool
     timing: Timing = Timing()
 
 
@@ -123,15 +122,14 @@ async def main() -> None:
 
 def _clean_up(settings: Settings) -> None:
     """Do what the parent would have done, had it not been killed."""
-    if settings.postgres_pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(settings.postgres_pid, signal.SIGINT)
-    if settings.temporary_folder is not None:
-        folder = Path(settings.temporary_folder)
-        give_up_s = time.monotonic() + STOP_TIMEOUT_S
-        # Postgres removes its pid file last; it is no child of ours to wait for.
-        while (folder / "data" / "postmaster.pid").exists() and time.monotonic() < give_up_s:
-            time.sleep(0.05)
+    folder = Path(settings.postgres_folder)
+    pid_file = folder / "data" / "postmaster.pid"
+    with contextlib.suppress(OSError, ValueError):  # it has ended already
+        os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGINT)
+    give_up_s = time.monotonic() + STOP_TIMEOUT_S
+    while pid_file.exists() and time.monotonic() < give_up_s:  # removed last; it is no child of ours
+        time.sleep(0.05)
+    if settings.temporary:
         shutil.rmtree(folder, ignore_errors=True)
 
 

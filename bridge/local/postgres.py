@@ -56,11 +56,16 @@ class EmbeddedPostgres:
 
     Args:
         folder: Data folder, kept after ``stop``; None makes one that ``stop`` removes.
+
+    Attributes:
+        folder: The folder in use; None before ``start`` if none was given.
+        temporary: Whether ``stop`` removes it.
+        port: Port on 127.0.0.1; 0 before ``start``.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._temporary = folder is None
-        self._folder = folder
+        self.temporary = folder is None
+        self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._binaries: Path = POSTGRES_VERSIONS[VERSION]
         self._user = SYSTEM_USER if platform.system() != "Windows" and os.geteuid() == 0 else None
@@ -85,10 +90,10 @@ class EmbeddedPostgres:
         Raises:
             SourceError: the server did not start; what it printed is in the message.
         """
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="bridge-postgres-"))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        data = self._folder / "data"
+        if self.folder is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="bridge-postgres-"))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = self.folder / "data"
         self._permit()
         if not (data / "PG_VERSION").exists():
             self._initialize(data)
@@ -97,7 +102,7 @@ class EmbeddedPostgres:
         arguments = [str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
         for name, value in _SETTINGS.items():
             arguments += ["-c", f"{name}={value}"]
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
                 arguments,
                 stdin=subprocess.DEVNULL,
@@ -107,11 +112,6 @@ class EmbeddedPostgres:
                 start_new_session=True,  # a Ctrl-C in the terminal is for us; we stop it in order
             )
         self._wait()
-
-    @property
-    def temporary_folder(self) -> Path | None:
-        """The folder that ``stop`` will remove; None if there is none."""
-        return self._folder if self._temporary else None
 
     def stop(self) -> None:
         """Stop the server (fast: open transactions are rolled back) and remove a temporary folder."""
@@ -124,15 +124,15 @@ class EmbeddedPostgres:
                     self._process.send_signal(signal.SIGQUIT)
                     self._process.wait(10)
             self._process = None
-        if self._temporary and self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        if self.temporary and self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
 
     def restart(self) -> None:
         """Stop and start again on the same port with the same data."""
-        temporary, self._temporary = self._temporary, False
+        temporary, self.temporary = self.temporary, False
         self.stop()
-        self._temporary = temporary
+        self.temporary = temporary
         self.start()
 
     def bootstrap(self, database: str = "postgres") -> None:
@@ -151,14 +151,14 @@ class EmbeddedPostgres:
         return self.url(name)
 
     def _permit(self) -> None:
-        if self._user is None or self._folder is None:
+        if self._user is None or self.folder is None:
             return
         ensure_user_exists(self._user)
-        ensure_prefix_permissions(self._folder)
+        ensure_prefix_permissions(self.folder)
         ensure_prefix_permissions(self._binaries)
         ensure_folder_permissions(self._binaries, 0o055)
         ensure_folder_permissions(self._binaries.parent / "lib", 0o044)
-        shutil.chown(self._folder, self._user)
+        shutil.chown(self.folder, self._user)
 
     def _initialize(self, data: Path) -> None:
         # Characters as hosted Supabase has them (lower('É') is 'é'); not every system has C.UTF-8.
@@ -195,7 +195,7 @@ class EmbeddedPostgres:
             except psycopg.OperationalError as error:
                 exited = self._process is None or self._process.poll() is not None
                 if exited or time.monotonic() > give_up_s:
-                    log = (self._folder / "log").read_text(errors="replace") if self._folder else ""
+                    log = (self.folder / "log").read_text(errors="replace") if self.folder else ""
                     raise SourceError(f"the embedded Postgres did not start: {log.strip()[-500:]}") from error
                 time.sleep(0.05)
             else:

@@ -92,13 +92,12 @@ class LocalStack:
         """Start the API, on the port it had before, and wait until it answers."""
         if not self._port:
             self._port = _free_port()
-        folder = self.postgres.temporary_folder
         settings = Settings(
             port=self._port,
             database_url=self.database_url,
             secret=self.jwt_secret,
-            postgres_pid=self.postgres.pid,
-            temporary_folder=None if folder is None else str(folder),
+            postgres_folder=str(self.postgres.folder),
+            temporary=self.postgres.temporary,
             timing=self._timing,
         )
         self._api = subprocess.Popen(  # noqa: ASYNC220 - our own module; the call returns at once
