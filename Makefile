@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+N ?= 2000
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test check fmt install constraints clean
+.PHONY: help demo local test oracle check fmt install constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -32,6 +33,9 @@ local: $(INSTALLED)  ## Only the local Supabase-compatible stack
 
 test: $(INSTALLED)  ## All tests; those whose programs are missing say so and skip
 	$(BIN)/pytest $(ARGS)
+
+oracle: $(INSTALLED)  ## Compare decisions with Postgres for longer: make oracle N=2000
+	ORACLE_EXAMPLES=$(N) $(BIN)/pytest -o timeout=0 tests/oracle
 
 check: $(INSTALLED)  ## What CI runs: format, lint, types, layers, tests
 	$(BIN)/ruff format --check .

@@ -145,7 +145,7 @@ class RowMemory:
         row = await read_row(table, {column: key[column] for column in self.keys[table]})
         if row is None or not set(remembered.columns) <= row.keys():
             return None
-        remembered.put(row)
+        # Not remembered: it may be newer than the stream, and would hide what is still to come of it.
         return row
 
     def store(self, change: Change) -> None:
