@@ -16,6 +16,13 @@ SUBPROTOCOL = Subprotocol("bridge.v1")
 MAX_MESSAGE_BYTES = 64 * 1024
 """Largest message a client may send; a subscription of 1,000 dialogs takes 40 KB."""
 
+UNREADABLE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 60\r\n\r\n"
+    b"a header is too long (limit 8192): send the token in `auth`\n"
+)
+"""Response to a request that the protocol cannot read; the HTTP server before it could."""
+
 _quiet = logging.getLogger("bridge.websocket")  # noqa: TID251 - websockets wants one; shared by all
 _quiet.disabled = True
 

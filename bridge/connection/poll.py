@@ -49,12 +49,22 @@ class PollSink:
                 self.stale = True
                 self.wake()
             return
+        if self.full:
+            return  # even one that would fit: the answer is a piece of the stream without holes
         if len(self.events) >= MAX_EVENTS or (self.events and self._bytes + len(frame.payload) > MAX_BYTES):
             self.full = True
             return
         self.events.append(frame)
         self._bytes += len(frame.payload)
         self.wake()
+
+    async def room(self) -> bool:
+        """Return False once the rest is left for the next poll."""
+        return not self.full
+
+    def cut_off(self) -> None:
+        """Leave the rest for the next poll."""
+        self.full = True
 
     def wake(self) -> None:
         """Let the request answer."""
@@ -155,6 +165,8 @@ class Polls:
             sink.events[-1].cursor if sink.full else hub.cursor,
             recovered=recovered and not sink.stale,
             status=hub.upstream,
+            # Another worker has to answer the next one.
+            is_last=self._draining,
         )
 
 
@@ -195,14 +207,17 @@ async def _until_gone(request: Request) -> None:
         pass
 
 
-def _answer(events: Sequence[OutFrame], cursor: str | None, *, recovered: bool, status: str) -> Response:
+def _answer(
+    events: Sequence[OutFrame], cursor: str | None, *, recovered: bool, status: str, is_last: bool
+) -> Response:
     body = b'{"events":[%b],"cursor":%b,"recovered":%b,"status":%b}' % (
         b",".join(frame.payload for frame in events),
         msgspec.json.encode(cursor),
         b"true" if recovered else b"false",
         msgspec.json.encode(status),
     )
-    return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
+    headers = {"Cache-Control": "no-store"} | ({"Connection": "close"} if is_last else {})
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def refusal(error: ClientError) -> Response:

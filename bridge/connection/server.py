@@ -166,6 +166,9 @@ class Server:
                 connection.send_reconnect(random.randrange(1000))  # noqa: S311 - spreads clients
             await asyncio.sleep(DRAIN_STEP_S)
         for _ in range(int(timeout_s / DRAIN_STEP_S)):
+            for late in self._sweeper:  # who was in the middle of the handshake; others are closing
+                if isinstance(late, WebSocketConnection):
+                    late.send_reconnect(random.randrange(1000))  # noqa: S311 - spreads clients
             if not len(self._sweeper) and not len(self._polls):
                 return
             await asyncio.sleep(DRAIN_STEP_S)

@@ -1,7 +1,7 @@
 """Visits WebSocket connections: pings, deadlines, expiry, and the end of those that hang.
 
-One task for all of them.  Pings are spread over their interval; who has a deadline is visited when it
-is due; nobody else costs anything.
+One task for all of them.  Everybody is visited and pinged once in an interval; who has a deadline before
+the next regular visit is visited then as well.
 """
 
 import asyncio
@@ -35,6 +35,7 @@ class Sweeper:
 
     def __init__(self, *, interval_s: float, clock: Clock) -> None:
         self._clock = clock
+        self._horizon_s = 2 * interval_s  # a busy loop ticks late
         self._slices: list[set[Sweepable]] = [set() for _ in range(max(1, round(interval_s / TICK_S)))]
         self._slice_of: dict[Sweepable, int] = {}
         self._next = 0
@@ -61,8 +62,13 @@ class Sweeper:
             self._slices[place].discard(connection)
 
     def visit_at(self, connection: Sweepable, at_s: float) -> None:
-        """Visit ``connection`` at this time of the monotonic clock as well."""
-        heapq.heappush(self._due, (at_s, next(self._order), connection))
+        """Visit ``connection`` at this time of the monotonic clock as well.
+
+        A time beyond the next regular visit is left to that one, which asks again: nobody who has
+        left is kept for longer than two intervals.
+        """
+        if at_s <= self._clock.monotonic_s() + self._horizon_s:
+            heapq.heappush(self._due, (at_s, next(self._order), connection))
 
     def tick(self) -> None:
         """Visit those whose turn it is."""

@@ -5,21 +5,17 @@ written together, once per loop iteration; one that does not read is cut off (44
 """
 
 import asyncio
-import contextlib
 import secrets
 from typing import Any
 
 import structlog
 from typing_extensions import override
-from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State as ProtocolState
 
 from bridge import metrics
 from bridge.connection import handshake, messages
 from bridge.connection.handshake import Protocol
-from bridge.connection.outbox import Outbox
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
 from bridge.connection.session import (
@@ -35,6 +31,7 @@ from bridge.connection.session import (
     Verify,
 )
 from bridge.connection.work import Piece, Work
+from bridge.connection.writer import Writer
 from bridge.errors import (
     ClientError,
     ForbiddenError,
@@ -46,8 +43,8 @@ from bridge.errors import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-CLOSE_GRACE_S = 1.0
-"""Seconds a client has to answer a close, before its connection is dropped."""
+INTERNAL_ERROR = 1011
+"""RFC 6455: the server met something that it was not made for."""
 
 
 class WebSocketConnection(asyncio.Protocol):
@@ -58,18 +55,16 @@ class WebSocketConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_close_at_s",
         "_context",
         "_entered",
         "_fragments",
         "_heard_s",
         "_opened_s",
-        "_outbox",
         "_protocol",
         "_received",
         "_session",
-        "_transport",
         "_work",
+        "_writer",
         "id",
         "subscriber",
     )
@@ -77,15 +72,13 @@ class WebSocketConnection(asyncio.Protocol):
     def __init__(self, context: Context) -> None:
         self._context = context
         self._protocol = Protocol()
-        self._transport: asyncio.Transport | None = None
+        self._writer = Writer(self._protocol, limit_bytes=context.outbox_limit_bytes, clock=context.clock)
         self._session: Session | None = None
         self._entered = False
         self._opened_s = self._heard_s = context.clock.monotonic_s()
-        self._close_at_s: float | None = None
-        self._outbox = Outbox(context.outbox_limit_bytes)
         self._fragments: list[bytes] | None = None
         self._received = 0
-        self._work = Work(context.spawn)
+        self._work = Work(context.spawn, self)
         self.id = secrets.token_hex(8)
         self.subscriber: Any = None
 
@@ -93,18 +86,32 @@ class WebSocketConnection(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]  # a stream transport, as TCP servers have
+        self._writer.transport = transport  # type: ignore[assignment]  # a stream transport, as TCP servers have
 
     @override
     def data_received(self, data: bytes) -> None:
         self._heard_s = self._context.clock.monotonic_s()
         self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
+        events = self._protocol.events_received()
+        for event in events:
             if isinstance(event, Request):
                 self._handshake(event)
             elif isinstance(event, Frame):
                 self._frame(event)
+        if self._session is None:
+            self._writer.reject(b"" if events else handshake.UNREADABLE)
+            return
         self._write_protocol()
+        if self._writer.is_overfull:
+            self.cut_off()  # who asks and never reads the answers
+
+    @override
+    def pause_writing(self) -> None:
+        self._writer.pause()
+
+    @override
+    def resume_writing(self) -> None:
+        self._writer.resume()
 
     @override
     def eof_received(self) -> bool:
@@ -113,7 +120,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._writer.lose()
         if self._session is None:
             return
         identity = self._session.identity
@@ -127,7 +134,8 @@ class WebSocketConnection(asyncio.Protocol):
             self._entered = False
         self._context.sweeper.remove(self)
         self._work.cancel()
-        code = self._protocol.close_code or 1006
+        sent = self._protocol.close_sent
+        code = 1006 if sent is None else sent.code
         metrics.CONNECTIONS_CLOSED.labels(str(code)).inc()
         log.info(
             "connection_closed",
@@ -136,54 +144,64 @@ class WebSocketConnection(asyncio.Protocol):
             close_code=code,
             duration_s=round(self._context.clock.monotonic_s() - self._opened_s, 3),
             messages_in=self._received,
-            unsent_bytes=self._outbox.pending_bytes(None),
+            unsent_bytes=self._writer.pending_bytes,
         )
 
     # What the hub and the flusher call.
 
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
-        if self._transport is None or self._close_at_s is not None:
+        if not self._writer.is_open:
             return
-        if not self._outbox:
+        if self._writer.is_empty:
             self._context.flusher.mark(self)
-        if not self._outbox.offer(frame.wire):
-            self._cut_off()
+        if not self._writer.offer(frame.wire):
+            self.cut_off()
 
     def flush(self) -> None:
         """Write everything that waits, in one call."""
-        if (
-            self._transport is not None
-            and self._close_at_s is None
-            and not self._outbox.flush(self._transport)
-        ):
-            self._cut_off()
+        if not self._writer.flush():
+            self.cut_off()
 
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes that wait for the client, here and in the transport."""
-        return self._outbox.pending_bytes(self._transport)
+    async def room(self) -> bool:
+        """Wait until the client has read most of what was offered; one that does not is cut off."""
+        has_room = await self._writer.room()
+        if not has_room:
+            self.cut_off()
+        return has_room
+
+    def cut_off(self) -> None:
+        """End a client that does not read (4430); what waits here is left for it to resume."""
+        if not self._writer.is_open or self._session is None:
+            return
+        metrics.SLOW_CONSUMERS.inc()
+        error = SlowConsumerError(
+            f"{self._writer.pending_bytes} bytes unread (limit {self._context.outbox_limit_bytes}): "
+            "reconnect with the cursor"
+        )
+        for command in self._session.fail(error):
+            if isinstance(command, Close):  # an error message would only wait behind the rest
+                self._close(command.code, command.reason, drop_queued=True)
 
     # What the sweeper and the server call.
 
     def sweep(self) -> None:
         """Look at the clock: deadlines, expiry, answers that did not come."""
-        clock = self._context.clock
+        clock, writer = self._context.clock, self._writer
         now_s = clock.monotonic_s()
-        if self._close_at_s is not None:
-            if now_s >= self._close_at_s and self._transport is not None:
-                self._transport.abort()
+        if writer.ends_at_s is not None:
+            if now_s >= writer.ends_at_s:
+                writer.abort()
             return
         if self._session is not None:
             self._carry_out(self._session.receive_time(now=clock.now(), now_s=now_s))
-        if now_s - self._heard_s > 2 * self._context.ping_interval_s and self._transport is not None:
-            self._transport.abort()  # half-open: no answer to two pings
+            self._visit_at_expiry()
+        if now_s - self._heard_s > 2 * self._context.ping_interval_s:
+            writer.abort()  # half-open: no answer to two pings
 
     def ping(self) -> None:
         """Send a ping."""
-        if self._protocol.state is ProtocolState.OPEN:
-            self._protocol.send_ping(b"")
-            self._write_protocol()
+        self._writer.ping()
 
     def send_reconnect(self, after_ms: int) -> None:
         """Ask the client to come back, and close (1012)."""
@@ -199,7 +217,7 @@ class WebSocketConnection(asyncio.Protocol):
             "user_id": None if identity is None else identity.principal.user_id,
             "transport": "websocket",
             "connected_s": round(self._context.clock.monotonic_s() - self._opened_s, 1),
-            "pending_bytes": self.pending_bytes,
+            "pending_bytes": self._writer.pending_bytes,
             "subscribed": self.subscriber is not None and self.subscriber.subscribed,
         }
 
@@ -245,7 +263,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _text(self, data: bytes) -> None:
         self._received += 1
-        if self._session is not None:
+        if self._session is not None and self._writer.is_open:
             clock = self._context.clock
             self._carry_out(self._session.receive_text(data, now=clock.now(), now_s=clock.monotonic_s()))
 
@@ -262,7 +280,7 @@ class WebSocketConnection(asyncio.Protocol):
         for command in commands:
             match command:
                 case Send(message=message):
-                    self._send(messages.encode(message))
+                    self._writer.send_text(messages.encode(message))
                 case Verify(token=token):
                     self._do(self._verify(token))
                 case Enter():
@@ -284,7 +302,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._fail(error)
             return
         self.subscriber = self._context.hub.connect(principal, self)
-        self._send(messages.encode(command.message))
+        self._writer.send_text(messages.encode(command.message))
         self.offer(self._context.hub.status())
 
     async def _verify(self, token: str) -> None:
@@ -294,8 +312,14 @@ class WebSocketConnection(asyncio.Protocol):
         except ClientError as error:
             self._refuse(error)
             return
-        if self._transport is not None and self._session is not None:
+        if self._writer.is_open and self._session is not None:
             self._carry_out(self._session.verified(identity, now=clock.now()))
+            self._visit_at_expiry()
+
+    def _visit_at_expiry(self) -> None:
+        identity = None if self._session is None else self._session.identity
+        if identity is not None:
+            clock = self._context.clock
             left_s = (identity.expires_at - clock.now()).total_seconds()
             self._context.sweeper.visit_at(self, clock.monotonic_s() + left_s)
 
@@ -311,51 +335,19 @@ class WebSocketConnection(asyncio.Protocol):
         if not self._work.add(piece):
             self._fail(TooManyError("too many messages at once: wait for the answers"))
 
-    def _send(self, payload: bytes) -> None:
-        """Send a message of the session behind what already waits."""
-        if self._protocol.state is ProtocolState.OPEN:
-            if self._transport is not None:
-                self._outbox.flush(self._transport)
-            self._protocol.send_text(payload)
-            self._write_protocol()
+    def crash(self) -> None:
+        """End the connection after an error that is a defect; the others go on."""
+        self._close(INTERNAL_ERROR, "internal error: reconnect with the cursor", drop_queued=True)
 
-    def _close(self, code: int, reason: str) -> None:
-        if self._close_at_s is None:
-            if self._transport is not None:
-                self._outbox.flush(self._transport)
-            self._expect_end()
-            with contextlib.suppress(InvalidState):
-                self._protocol.send_close(code, reason)
-            self._write_protocol()
-
-    def _cut_off(self) -> None:
-        """End a client that does not read; what waits here is left for it to resume."""
-        if self._close_at_s is not None or self._session is None:
-            return
-        metrics.SLOW_CONSUMERS.inc()
-        error = SlowConsumerError(
-            f"{self.pending_bytes} bytes unread (limit {self._context.outbox_limit_bytes}): "
-            "reconnect with the cursor"
-        )
-        self._outbox.clear()
-        for command in self._session.fail(error):
-            if isinstance(command, Close):  # an error message would only wait behind the rest
-                self._close(command.code, command.reason)
+    def _close(self, code: int, reason: str, *, drop_queued: bool = False) -> None:
+        if self._writer.close(code, reason, drop_queued=drop_queued):
+            self._visit_at_end()
 
     def _write_protocol(self) -> None:
-        for data in self._protocol.data_to_send():
-            if self._transport is None or self._transport.is_closing():
-                return
-            if data:
-                self._transport.write(data)
-            else:
-                # Half-closed, not closed: closing with unread input would reset the connection and
-                # take the close frame with it.  The sweeper ends it if the client does not.
-                self._expect_end()
-                self._transport.write_eof()
+        if self._writer.write_protocol():
+            self._visit_at_end()
 
-    def _expect_end(self) -> None:
-        """Drop the connection if it has not ended by itself soon."""
-        if self._close_at_s is None:
-            self._close_at_s = self._context.clock.monotonic_s() + CLOSE_GRACE_S
-            self._context.sweeper.visit_at(self, self._close_at_s)
+    def _visit_at_end(self) -> None:
+        """Have the connection dropped if it has not ended by itself by then."""
+        if self._writer.ends_at_s is not None:
+            self._context.sweeper.visit_at(self, self._writer.ends_at_s)

@@ -2,7 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from traceback import format_tb
+from typing import Any, Protocol, TypeAlias
+
+import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 Piece: TypeAlias = Coroutine[Any, Any, None]
 
@@ -10,16 +15,27 @@ MAX_PIECES = 16
 """Messages of one client that may wait for something slow (a key fetch, a replay)."""
 
 
+class Owner(Protocol):
+    """Whose work it is."""
+
+    id: str
+
+    def crash(self) -> None:
+        """End the client: a piece of its work failed in a way that nobody expected."""
+
+
 class Work:
     """Runs pieces in order, in a task that lives only while there are any.
 
     Args:
         spawn: Starts a task that somebody owns.
+        owner: Told when a piece fails; the failure of one client's work must not end the others.
     """
 
-    __slots__ = ("_pieces", "_spawn")
+    __slots__ = ("_owner", "_pieces", "_spawn")
 
-    def __init__(self, spawn: Callable[[Piece], None]) -> None:
+    def __init__(self, spawn: Callable[[Piece], None], owner: Owner) -> None:
+        self._owner = owner
         self._spawn = spawn
         self._pieces: deque[Piece] | None = None
 
@@ -42,5 +58,17 @@ class Work:
 
     async def _run(self) -> None:
         while self._pieces:
-            await self._pieces.popleft()
+            try:
+                await self._pieces.popleft()
+            except Exception as error:  # noqa: BLE001 - a defect; logged, and the client is ended
+                # Without the error's text, which may hold a row or a token.
+                stack = "".join(format_tb(error.__traceback__))
+                log.error(
+                    "connection_crashed",
+                    connection_id=self._owner.id,
+                    error=type(error).__name__,
+                    stack=stack,
+                )
+                self.cancel()
+                self._owner.crash()
         self._pieces = None

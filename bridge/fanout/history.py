@@ -42,8 +42,11 @@ class History:
         self._offset = 0
         self._floor = 0
         """Oldest offset after which everything is still here."""
-        self._resynced: dict[Principal, int] = {}
-        """Offset of the latest resync that was meant for a principal alone."""
+        self._resynced: dict[tuple[str, str | None], int] = {}
+        """Offset of the latest resync that was meant for a user alone, by role and id.
+
+        By user, not by principal: who comes back with other claims has to read again all the same.
+        """
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,8 +80,8 @@ class History:
     def mark_resync(self, principals: Iterable[Principal]) -> None:
         """Remember that these have to read again, for those of them who are away just now."""
         offset = self.append(None)
-        self._resynced = {p: at for p, at in self._resynced.items() if at > self._floor}
-        self._resynced.update(dict.fromkeys(principals, offset))
+        self._resynced = {user: at for user, at in self._resynced.items() if at > self._floor}
+        self._resynced.update({_user(principal): offset for principal in principals})
 
     def forget(self) -> None:
         """Drop everything: no cursor handed out until now can be resumed."""
@@ -98,11 +101,15 @@ class History:
         if epoch != self._epoch or not text.isascii() or not text.isdecimal() or len(text) > 20:  # noqa: PLR2004
             return None
         offset = int(text)
-        if not self._floor <= offset <= self._offset or self._resynced.get(principal, 0) > offset:
+        if not self._floor <= offset <= self._offset or self._resynced.get(_user(principal), 0) > offset:
             return None
         # Offsets are consecutive, so the place of the first one wanted is known.
         skip = len(self._entries) - (self._offset - offset)
         return [self._entries[i] for i in range(max(0, skip), len(self._entries))]
+
+
+def _user(principal: Principal) -> tuple[str, str | None]:
+    return principal.role, principal.user_id
 
 
 def _size(event: RowEvent | None) -> int:

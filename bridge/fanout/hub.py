@@ -4,6 +4,7 @@ The cost of an event is the size of its audience: subscribers are found by princ
 distinct view is encoded once, and every recipient gets the same bytes.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
@@ -14,16 +15,16 @@ from bridge.events import Delivery, Principal, RowEvent, UpstreamState, View
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import Entry, History
 from bridge.fanout.notices import Problem, Resync, Status, Subscribed, Unsubscribed
+from bridge.fanout.subscriber import Sink, Subscriber
 
 Decide: TypeAlias = Callable[[Principal, Sequence[RowEvent]], Awaitable[Sequence[View | None]]]
 """How a principal experiences events as of now; None for those not at all."""
 
+REPLAY_AT_ONCE = 200
+"""Past events that are decided before other clients have their turn."""
 
-class Sink(Protocol):
-    """Where a subscriber's frames go: an outbox that never blocks."""
-
-    def offer(self, frame: Frame) -> None:
-        """Take a frame, or end the client if it already has too many."""
+REPLAY_BYTES = 64 * 1024
+"""Past events that a client may leave unread while more are offered to it."""
 
 
 class Roster(Protocol):
@@ -32,21 +33,6 @@ class Roster(Protocol):
     def add(self, principal: Principal) -> None: ...
 
     def remove(self, principal: Principal) -> None: ...
-
-
-class Subscriber:
-    """One client: who it is, where its frames go, what it wants."""
-
-    __slots__ = ("dialogs", "held", "principal", "sink", "subscribed")
-
-    def __init__(self, principal: Principal, sink: Sink) -> None:
-        self.principal = principal
-        self.sink = sink
-        self.subscribed = False
-        self.dialogs: frozenset[str] | None = frozenset()
-        """Ids of the dialogs it wants; None for all."""
-        self.held: list[Frame] | None = None
-        """Live frames that wait until a replay is done."""
 
 
 class Hub:
@@ -94,7 +80,10 @@ class Hub:
             self._roster.remove(subscriber.principal)
 
     def renew(self, subscriber: Subscriber, principal: Principal) -> None:
-        """Let a client speak for ``principal`` from now on: its token was renewed with other claims."""
+        """Let a client speak for ``principal`` from now on: its token was renewed.
+
+        With other claims it may see other rows than before, so it has to read again.
+        """
         if principal == subscriber.principal:
             return
         # First the new one, so that the roster never misses the user.
@@ -103,6 +92,8 @@ class Hub:
         self.disconnect(subscriber)
         subscriber.principal = principal
         self._by_principal[principal].append(subscriber)
+        if subscriber.subscribed:
+            subscriber.hand(notice(Resync("claims_changed", self.cursor)))
 
     async def subscribe(
         self, subscriber: Subscriber, *, dialogs: frozenset[str] | None, since: str | None
@@ -140,8 +131,6 @@ class Hub:
         self, subscriber: Subscriber, replay: list[Entry], covered: frozenset[str] | None
     ) -> None:
         """Offer past events, but none of the dialogs that the client already follows."""
-        held: list[Frame] = []
-        subscriber.held = held
         user = subscriber.principal.user_id
         missed = [
             (entry.offset, entry.event)
@@ -150,17 +139,25 @@ class Hub:
             and (entry.event.only is None or user in entry.event.only)
             and (covered is not None and entry.event.dialog_id not in covered)
         ]
-        try:
-            views = await self._decide(subscriber.principal, [event for _, event in missed])
-            for (offset, event), view in zip(missed, views, strict=True):
+        subscriber.hold()
+        unread = 0
+        for start in range(0, len(missed), REPLAY_AT_ONCE):
+            some = missed[start : start + REPLAY_AT_ONCE]
+            views = await self._decide(subscriber.principal, [event for _, event in some])
+            for (offset, event), view in zip(some, views, strict=True):
                 wanted = None if view is None else _narrowed(subscriber.dialogs, event, view)
-                if wanted is not None:
-                    cursor = self._history.cursor_of(offset)
-                    subscriber.sink.offer(self._encoder.encode(event, wanted, cursor))
-        finally:
-            subscriber.held = None
-            for frame in held:
+                if wanted is None:
+                    continue
+                frame = self._encoder.encode(event, wanted, self._history.cursor_of(offset))
                 subscriber.sink.offer(frame)
+                unread += len(frame.wire)
+                if unread > REPLAY_BYTES:
+                    unread = 0
+                    if not await subscriber.sink.room():
+                        return
+            await asyncio.sleep(0)
+        # Not reached after an error: live events must not overtake what is missing.
+        subscriber.release()
 
     def unsubscribe(self, subscriber: Subscriber, *, dialogs: frozenset[str] | None) -> None:
         """Take dialogs (None: everything) out of a client's subscription and say what is left."""
@@ -200,7 +197,7 @@ class Hub:
                     frame = encoded.get(view)
                     if frame is None:
                         frame = encoded[view] = self._encoder.encode(event, view, cursor)
-                    self._hand(subscriber, frame)
+                    subscriber.hand(frame)
                     count += 1
         if count:
             metrics.DELIVERIES.labels(self._encoder.type_of(event.table, _action(event))).inc(count)
@@ -217,14 +214,7 @@ class Hub:
         for principal in told:
             for subscriber in self._by_principal.get(principal, ()):
                 if subscriber.subscribed:
-                    self._hand(subscriber, frame)
-
-    def _hand(self, subscriber: Subscriber, frame: Frame) -> None:
-        """Offer ``frame``, behind a replay that is under way."""
-        if subscriber.held is None:
-            subscriber.sink.offer(frame)
-        else:
-            subscriber.held.append(frame)
+                    subscriber.hand(frame)
 
     def announce_status(self, state: UpstreamState) -> None:
         """Tell every client how things stand upstream, and those who come later."""
@@ -232,7 +222,7 @@ class Hub:
         frame = notice(Status(state))
         for subscribers in self._by_principal.values():
             for subscriber in subscribers:
-                subscriber.sink.offer(frame)
+                subscriber.hand(frame)
 
     def status(self) -> Frame:
         """Return how things stand upstream, for a client that has just connected."""

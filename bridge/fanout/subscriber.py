@@ -1,0 +1,59 @@
+"""One client, as fan-out knows it."""
+
+from typing import Protocol
+
+from bridge.events import Principal
+from bridge.fanout.frames import Frame
+
+MAX_HELD_BYTES = 4 * 1024 * 1024
+"""Live frames that may wait for the end of one client's replay."""
+
+
+class Sink(Protocol):
+    """Where a subscriber's frames go."""
+
+    def offer(self, frame: Frame) -> None:
+        """Take a frame and never wait; end the client if it already has too many."""
+
+    async def room(self) -> bool:
+        """Wait until the client has read most of what it was offered; False if it takes no more."""
+
+    def cut_off(self) -> None:
+        """End a client that reads slower than events come."""
+
+
+class Subscriber:
+    """Who it is, where its frames go, what it wants."""
+
+    __slots__ = ("_held", "_held_bytes", "dialogs", "principal", "sink", "subscribed")
+
+    def __init__(self, principal: Principal, sink: Sink) -> None:
+        self.principal = principal
+        self.sink = sink
+        self.subscribed = False
+        self.dialogs: frozenset[str] | None = frozenset()
+        """Ids of the dialogs it wants; None for all."""
+        self._held: list[Frame] | None = None
+        self._held_bytes = 0
+
+    def hand(self, frame: Frame) -> None:
+        """Offer ``frame``, or keep it until ``release``."""
+        if self._held is None:
+            self.sink.offer(frame)
+            return
+        self._held.append(frame)
+        self._held_bytes += len(frame.wire)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self._held.clear()
+            self._held_bytes = 0
+            self.sink.cut_off()
+
+    def hold(self) -> None:
+        """Keep live frames back from now on: older ones come first."""
+        self._held, self._held_bytes = [], 0
+
+    def release(self) -> None:
+        """Offer what was kept back; from now on nothing is."""
+        held, self._held = self._held, None
+        for frame in held or ():
+            self.sink.offer(frame)
