@@ -22,7 +22,7 @@ def comparable(frame: str, bindings: list[Decimal]) -> Any:
         bindings: The ids in the reply to the join, in order; filled in by that reply.
     """
     message = parse(frame)
-    payload = message["payload"]
+    payload = message[4] if isinstance(message, list) else message["payload"]
     for binding in payload.get("response", {}).get("postgres_changes", []):
         if binding["id"] not in bindings:
             bindings.append(binding["id"])
