@@ -160,9 +160,12 @@ class Polls:
             metrics.CONNECTIONS.labels("poll").dec()
         if clock.now() >= identity.expires_at and not sink.events:
             raise TokenExpiredError("the token has expired: poll again with a new one")
+        cursor: str | None = hub.cursor
+        if sink.full:  # the rest comes with the next poll
+            cursor = sink.events[-1].cursor if sink.events else query.since
         return _answer(
             sink.events,
-            sink.events[-1].cursor if sink.full else hub.cursor,
+            cursor,
             recovered=recovered and not sink.stale,
             status=hub.upstream,
             # Another worker has to answer the next one.

@@ -1,0 +1,95 @@
+"""Events and clients as fan-out gets them, for tests without upstream."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bridge.clock import ManualClock
+from bridge.events import Delivery, Principal, RowEvent, View
+from bridge.fanout import EventEncoder, Frame, History, Hub
+
+ANN = Principal(role="authenticated", user_id="ann")
+BOB = Principal(role="authenticated", user_id="bob")
+
+
+def message(n: int, *, dialog: str | None = "d1", body: str = "hi", **fields: Any) -> RowEvent:
+    """Return a message that was inserted."""
+    given = {"new": {"id": n, "body": body}, "old": None, "key": {"id": n}, "dialog_id": dialog} | fields
+    return RowEvent(
+        table="public.messages", commit_timestamp="2026-01-01T00:00:00.000Z", received_s=0.0, **given
+    )
+
+
+def to(*principals: Principal, action: str = "INSERT") -> list[Delivery]:
+    """Return one delivery to these."""
+    return [Delivery(view=View(action=action), principals=principals)]  # type: ignore[arg-type]
+
+
+class Inbox:
+    """A sink that keeps what it is offered.
+
+    Attributes:
+        has_room: What ``room`` answers.
+        rooms: How often it was asked.
+        was_cut_off: Whether the client was ended.
+    """
+
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.has_room = True
+        self.rooms = 0
+        self.was_cut_off = False
+
+    def offer(self, frame: Frame) -> None:
+        self.frames.append(frame)
+
+    async def room(self) -> bool:
+        self.rooms += 1
+        return self.has_room
+
+    def cut_off(self) -> None:
+        self.was_cut_off = True
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What it was offered, decoded."""
+        return [json.loads(frame.payload) for frame in self.frames]
+
+    @property
+    def types(self) -> list[str]:
+        return [m["type"] for m in self.messages]
+
+    @property
+    def ids(self) -> list[int]:
+        """Keys of the rows, in order."""
+        return [(m["new"] or m["old"])["id"] for m in self.messages if "eventType" in m]
+
+
+class Everybody:
+    """A roster that keeps who is here, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.here: list[Principal] = []
+
+    def add(self, principal: Principal) -> None:
+        self.here.append(principal)
+
+    def remove(self, principal: Principal) -> None:
+        self.here.remove(principal)
+
+
+async def all_visible(_principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
+    """Decide that everybody sees everything, as it was committed."""
+    return [View(action="INSERT" if event.new is not None else "DELETE") for event in events]
+
+
+def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None) -> Hub:
+    """Return a hub that is live."""
+    hub = Hub(
+        history=History(keep_s=300, epoch="e", clock=clock or ManualClock()),
+        encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
+        decide=decide,
+        roster=roster or Everybody(),
+    )
+    hub.upstream = "live"
+    return hub

@@ -1,0 +1,88 @@
+"""The opening handshake: path, subprotocol, and the token that may come with it."""
+
+import pytest
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+
+from bridge.connection.handshake import MAX_MESSAGE_BYTES, UNREADABLE, Protocol, answer, token_of
+from bridge.errors import InvalidTokenError
+
+
+def request(path: str = "/ws", *protocols: str, key: bool = True) -> Request:
+    headers = Headers({"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"})
+    if key:
+        headers["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    for offered in protocols:
+        headers["Sec-WebSocket-Protocol"] = offered
+    return Request(path, headers)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (request(), 101),
+        (request("/ws?x=1"), 101),
+        (request("/"), 404),
+        (request("/ws/"), 404),
+        (request(key=False), 400),
+    ],
+)
+def test_only_the_documented_path_is_a_websocket(asked: Request, status: int):
+    """Elsewhere 404 says where it is."""
+    assert answer(Protocol(), asked).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("protocols", "chosen"),
+    [
+        (["bridge.v1, bearer.t"], "bridge.v1"),
+        (["bearer.t", "bridge.v1"], "bridge.v1"),
+        (["bearer.t"], None),
+        ([], None),
+    ],
+)
+def test_the_token_is_never_sent_back_as_the_chosen_subprotocol(protocols: list[str], chosen: str | None):
+    """`bridge.v1` where it is offered, else none."""
+    response = answer(Protocol(), request("/ws", *protocols))
+    assert response.headers.get("Sec-WebSocket-Protocol") == chosen
+
+
+@pytest.mark.parametrize(
+    ("protocols", "token"),
+    [
+        (["bridge.v1, bearer.a.b.c"], "a.b.c"),
+        (["bridge.v1", " bearer.t "], "t"),
+        (["bearer."], None),
+        (["bearer"], None),
+        ([], None),
+    ],
+)
+def test_a_token_comes_as_subprotocol(protocols: list[str], token: str | None):
+    """Whatever is not one is left for `auth`."""
+    assert token_of(request("/ws", *protocols), allow_in_url=False) == token
+
+
+def test_a_token_in_the_url_is_refused_unless_allowed():
+    """And the refusal does not repeat it."""
+    asked = request("/ws?token=secret-token")
+    assert token_of(asked, allow_in_url=True) == "secret-token"
+    with pytest.raises(InvalidTokenError) as refused:
+        token_of(asked, allow_in_url=False)
+    assert "secret-token" not in str(refused.value)
+
+
+def test_a_message_that_is_too_large_closes_with_our_code():
+    """4413 instead of 1009; other failures keep the code of RFC 6455."""
+    for given, sent in ((1009, 4413), (1002, 1002)):
+        protocol = Protocol()
+        protocol.send_response(answer(protocol, request()))
+        protocol.fail(given, "")
+        assert protocol.close_sent is not None
+        assert protocol.close_sent.code == sent
+    assert MAX_MESSAGE_BYTES == 65536
+
+
+def test_the_response_to_an_unreadable_request_is_whole():
+    """Its length is what it says."""
+    head, _, body = UNREADABLE.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head

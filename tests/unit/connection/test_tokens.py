@@ -1,0 +1,140 @@
+"""Tokens: whose they are, until when, and which are refused."""
+
+import base64
+import datetime as dt
+import json
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from bridge.clock import ManualClock
+from bridge.connection import Verifier
+from bridge.errors import InvalidTokenError, TokenExpiredError
+
+SECRET = "a secret of at least thirty-two bytes"
+USER = "0f000000-0000-4000-8000-000000000001"
+CLOCK = ManualClock()
+IN_AN_HOUR = int(CLOCK.now().timestamp()) + 3600
+GOOD = {"sub": USER, "role": "authenticated", "exp": IN_AN_HOUR, "iss": "https://p/auth/v1"}
+PRIVATE = ec.generate_private_key(ec.SECP256R1())
+
+
+class Keys:
+    """The project's keys: one."""
+
+    async def key(self, kid: str, algorithm: str) -> Any:
+        if (kid, algorithm) != ("k1", "ES256"):
+            raise InvalidTokenError("no such key")
+        return PRIVATE.public_key()
+
+
+def signed(secret: str = SECRET, **claims: Any) -> str:
+    kept = {name: value for name, value in (GOOD | claims).items() if value is not None}
+    return jwt.encode(kept, secret, algorithm="HS256")
+
+
+def verifier(**settings: Any) -> Verifier:
+    return Verifier(**({"clock": CLOCK, "secret": SECRET, "keys": None} | settings))
+
+
+async def test_a_good_token_says_who_and_until_when():
+    """Claims that change with every refresh are not part of who."""
+    identity = await verifier().verify(signed(iat=1, session_id="s", app_metadata={"b": 1, "a": 2}))
+    assert (identity.principal.user_id, identity.principal.role) == (USER, "authenticated")
+    assert identity.expires_at == dt.datetime.fromtimestamp(IN_AN_HOUR, dt.UTC)
+    assert json.loads(identity.principal.claims_json) == {
+        "app_metadata": {"a": 2, "b": 1},
+        "iss": "https://p/auth/v1",
+        "role": "authenticated",
+        "sub": USER,
+    }
+    again = await verifier().verify(signed(iat=2, jti="x", exp=IN_AN_HOUR + 9, app_metadata={"a": 2, "b": 1}))
+    assert again.principal == identity.principal
+
+
+async def test_an_anonymous_token_needs_no_subject():
+    """The project's anon key."""
+    identity = await verifier().verify(signed(role="anon", sub=None))
+    assert (identity.principal.user_id, identity.principal.role) == (None, "anon")
+
+
+async def test_a_subject_is_spelt_as_postgres_prints_it():
+    """`auth.uid()` is a uuid."""
+    assert (await verifier().verify(signed(sub=USER.upper()))).principal.user_id == USER
+
+
+async def test_a_token_of_the_projects_key_pair():
+    """The key that the token names, for the algorithm that it names."""
+    token = jwt.encode(GOOD, PRIVATE, algorithm="ES256", headers={"kid": "k1"})
+    assert (await verifier(secret=None, keys=Keys()).verify(token)).principal.user_id == USER
+    for headers, keys in (({"kid": "k2"}, Keys()), ({}, Keys()), ({"kid": "k1"}, None)):
+        with pytest.raises(InvalidTokenError):
+            await verifier(secret=None, keys=keys).verify(
+                jwt.encode(GOOD, PRIVATE, algorithm="ES256", headers=headers)
+            )
+
+
+async def test_the_key_decides_the_algorithm():
+    """No HS256 without a secret, no `none`, nothing that the project does not use."""
+    unsigned = jwt.encode(GOOD, None, algorithm="none")
+    for made, token in (
+        (verifier(secret=None, keys=Keys()), signed()),
+        (verifier(), unsigned),
+        (verifier(), jwt.encode(GOOD, SECRET * 2, algorithm="HS512")),
+    ):
+        with pytest.raises(InvalidTokenError, match="which this project does not use"):
+            await made.verify(token)
+
+
+@pytest.mark.parametrize(
+    ("claims", "message"),
+    [
+        ({"sub": None}, "no sub"),
+        ({"sub": "ann"}, "no uuid"),
+        ({"role": "service_role"}, "role service_role"),
+        ({"role": None}, "role None"),
+        ({"role": ["authenticated"]}, "role"),
+        ({"exp": None}, "no valid JWT"),
+        ({"exp": "soon"}, "no time"),
+        ({"exp": [1]}, "no time"),
+        ({"exp": 1e300}, "no time"),
+        ({"nbf": IN_AN_HOUR * 2}, "not valid yet"),
+        ({"iss": "https://other/auth/v1"}, "another project"),
+        ({"iss": None}, "no valid JWT"),
+    ],
+)
+async def test_claims_that_are_refused(claims: dict, message: str):
+    """Each with what is wrong; never the token."""
+    token = signed(**claims)
+    with pytest.raises(InvalidTokenError, match=message) as refused:
+        await verifier(issuer="https://p/auth/v1").verify(token)
+    assert token not in str(refused.value)
+
+
+async def test_an_expired_token_is_told_apart():
+    """The client can do something about it: at `exp` itself it has expired."""
+    with pytest.raises(TokenExpiredError):
+        await verifier().verify(signed(exp=int(CLOCK.now().timestamp())))
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "x",
+        "a.b.c",
+        "....",
+        "\x00.\x00.\x00",
+        "é.é.é",
+        signed(secret="another secret of thirty-two bytes..."),
+        signed()[:-4] + "AAAA",
+        base64.urlsafe_b64encode(b"[" * 30_000 + b"]" * 30_000).decode() + ".e30.e30",
+        base64.urlsafe_b64encode(b'"HS256"').decode().rstrip("=") + ".e30.e30",
+    ],
+)
+async def test_nonsense_is_no_token(token: str):
+    """One error, whatever it is."""
+    with pytest.raises(InvalidTokenError):
+        await verifier(keys=Keys()).verify(token)

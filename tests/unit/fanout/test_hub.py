@@ -1,0 +1,305 @@
+"""Who gets what, in which order: live, replayed, withheld."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from bridge.events import Principal, RowEvent, View
+from bridge.fanout import Hub, Subscriber
+from bridge.fanout import hub as module
+from tests.support.events import ANN, BOB, Everybody, Inbox, all_visible, make_hub, message, to
+
+ANN_ELSEWHERE = Principal(role=ANN.role, user_id=ANN.user_id, claims_json='{"org":1}')
+MOVED = {"old": {"id": 1}, "old_dialog_id": "d0"}
+
+
+async def joined(
+    hub: Hub, principal: Principal = ANN, *, dialogs: Sequence[str] | None = None, since: str | None = None
+) -> tuple[Subscriber, Inbox]:
+    inbox = Inbox()
+    subscriber = hub.connect(principal, inbox)
+    wanted = None if dialogs is None else frozenset(dialogs)
+    await hub.subscribe(subscriber, dialogs=wanted, since=since)
+    return subscriber, inbox
+
+
+def publish(hub: Hub, *numbers: int, dialog: str = "d1") -> None:
+    for n in numbers:
+        hub.publish(message(n, dialog=dialog), to(ANN))
+
+
+async def test_an_event_goes_to_its_audience_only_and_is_encoded_once():
+    """Every recipient gets the same bytes; a stranger and a client that did not subscribe get nothing."""
+    hub = make_hub()
+    (_, first), (_, second), (_, stranger) = await joined(hub), await joined(hub), await joined(hub, BOB)
+    hub.connect(ANN, silent := Inbox())
+    publish(hub, 1)
+    assert first.ids == second.ids == [1]
+    assert first.frames[-1] is second.frames[-1]
+    assert stranger.ids == []
+    assert silent.frames == []
+
+
+async def test_only_the_chosen_dialogs_come_and_rows_of_none():
+    """Rows that belong to no dialog come to every subscriber."""
+    hub = make_hub()
+    _, inbox = await joined(hub, dialogs=["d1"])
+    publish(hub, 1)
+    publish(hub, 2, dialog="d2")
+    hub.publish(message(3, dialog=None), to(ANN))
+    assert inbox.ids == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "action", "experienced"),
+    [
+        (["d0", "d1"], "UPDATE", "UPDATE"),
+        (["d1"], "UPDATE", "INSERT"),
+        (["d0"], "UPDATE", "DELETE"),
+        (["d9"], "UPDATE", None),
+        (["d0"], "DELETE", "DELETE"),
+        (["d1"], "DELETE", None),
+        (["d1"], "INSERT", "INSERT"),
+        (["d0"], "INSERT", None),
+        (None, "UPDATE", "UPDATE"),
+    ],
+)
+async def test_a_row_that_moves_between_dialogs(
+    wanted: list[str] | None, action: str, experienced: str | None
+):
+    """It comes or goes for who follows one of them."""
+    hub = make_hub()
+    _, inbox = await joined(hub, dialogs=wanted)
+    hub.publish(message(1, **MOVED), to(ANN, action=action))
+    assert [m["eventType"] for m in inbox.messages[1:]] == ([] if experienced is None else [experienced])
+
+
+async def test_subscriptions_add_up_and_are_taken_away():
+    """`subscribed` and `unsubscribed` say what is in force."""
+    hub = make_hub()
+    subscriber, inbox = await joined(hub, dialogs=["b"])
+    await hub.subscribe(subscriber, dialogs=frozenset({"a"}), since=None)
+    assert inbox.messages[-1]["dialogs"] == ["a", "b"]
+    hub.unsubscribe(subscriber, dialogs=frozenset({"b", "unknown"}))
+    assert inbox.messages[-1] == {"type": "unsubscribed", "dialogs": ["a"]}
+    assert subscriber.subscribed
+    hub.unsubscribe(subscriber, dialogs=frozenset({"a"}))
+    publish(hub, 1, dialog="a")
+    assert inbox.types[-1] == "unsubscribed"
+    await hub.subscribe(subscriber, dialogs=None, since=None)
+    assert inbox.messages[-1]["dialogs"] is None
+    hub.unsubscribe(subscriber, dialogs=frozenset({"a"}))
+    assert (inbox.messages[-1]["type"], inbox.messages[-1]["code"]) == ("error", "not_possible")
+    hub.unsubscribe(subscriber, dialogs=None)
+    assert (inbox.types[-1], subscriber.subscribed) == ("unsubscribed", False)
+
+
+async def test_a_resumed_client_gets_what_it_missed_then_live_events():
+    """In order, each once; the cursor of `subscribed` is the client's own until it has them."""
+    hub = make_hub()
+    publish(hub, 1, 2, 3)
+    _, inbox = await joined(hub, since="e-1")
+    publish(hub, 4)
+    assert inbox.messages[0] == {"type": "subscribed", "dialogs": None, "cursor": "e-1", "recovered": True}
+    assert inbox.ids == [2, 3, 4]
+    assert [f.cursor for f in inbox.frames[1:]] == ["e-2", "e-3", "e-4"]
+
+
+async def test_live_events_wait_while_a_replay_is_decided():
+    """Nothing overtakes: status, resync and events come after what was missed."""
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
+        asked.set()
+        await go_on.wait()
+        return await all_visible(principal, events)
+
+    hub = make_hub(decide=slowly)
+    publish(hub, 1, 2)
+    subscriber = hub.connect(ANN, inbox := Inbox())
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        tasks.create_task(hub.subscribe(subscriber, dialogs=None, since="e-0"))
+        await asked.wait()
+        publish(hub, 3)
+        hub.announce_status("catching_up")
+        hub.resync([ANN], "because")
+        assert inbox.types == ["subscribed"]
+        go_on.set()
+    assert inbox.ids == [1, 2, 3]
+    assert inbox.types[-2:] == ["status", "resync"]
+
+
+async def test_a_long_replay_waits_for_the_client_to_read(monkeypatch: pytest.MonkeyPatch):
+    """However much was missed, no more than a piece of it waits unread."""
+    monkeypatch.setattr(module, "REPLAY_BYTES", 1000)
+    monkeypatch.setattr(module, "REPLAY_AT_ONCE", 3)
+    hub = make_hub()
+    publish(hub, *range(1, 21))
+    _, inbox = await joined(hub, since="e-0")
+    assert inbox.ids == list(range(1, 21))
+    assert inbox.rooms >= 3
+
+
+async def test_a_replay_ends_where_the_client_takes_no_more(monkeypatch: pytest.MonkeyPatch):
+    """And no later event is offered: its cursor would hide the hole."""
+    monkeypatch.setattr(module, "REPLAY_BYTES", 1)
+    hub = make_hub()
+    publish(hub, 1, 2)
+    subscriber = hub.connect(ANN, inbox := Inbox())
+    inbox.has_room = False
+    assert await hub.subscribe(subscriber, dialogs=None, since="e-0")
+    publish(hub, 3)
+    assert inbox.ids == [1]
+
+
+async def test_a_replay_that_fails_lets_no_later_event_through():
+    """The client resumes from where it was."""
+
+    async def broken(_principal: Principal, _events: Sequence[RowEvent]) -> list[View | None]:
+        raise RuntimeError
+
+    hub = make_hub(decide=broken)
+    publish(hub, 1)
+    subscriber = hub.connect(ANN, inbox := Inbox())
+    with pytest.raises(RuntimeError):
+        await hub.subscribe(subscriber, dialogs=None, since="e-0")
+    publish(hub, 2)
+    assert inbox.ids == []
+
+
+async def test_a_replay_shows_what_may_be_seen_now_and_was_meant_for_the_user():
+    """Invisible events, announcements for others, and unwanted dialogs stay out."""
+
+    async def even_only(_principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
+        return [View(action="INSERT") if e.key["id"] % 2 == 0 else None for e in events]
+
+    hub = make_hub(decide=even_only)
+    publish(hub, 1, 2)
+    hub.publish(message(4, only=frozenset({"bob"})), [])
+    hub.publish(message(6, only=frozenset({"ann"})), [])
+    publish(hub, 8, dialog="d2")
+    _, inbox = await joined(hub, dialogs=["d1"], since="e-0")
+    assert inbox.ids == [2, 6]
+
+
+async def test_a_further_subscription_does_not_replay_what_is_followed_already():
+    """Each event once, even where a dialog is added with a cursor from before."""
+    hub = make_hub()
+    subscriber, inbox = await joined(hub, dialogs=["d1"])
+    publish(hub, 1)
+    publish(hub, 2, dialog="d2")
+    await hub.subscribe(subscriber, dialogs=frozenset({"d2"}), since="e-0")
+    assert inbox.ids == [1, 2]
+    await hub.subscribe(subscriber, dialogs=None, since=None)
+    await hub.subscribe(subscriber, dialogs=None, since="e-0")
+    assert inbox.ids == [1, 2]
+
+
+async def test_an_unknown_cursor_is_not_recovered():
+    """The client reads its rows again, then follows live."""
+    hub = make_hub()
+    publish(hub, 1)
+    for since in ("other-1", "e-9", "nonsense"):
+        _, inbox = await joined(hub, since=since)
+        assert (inbox.messages[0]["recovered"], inbox.messages[0]["cursor"]) == (False, "e-1")
+        assert inbox.ids == []
+
+
+async def test_nothing_is_replayed_while_it_is_not_known_who_may_see_it():
+    """Upstream is away: not recovered; a cursor that missed nothing is still good."""
+    hub = make_hub()
+    publish(hub, 1)
+    hub.announce_status("down")
+    assert (await joined(hub, since="e-0"))[1].messages[0]["recovered"] is False
+    assert (await joined(hub, since="e-1"))[1].messages[0]["recovered"] is True
+
+
+async def test_a_resync_for_all_makes_every_older_cursor_useless():
+    """Subscribers hear of it, others when they resume."""
+    hub = make_hub()
+    _, inbox = await joined(hub)
+    hub.connect(ANN, silent := Inbox())
+    before = hub.cursor
+    hub.resync(None, "gap")
+    assert inbox.messages[-1] == {"type": "resync", "reason": "gap", "cursor": hub.cursor}
+    assert silent.frames == []
+    assert (await joined(hub, since=before))[1].messages[0]["recovered"] is False
+    before = hub.cursor
+    hub.forget_history()
+    assert (await joined(hub, since=before))[1].messages[0]["recovered"] is False
+
+
+async def test_a_resync_for_some_does_not_concern_the_others():
+    """Neither those who are here, nor those who are away."""
+    hub = make_hub()
+    _, ann = await joined(hub)
+    _, bob = await joined(hub, BOB)
+    before = hub.cursor
+    hub.resync([ANN], "other rows")
+    assert (ann.types[-1], bob.types[-1]) == ("resync", "subscribed")
+    assert (await joined(hub, since=before))[1].messages[0]["recovered"] is False
+    assert (await joined(hub, BOB, since=before))[1].messages[0]["recovered"] is True
+
+
+async def test_status_goes_to_everybody_and_to_those_who_come_later():
+    """Subscribed or not."""
+    hub = make_hub()
+    hub.connect(ANN, inbox := Inbox())
+    hub.announce_status("down")
+    assert inbox.messages == [{"type": "status", "upstream": "down"}]
+    assert hub.status().payload == b'{"type":"status","upstream":"down"}'
+
+
+async def test_the_roster_knows_who_is_here():
+    """Once for each principal, however many clients it has; leaving twice does nothing."""
+    hub = make_hub(roster=(roster := Everybody()))
+    (first, _), (second, _) = await joined(hub), await joined(hub)
+    assert roster.here == [ANN]
+    hub.disconnect(first)
+    hub.disconnect(first)
+    assert roster.here == [ANN]
+    hub.disconnect(second)
+    hub.disconnect(second)
+    assert roster.here == []
+
+
+async def test_a_renewed_token_with_other_claims_moves_the_client():
+    """It hears what its new claims see and has to read again; with the same claims nothing happens."""
+    hub = make_hub(roster=(roster := Everybody()))
+    subscriber, inbox = await joined(hub)
+    hub.renew(subscriber, ANN)
+    assert inbox.types == ["subscribed"]
+    hub.renew(subscriber, ANN_ELSEWHERE)
+    assert roster.here == [ANN_ELSEWHERE]
+    assert (inbox.messages[-1]["type"], inbox.messages[-1]["reason"]) == ("resync", "claims_changed")
+    publish(hub, 1)
+    hub.publish(message(2), to(ANN_ELSEWHERE))
+    assert inbox.ids == [2]
+    hub.disconnect(subscriber)
+    assert roster.here == []
+
+
+async def test_renewing_before_a_subscription_says_nothing():
+    """Nothing was read yet."""
+    hub = make_hub()
+    subscriber = hub.connect(ANN, inbox := Inbox())
+    hub.renew(subscriber, ANN_ELSEWHERE)
+    assert inbox.frames == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        message(1),
+        message(1, old={"id": 1}),
+        message(1, new=None, old={"id": 1}),
+        message(1, announced="DELETE", only=frozenset({"ann"})),
+    ],
+)
+async def test_every_kind_of_event_is_counted(event: RowEvent):
+    """Committed or announced, there is a type for the metric."""
+    hub = make_hub()
+    _, inbox = await joined(hub)
+    hub.publish(event, to(ANN, action="UPDATE"))
+    assert len(inbox.ids) == 1
