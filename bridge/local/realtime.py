@@ -4,7 +4,6 @@ One task polls the database for all sockets; each socket has a reader and a writ
 """
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,7 +57,7 @@ class Realtime:
     async def run(self) -> None:
         """Poll for ever; a database that went away is connected to again, what it did meanwhile is lost."""
         while True:
-            with contextlib.suppress(psycopg.Error):
+            try:
                 feed = await Feed.open(self._database_url)
                 self._feed = feed
                 self._feed_ready.set()
@@ -68,7 +67,8 @@ class Realtime:
                     self._feed_ready.clear()
                     self._feed = None
                     await feed.close()
-            log.warning("local_database_lost")
+            except psycopg.Error as error:
+                log.warning("local_database_lost", reason=type(error).__name__)
             await asyncio.sleep(0.2)
 
     async def _poll_for_ever(self, feed: Feed) -> None:

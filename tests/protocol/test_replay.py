@@ -25,8 +25,6 @@ HERE = Path(__file__).parent
 RECORDINGS = sorted((HERE / "recordings").glob("*.jsonl"))
 SCHEMA = (HERE / "schema.sql").read_bytes()
 POLL_S = 0.05
-LOOKED_S = 0.5
-"""Time within which the server has certainly polled."""
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +61,16 @@ class Replay:
         return f"{address}?vsn={version}&apikey={self._token(apikey)}"
 
     async def settle(self) -> None:
-        """Wait until the server has polled what has been written so far."""
+        """Wait until the server has polled and delivered what has been written so far."""
+        written = "select pg_logical_emit_message(true, 'settle', '')::text"
         polled = "select coalesce(min(confirmed_flush_lsn) >= %s, false) from pg_replication_slots"
         async with asyncio.timeout(10):
-            row = await (await self._writers[0].execute("select pg_current_wal_flush_lsn()")).fetchone()
-            done = False
-            while not done:
-                await asyncio.sleep(POLL_S / 5)
-                (done,) = await (await self._writers[0].execute(polled, row)).fetchone() or (False,)
+            for _ in range(2):  # the second poll begins when the changes of the first are delivered
+                row = await (await self._writers[0].execute(written)).fetchone()
+                done = False
+                while not done:
+                    await asyncio.sleep(POLL_S / 5)
+                    (done,) = await (await self._writers[0].execute(polled, row)).fetchone() or (False,)
 
     @contextlib.contextmanager
     def _one_poll(self) -> Iterator[None]:
@@ -95,7 +95,7 @@ class Replay:
                 second = sql.startswith("2: ")
                 await self._writers[second].execute(sql.removeprefix("2: "))
             if "expect" not in following and "expect_cut" not in following:
-                await asyncio.sleep(LOOKED_S)  # nothing may come of it: let the server have looked
+                await self.settle()  # nothing may come of it
         elif "expect" in step:
             async with asyncio.timeout(5):
                 frame = str(await socket.recv())
@@ -118,8 +118,8 @@ async def test_the_local_realtime_says_what_the_real_one_said(server: LocalStack
         await psycopg.AsyncConnection.connect(server.database_url, autocommit=True) as second,
     ):
         await first.execute(SCHEMA)
-        await asyncio.sleep(LOOKED_S)  # what the schema inserts is none of the recording
         replay = Replay(server, [first, second])
+        await replay.settle()  # what the schema inserts is none of the recording
         opening, *rest = steps
         if "refused" in rest[0]:
             with pytest.raises(InvalidStatus) as refused:
@@ -130,8 +130,9 @@ async def test_the_local_realtime_says_what_the_real_one_said(server: LocalStack
         async with connect(replay.url(opening["connect"]), max_size=None) as socket:
             for step, following in zip(rest, [*rest[1:], {}], strict=True):
                 await replay.step(socket, step, following)
+            await replay.settle()
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(LOOKED_S):
+                async with asyncio.timeout(2 * POLL_S):
                     pytest.fail(f"more than was recorded: {await socket.recv()!r}"[:300])
 
 
