@@ -60,14 +60,23 @@ def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
 
     try:
         uvloop.run(until_stopped())
-    except* BridgeError as group:
-        error = next(_leaves(group))
+    except (BridgeError, OSError) as error:
+        _end(error)
+    except BaseExceptionGroup as group:
+        # Not `except*`: what is raised in it (SystemExit) would be grouped again.
+        errors = list(_leaves(group))
+        if not all(isinstance(error, BridgeError | OSError) for error in errors):
+            raise
+        _end(errors[0])
+
+
+def _end(error: Any) -> None:
+    """End the process with one line that says what to do."""
+    if isinstance(error, BridgeError):
         click.echo(f"bridge: {error}", err=True)
         sys.exit(2)
-    except* OSError as group:
-        error = next(_leaves(group))
-        click.echo(f"bridge: {error.strerror or error}: {_advice(error)}", err=True)
-        sys.exit(1)
+    click.echo(f"bridge: {error.strerror or error}: {_advice(error)}", err=True)
+    sys.exit(1)
 
 
 def _leaves(group: BaseExceptionGroup[Any]) -> Any:
