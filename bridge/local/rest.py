@@ -1,8 +1,9 @@
-"""``/rest/v1/rpc/<function>`` as PostgREST answers it, under the role of the caller's token."""
+"""``/rest/v1/rpc/<function>``, run under the role of the caller's token, as PostgREST would."""
 
 import json
 from typing import Any
 
+import jwt
 import msgspec
 import psycopg
 from psycopg import sql
@@ -10,20 +11,32 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from bridge.clock import Clock
-from bridge.local.keys import TokenRefusedError, verify
+from bridge.local.postgrest import Argument, Function, Problem, call, choose, status_of
 
 _FUNCTIONS = """
 select
     p.proretset,
-    t.typname::text,
-    coalesce(p.proargnames, '{}')::text[],
-    (select coalesce(array_agg(format_type(a.oid, null) order by a.n), '{}')
-     from unnest(p.proargtypes::oid[]) with ordinality as a (oid, n)),
-    p.pronargdefaults
+    t.typtype = 'c' or coalesce(p.proargmodes && '{t,b,o}', false),
+    t.oid = 'void'::regtype,
+    p.provolatile <> 'v',
+    coalesce((
+        select jsonb_agg(
+            jsonb_build_array(
+                a.name, format_type(a.type, null), a.place <= p.pronargs - p.pronargdefaults, a.mode = 'v'
+            )
+            order by a.place
+        )
+        from (
+            select
+                coalesce(p.proargnames[i.n], '') as name, i.type, coalesce(p.proargmodes[i.n], 'i') as mode,
+                row_number() over (order by i.n) as place
+            from unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) with ordinality as i (type, n)
+            where coalesce(p.proargmodes[i.n], 'i') in ('i', 'b', 'v')
+        ) as a
+    ), '[]')::text
 from pg_proc p
-join pg_namespace n on n.oid = p.pronamespace
 join pg_type t on t.oid = p.prorettype
-where n.nspname = 'public' and p.proname = %s
+where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.proname = %s
 """
 
 
@@ -44,86 +57,88 @@ class Rest:
     async def call(self, request: Request) -> Response:
         """Answer one RPC."""
         try:
-            claims = self._claims(request)
-        except TokenRefusedError as error:
-            return _error(401, "PGRST301", str(error))
-        name = request.path_params["function"]
+            return await self._answer(request)
+        except Problem as problem:
+            headers = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else None  # noqa: PLR2004
+            return JSONResponse(problem.body, status_code=problem.status, headers=headers)
+
+    async def _answer(self, request: Request) -> Response:
+        claims = self._claims(request)
         arguments: dict[str, Any] = dict(request.query_params)
         if request.method == "POST":
             try:
                 arguments = msgspec.json.decode(await request.body() or b"{}", type=dict[str, Any])
-            except msgspec.MsgspecError:
-                return _error(400, "PGRST102", "Empty or invalid json")
+            except msgspec.MsgspecError as error:
+                raise Problem(400, "PGRST102", "Empty or invalid json") from error
         try:
             async with await psycopg.AsyncConnection.connect(self._database_url) as connection:
-                return await self._run(connection, name, arguments, claims)
-        except psycopg.OperationalError:
-            return _error(503, "PGRST000", "Could not connect with the database")
+                return await _run(
+                    connection, request.path_params["function"], arguments, claims, method=request.method
+                )
         except psycopg.Error as error:
-            status = {"42501": 403, "42883": 404, "42P01": 404, "22023": 400}.get(error.sqlstate or "", 400)
-            if error.sqlstate == "42501" and claims["role"] == "anon":
-                status = 401
-            diag = error.diag
-            return _error(
-                status,
-                error.sqlstate or "XX000",
-                diag.message_primary or "",
-                diag.message_detail,
-                diag.message_hint,
-            )
+            if error.sqlstate is None:
+                raise Problem(503, "PGRST000", "Database connection error.") from error
+            diag, message = error.diag, error.diag.message_primary or ""
+            status = status_of(error.sqlstate, message, anonymous=claims["role"] == "anon")
+            raise Problem(
+                status, error.sqlstate, message, details=diag.message_detail, hint=diag.message_hint
+            ) from error
 
     def _claims(self, request: Request) -> dict[str, Any]:
         _, _, token = request.headers.get("authorization", "").partition(" ")
         token = token or request.headers.get("apikey", "")
         if not token:
             return {"role": "anon"}
-        return dict(verify(token, self._secret, now=self._clock.now()))
-
-    async def _run(
-        self,
-        connection: psycopg.AsyncConnection[Any],
-        name: str,
-        arguments: dict[str, Any],
-        claims: dict[str, Any],
-    ) -> Response:
-        found = await (await connection.execute(_FUNCTIONS, (name,))).fetchall()
-        fitting = [f for f in found if set(arguments) <= set(f[2]) and len(arguments) >= len(f[3]) - f[4]]
-        if not fitting:
-            given = ", ".join(sorted(arguments)) or "without parameters"
-            return _error(
-                404, "PGRST202", f"Could not find the function public.{name}({given}) in the schema cache"
+        parts = token.count(".") + 1
+        if parts != 3:  # noqa: PLR2004
+            raise Problem(401, "PGRST301", f"Expected 3 parts in JWT; got {parts}")
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                options={"verify_exp": False, "verify_aud": False, "verify_iat": False, "verify_nbf": False},
             )
-        returns_set, result_type, names, types, _defaults = fitting[0]
-        known = dict(zip(names, types, strict=False))
-        await connection.execute("select set_config('request.jwt.claims', %s, true)", (json.dumps(claims),))
-        await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(str(claims["role"]))))
-        call = sql.SQL("{}({})").format(
-            sql.Identifier("public", name),
-            sql.SQL(", ").join(
-                sql.SQL("{} => {}").format(sql.Identifier(argument), _argument(value, known[argument]))
-                for argument, value in arguments.items()
-            ),
-        )
-        if returns_set:
-            query = sql.SQL("select coalesce(jsonb_agg(to_jsonb(r)), '[]')::text from {} as r").format(call)
-        elif result_type == "void":
-            query = sql.SQL("select 'null' from {} as r").format(call)
-        else:
-            query = sql.SQL("select coalesce(to_jsonb({}), 'null')::text").format(call)
-        row = await (await connection.execute(query)).fetchone()
-        return Response(row[0] if row else "null", media_type="application/json")
+        except jwt.InvalidTokenError as error:
+            raise Problem(
+                401,
+                "PGRST301",
+                "No suitable key or wrong key type",
+                details="None of the keys was able to decode the JWT",
+            ) from error
+        expires = claims.get("exp")
+        if isinstance(expires, int | float) and self._clock.now().timestamp() >= expires:
+            raise Problem(401, "PGRST303", "JWT expired")
+        return {"role": "anon", **claims}
 
 
-def _argument(value: Any, type_: str) -> sql.Composed:
-    if value is None:
-        return sql.SQL("null::{}").format(sql.SQL(type_))
-    if type_ in ("json", "jsonb") or isinstance(value, dict):
-        value = json.dumps(value)
-    return sql.SQL("{}::{}").format(sql.Literal(value), sql.SQL(type_))
-
-
-def _error(
-    status: int, code: str, message: str, details: str | None = None, hint: str | None = None
+async def _run(
+    connection: psycopg.AsyncConnection[Any],
+    name: str,
+    arguments: dict[str, Any],
+    claims: dict[str, Any],
+    *,
+    method: str,
 ) -> Response:
-    body = {"code": code, "details": details, "hint": hint, "message": message}
-    return JSONResponse(body, status_code=status)
+    found = await (await connection.execute(_FUNCTIONS, (name,))).fetchall()
+    functions = [
+        Function(
+            returns_set, returns_row, void, stable, msgspec.json.decode(inputs, type=tuple[Argument, ...])
+        )
+        for returns_set, returns_row, void, stable, inputs in found
+    ]
+    function = choose(name, functions, sorted(arguments), posted=method == "POST")
+    if function.read_only or method == "GET":
+        await connection.execute("set transaction read only")
+    await connection.execute(
+        "select set_config('request.jwt.claims', %s, true), set_config('request.method', %s, true),"
+        " set_config('search_path', 'public, extensions', true)",
+        (json.dumps(claims), method),
+    )
+    await connection.execute(sql.SQL("set local role {}").format(sql.Identifier(str(claims["role"]))))
+    row = await (
+        await connection.execute(call(name, function, arguments), (json.dumps(arguments),))
+    ).fetchone()
+    if function.returns_void or row is None:
+        return Response(status_code=204)
+    return Response(row[0], media_type="application/json; charset=utf-8")
