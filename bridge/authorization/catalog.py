@@ -70,6 +70,8 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     foreign_keys: tuple[ForeignKey, ...] = ()
     grants: tuple[Grant, ...] = ()
     policies: tuple[Policy, ...] = ()
+    schema_usage: tuple[str, ...] = ("public",)
+    """Roles that may name what is in the schema."""
 
     @cached_property
     def qualified(self) -> str:
@@ -169,6 +171,14 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
         if known is not None and (known.superuser or known.bypassrls):
             return True
         return table.owner in self.acting_roles(role) and not table.force_rls
+
+    def may_name(self, role: str, table: Table) -> bool:
+        """True if ``role`` may use the table's schema; policies that read the table do not need it."""
+        acting = self.acting_roles(role)
+        known = self._roles.get(role)
+        if (known is not None and known.superuser) or "pg_read_all_data" in acting:
+            return True
+        return not acting.isdisjoint(table.schema_usage)
 
     def readable_columns(self, role: str, table: Table) -> frozenset[str] | None:
         """Return the columns that ``role`` may SELECT; None means all, the empty set means no access."""

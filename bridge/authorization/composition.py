@@ -62,6 +62,8 @@ class _Composer:
         because = None
         if columns is not None and not columns:
             because = f"role {self._role} has no SELECT privilege on {table.qualified}"
+        elif not self._catalog.may_name(self._role, table):
+            because = f"role {self._role} has no USAGE on schema {table.schema}"
         else:
             try:
                 condition = self._visible(table, 0, self._role)

@@ -18,7 +18,7 @@ set search_path = ''                    -- so that names in policies come out qu
 as $function$
 with
 relations as (
-    select c.oid, n.nspname, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.relacl
+    select c.oid, n.nspname, n.nspowner, n.nspacl, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.relacl
     from pg_catalog.pg_class as c
     join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
@@ -34,6 +34,14 @@ tables as (
         'name', r.relname,
         'kind', r.relkind,
         'owner', pg_catalog.pg_get_userbyid(r.relowner),
+        'schema_usage', (
+            select coalesce(jsonb_agg(u.role order by u.role), '[]')
+            from (
+                select distinct case acl.grantee when 0 then 'public' else pg_catalog.pg_get_userbyid(acl.grantee) end as role
+                from pg_catalog.aclexplode(coalesce(r.nspacl, pg_catalog.acldefault('n', r.nspowner))) as acl
+                where acl.privilege_type = 'USAGE'
+            ) as u
+        ),
         'rls', r.relrowsecurity,
         'force_rls', r.relforcerowsecurity,
         'replica_identity', r.relreplident,

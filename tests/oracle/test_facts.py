@@ -311,6 +311,18 @@ def test_a_missing_grant_hides_a_table_with_policies(world: World) -> None:
     assert len(seen_by(world, NOTES, ANN)) == 5
 
 
+def test_a_schema_that_may_not_be_used_hides_its_tables(world: World) -> None:
+    """42501 without USAGE on the schema, whatever is granted on the table."""
+    plans = agree(
+        world,
+        select("notes", "true"),
+        "revoke usage on schema o from public",
+        "grant usage on schema o to anon",
+    )
+    assert "no USAGE on schema" in plans.nobody["o.notes", "authenticated"]
+    assert seen_by(world, NOTES, ANN) == []
+
+
 def test_a_missing_grant_on_a_table_that_a_policy_reads_shows_nothing(world: World) -> None:
     """The whole SELECT fails, also for rows that another policy would show."""
     plans = agree(
