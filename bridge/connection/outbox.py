@@ -6,16 +6,21 @@ import asyncio
 class Outbox:
     """Frames of one connection.
 
+    A single frame may be larger than the limit.  Were it not, the event of one large row would cut off
+    everybody who sees it, and again each time they resume.
+
     Args:
-        limit_bytes: What may wait, here and in the transport.
+        limit_bytes: What may wait, here and in the transport, beside one such frame.
     """
 
-    __slots__ = ("_frames", "_limit_bytes", "_waiting_bytes")
+    __slots__ = ("_frames", "_limit_bytes", "_oversize_bytes", "_waiting_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self._frames: list[bytes] = []
         self._waiting_bytes = 0
         self._limit_bytes = limit_bytes
+        self._oversize_bytes = 0
+        """Size of a frame above the limit that may not have been read yet."""
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -23,8 +28,11 @@ class Outbox:
     def offer(self, frame: bytes) -> bool:
         """Queue ``frame``; False once this client has become a slow consumer."""
         self._frames.append(frame)
-        self._waiting_bytes += len(frame)
-        return self._waiting_bytes <= self._limit_bytes
+        size_bytes = len(frame)
+        self._waiting_bytes += size_bytes
+        if size_bytes > self._limit_bytes:
+            self._oversize_bytes = max(self._oversize_bytes, size_bytes)
+        return self._waiting_bytes <= self._limit_bytes + self._oversize_bytes
 
     def flush(self, transport: asyncio.Transport) -> bool:
         """Write everything in one call; False if the client has become a slow consumer."""
@@ -32,11 +40,17 @@ class Outbox:
         if frames:
             self._frames, self._waiting_bytes = [], 0
             transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
-        return transport.get_write_buffer_size() <= self._limit_bytes
+        if transport.get_write_buffer_size() <= self._limit_bytes:
+            self._oversize_bytes = 0
+        return not self.is_overfull(transport)
+
+    def is_overfull(self, transport: asyncio.Transport | None) -> bool:
+        """Return whether more waits, here and in the transport, than may."""
+        return self.pending_bytes(transport) > self._limit_bytes + self._oversize_bytes
 
     def clear(self) -> None:
         """Forget what waits: the client will resume."""
-        self._frames, self._waiting_bytes = [], 0
+        self._frames, self._waiting_bytes, self._oversize_bytes = [], 0, 0
 
     def pending_bytes(self, transport: asyncio.Transport | None) -> int:
         """Return what waits, here and in the transport."""

@@ -337,7 +337,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def crash(self) -> None:
         """End the connection after an error that is a defect; the others go on."""
-        self._close(INTERNAL_ERROR, "internal error: reconnect with the cursor", drop_queued=True)
+        self._close(INTERNAL_ERROR, "internal error: reconnect with the cursor")
 
     def _close(self, code: int, reason: str, *, drop_queued: bool = False) -> None:
         if self._writer.close(code, reason, drop_queued=drop_queued):

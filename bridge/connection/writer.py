@@ -26,7 +26,7 @@ class Writer:
         clock: Source of time.
     """
 
-    __slots__ = ("_clock", "_limit_bytes", "_outbox", "_protocol", "_resumed", "ends_at_s", "transport")
+    __slots__ = ("_clock", "_outbox", "_protocol", "_resumed", "ends_at_s", "transport")
 
     def __init__(self, protocol: Protocol, *, limit_bytes: int, clock: Clock) -> None:
         self.transport: asyncio.Transport | None = None
@@ -35,7 +35,6 @@ class Writer:
         """When the connection is dropped, once a close has been sent."""
         self._protocol = protocol
         self._outbox = Outbox(limit_bytes)
-        self._limit_bytes = limit_bytes
         self._clock = clock
         self._resumed: asyncio.Future[None] | None = None
 
@@ -57,7 +56,7 @@ class Writer:
     @property
     def is_overfull(self) -> bool:
         """True once more waits than may."""
-        return self.pending_bytes > self._limit_bytes
+        return self._outbox.is_overfull(self.transport)
 
     def offer(self, frame: bytes) -> bool:
         """Queue ``frame`` for the next flush; False once the client has become a slow consumer."""
