@@ -28,3 +28,28 @@ def test_more_than_the_limit_makes_a_slow_consumer():
     transport.unread_bytes = 4
     assert not outbox.flush(transport)
     assert outbox.pending_bytes(transport) == 4
+
+
+def test_one_frame_above_the_limit_is_let_through():
+    """With up to the limit beside it; a second one that large makes a slow consumer."""
+    outbox, transport = Outbox(3), Transport()
+    assert outbox.offer(b"large")
+    assert outbox.offer(b"abc")
+    transport.unread_bytes = 8
+    assert outbox.flush(transport)
+    assert not outbox.is_overfull(transport)
+    transport.unread_bytes = 9
+    assert not outbox.flush(transport)
+    outbox.clear()
+    assert outbox.offer(b"large")
+    assert not outbox.offer(b"large")
+
+
+def test_the_allowance_ends_once_the_large_frame_has_been_read():
+    """From then on the limit is the limit again."""
+    outbox, transport = Outbox(3), Transport()
+    outbox.offer(b"large")
+    transport.unread_bytes = 3
+    assert outbox.flush(transport)
+    transport.unread_bytes = 4
+    assert not outbox.flush(transport)
