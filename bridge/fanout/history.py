@@ -2,6 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterable
+from itertools import islice
+from typing import Any
 
 import msgspec
 
@@ -12,7 +14,10 @@ MAX_EVENTS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
 
 _FIXED_BYTES = 1000
-"""About what an event takes beside the text in its rows."""
+"""About what an event takes beside what its rows hold."""
+
+_VALUE_BYTES = 50
+"""About what a value inside a json or array column takes, beside its text."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -103,9 +108,8 @@ class History:
         offset = int(text)
         if not self._floor <= offset <= self._offset or self._resynced.get(_user(principal), 0) > offset:
             return None
-        # Offsets are consecutive, so the place of the first one wanted is known.
-        skip = len(self._entries) - (self._offset - offset)
-        return [self._entries[i] for i in range(max(0, skip), len(self._entries))]
+        # Offsets are consecutive, so their number is known; from the end, because most were away briefly.
+        return list(islice(reversed(self._entries), self._offset - offset))[::-1]
 
 
 def _user(principal: Principal) -> tuple[str, str | None]:
@@ -115,5 +119,24 @@ def _user(principal: Principal) -> tuple[str, str | None]:
 def _size(event: RowEvent | None) -> int:
     if event is None:
         return _FIXED_BYTES
-    text = sum(len(v) for row in (event.new, event.old) if row for v in row.values() if isinstance(v, str))
-    return _FIXED_BYTES + 2 * text
+    size_bytes = _FIXED_BYTES
+    for row in (event.new, event.old):
+        if row is not None:
+            for value in row.values():
+                kind = value.__class__  # for every change: comparing is faster than isinstance here
+                if kind is str:
+                    size_bytes += 2 * len(value)
+                elif kind is dict or kind is list:
+                    size_bytes += _nested_bytes(value)
+    return size_bytes
+
+
+def _nested_bytes(value: Any) -> int:
+    """Return about what a value of a json or array column takes, with all that it holds."""
+    if isinstance(value, str):
+        return _VALUE_BYTES + 2 * len(value)
+    if isinstance(value, dict):
+        return _VALUE_BYTES + sum(2 * len(name) + _nested_bytes(inner) for name, inner in value.items())
+    if isinstance(value, list):
+        return _VALUE_BYTES + sum(map(_nested_bytes, value))
+    return _VALUE_BYTES

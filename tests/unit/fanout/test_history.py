@@ -63,6 +63,15 @@ def test_text_counts_twice_in_the_size(monkeypatch: pytest.MonkeyPatch):
     assert keys(history, "e-2") is None
 
 
+def test_a_json_column_counts_with_all_that_it_holds(monkeypatch: pytest.MonkeyPatch):
+    """Text, names, lists and numbers, however deep; so rows of json cannot exceed the bound unseen."""
+    monkeypatch.setattr(module, "MAX_BYTES", 20_000)
+    for json_value in (["x" * 10_000], {"a": {"b": "x" * 10_000}}, {"x" * 10_000: None}, [1] * 400):
+        history, _ = filled(2)
+        history.append(message(3, new={"id": 3, "body": json_value}))
+        assert keys(history, "e-2") is None, type(json_value)
+
+
 def test_forgetting_leaves_no_cursor_that_works():
     """Not even the newest one: something may be missing after it."""
     history, _ = filled()
