@@ -11,6 +11,7 @@ import time
 import warnings
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -78,7 +79,7 @@ class EmbeddedPostgres:
 
     def url(self, database: str = "postgres") -> str:
         """Return a connection string for ``database`` as the superuser."""
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{quote(database)}"
 
     def binary(self, name: str) -> Path:
         """Return the path of one of Postgres's programs, for example ``psql``."""
