@@ -120,7 +120,7 @@ class Hub:
         cursor = since if replay and since is not None else self.cursor
         shown = None if wanted is None else sorted(wanted)
         subscriber.sink.offer(notice(Subscribed(shown, cursor, recovered)))
-        covered = before if subscriber.subscribed else frozenset[str]()
+        covered = _heard_live(before) if subscriber.subscribed else frozenset[str | None]()
         subscriber.dialogs = wanted
         subscriber.subscribed = True
         if replay:
@@ -128,9 +128,9 @@ class Hub:
         return recovered
 
     async def _replay(
-        self, subscriber: Subscriber, replay: list[Entry], covered: frozenset[str] | None
+        self, subscriber: Subscriber, replay: list[Entry], covered: frozenset[str | None] | None
     ) -> None:
-        """Offer past events, but none of the dialogs that the client already follows."""
+        """Offer past events, but none that the client has heard live: of ``covered`` dialogs (None: all)."""
         user = subscriber.principal.user_id
         missed = [
             (entry.offset, entry.event)
@@ -146,6 +146,8 @@ class Hub:
             views = await self._decide(subscriber.principal, [event for _, event in some])
             for (offset, event), view in zip(some, views, strict=True):
                 wanted = None if view is None else _narrowed(subscriber.dialogs, event, view)
+                if wanted is not None and covered and event.old_dialog_id in covered - {None}:
+                    wanted = _after_leaving(wanted)
                 if wanted is None:
                     continue
                 frame = self._encoder.encode(event, wanted, self._history.cursor_of(offset))
@@ -231,6 +233,16 @@ class Hub:
     def forget_history(self) -> None:
         """Refuse to resume from before now: something may be missing since."""
         self._history.forget()
+
+
+def _heard_live(dialogs: frozenset[str] | None) -> frozenset[str | None] | None:
+    """Return the dialogs whose events a subscriber gets: rows that belong to none come to everybody."""
+    return None if dialogs is None else dialogs | {None}
+
+
+def _after_leaving(view: View) -> View | None:
+    """Return what a client experiences that was told, live, that the row had left its dialogs."""
+    return None if view.action == "DELETE" else msgspec.structs.replace(view, action="INSERT")
 
 
 def _narrowed(wanted: frozenset[str] | None, event: RowEvent, view: View) -> View | None:

@@ -196,6 +196,44 @@ async def test_a_further_subscription_does_not_replay_what_is_followed_already()
     assert inbox.ids == [1, 2]
 
 
+async def test_a_further_subscription_does_not_replay_rows_of_no_dialog():
+    """They came live, to whatever was subscribed; the first subscription replays them."""
+    hub = make_hub()
+    publish(hub, 1, dialog=None)
+    subscriber, inbox = await joined(hub, dialogs=["d1"], since="e-0")
+    publish(hub, 2, dialog=None)
+    await hub.subscribe(subscriber, dialogs=frozenset({"d2"}), since="e-0")
+    assert inbox.ids == [1, 2]
+
+
+@pytest.mark.parametrize("further", [["d1"], None])
+async def test_a_row_that_moved_to_a_dialog_added_later_comes_back_as_an_insert(further: list[str] | None):
+    """The client was told that it left; an UPDATE would be of a row that it no longer has."""
+
+    async def updated(_principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
+        return [View(action="UPDATE") for _ in events]
+
+    hub = make_hub(decide=updated)
+    subscriber, inbox = await joined(hub, dialogs=["d0"])
+    hub.publish(message(1, **MOVED), to(ANN, action="UPDATE"))
+    await hub.subscribe(subscriber, dialogs=None if further is None else frozenset(further), since="e-0")
+    assert [m["eventType"] for m in inbox.messages if "eventType" in m] == ["DELETE", "INSERT"]
+
+
+async def test_a_row_that_left_and_was_heard_leaving_is_not_withdrawn_twice():
+    """Adding the dialog that it moved to, where the user does not see it, says nothing."""
+
+    async def withdrawn(_principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
+        return [View(action="DELETE") for _ in events]
+
+    hub = make_hub(decide=withdrawn)
+    subscriber, inbox = await joined(hub, dialogs=["d0"])
+    hub.publish(message(1, **MOVED), to(ANN, action="DELETE"))
+    await hub.subscribe(subscriber, dialogs=frozenset({"d1"}), since="e-0")
+    await hub.subscribe(subscriber, dialogs=None, since="e-0")
+    assert [m["eventType"] for m in inbox.messages if "eventType" in m] == ["DELETE"]
+
+
 async def test_an_unknown_cursor_is_not_recovered():
     """The client reads its rows again, then follows live."""
     hub = make_hub()
