@@ -15,6 +15,7 @@ from psycopg import sql
 
 from bridge.local.changes import ChangeReader, Data, view
 from bridge.local.pgoutput import Decoder
+from bridge.local.subscriptions import Binding
 
 PUBLICATION = "supabase_realtime"
 MAX_CHANGES = 10_000
@@ -66,8 +67,8 @@ class Feed:
         """Drop the slot and disconnect."""
         await self._connection.close()
 
-    async def poll(self) -> list[Data]:
-        """Return what was committed since the last poll, in commit order."""
+    async def poll(self, bindings: Sequence[Binding]) -> list[Data]:
+        """Return what was committed since the last poll, in commit order: of the bindings' tables."""
         cursor = await self._connection.execute(
             "select data from pg_logical_slot_get_binary_changes(%s, null, %s,"
             " 'proto_version', '1', 'publication_names', %s)",
@@ -75,7 +76,17 @@ class Feed:
             binary=True,
         )
         messages = [row[0] for row in await cursor.fetchall()]
-        changes = [c for c in (self._decoder.decode(bytes(message)) for message in messages) if c is not None]
+        wanted: dict[int, bool] = {}
+        changes = []
+        for message in messages:
+            change = self._decoder.decode(bytes(message))
+            if change is None:
+                continue
+            table = change.relation
+            if table.oid not in wanted:
+                wanted[table.oid] = any(binding.covers(table.schema, table.name) for binding in bindings)
+            if wanted[table.oid]:
+                changes.append(change)
         return await self._reader.convert(changes) if changes else []
 
     async def check(self, role: str, tables: Sequence[tuple[str, str]]) -> list[str]:

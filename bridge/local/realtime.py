@@ -76,7 +76,7 @@ class Realtime:
             await asyncio.sleep(self._timing.poll_s)
             self._expire()
             async with self._database:
-                data = await feed.poll()
+                data = await feed.poll([b for _, channel in self._live() for b in channel.bindings])
                 if data:
                     await self._deliver(feed, data)
 
@@ -91,18 +91,25 @@ class Realtime:
 
     async def _deliver(self, feed: Feed, data: Sequence[Data]) -> None:
         views: dict[bytes, list[dict[str, Any] | None]] = {}
-        for socket in list(self._sockets):
-            for channel in list(socket.channels.values()):
-                if not channel.live or not channel.bindings:
-                    continue
-                identity = msgspec.json.encode(
-                    {k: v for k, v in channel.claims.items() if k not in ("iat", "exp")}
-                )
-                if identity not in views:
-                    views[identity] = await feed.views(data, channel.claims)
-                for change, view in zip(data, views[identity], strict=True):
-                    if view is not None:
-                        _offer(socket, channel, change, view)
+        for socket, channel in self._live():
+            identity = msgspec.json.encode(
+                {k: v for k, v in channel.claims.items() if k not in ("iat", "exp")}
+            )
+            if identity not in views:
+                views[identity] = await feed.views(data, channel.claims)
+            if socket.channels.get(channel.topic) is not channel:
+                continue  # it has left meanwhile
+            for change, view in zip(data, views[identity], strict=True):
+                if view is not None:
+                    _offer(socket, channel, change, view)
+
+    def _live(self) -> list[tuple[Socket, Channel]]:
+        return [
+            (socket, channel)
+            for socket in self._sockets
+            for channel in socket.channels.values()
+            if channel.live
+        ]
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one client until it leaves."""

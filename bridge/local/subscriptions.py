@@ -63,9 +63,13 @@ class Binding(msgspec.Struct, frozen=True):
         where = f"schema: {self.schema}, table: {table}, filters: [{filters}], select: {select}"
         return f"[event: {self.event}, {where}]"
 
+    def covers(self, schema: str, table: str) -> bool:
+        """True if the binding is for this table, among others perhaps."""
+        return self.schema in ("*", schema) and self.table in (None, "*", table)
+
     def matches(self, data: dict[str, Any]) -> bool:
         """True if the change is of the bound table and event, and its row fits the filters."""
-        if self.schema not in ("*", data["schema"]) or self.table not in (None, "*", data["table"]):
+        if not self.covers(data["schema"], data["table"]):
             return False
         if self.event not in ("*", data["type"]):
             return False

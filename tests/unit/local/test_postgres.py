@@ -149,6 +149,6 @@ def test_a_server_that_cannot_start_says_why(tmp_path: Path):
     broken.stop()
     (tmp_path / "broken" / "data" / "postgresql.conf").write_text("no_such_setting = 1\n")
 
-    with pytest.raises(SourceError, match="configuration file .* contains errors"):
+    with pytest.raises(SourceError, match=r"configuration file .* contains errors"):
         broken.start()
     broken.stop()
