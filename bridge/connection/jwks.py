@@ -15,6 +15,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 REFETCH_S = 30.0
 """Least time between two fetches: unknown key ids must not become requests."""
 
+MAX_AGE_S = 600.0
+"""Seconds after which keys are fetched again: one that the project revoked must not count for ever."""
+
 FETCH_TIMEOUT_S = 5.0
 
 
@@ -31,6 +34,9 @@ class ProjectKeys:
         self._clock = clock
         self._keys: dict[str, tuple[str, Any]] = {}
         self._fetched_s: float | None = None
+        """When they were asked for last."""
+        self._read_s = 0.0
+        """When they came last."""
         self._fetching = asyncio.Lock()
 
     async def key(self, kid: str, algorithm: str) -> Any:
@@ -43,10 +49,16 @@ class ProjectKeys:
             async with self._fetching:
                 if kid not in self._keys:
                     await self._fetch()
+        elif self._is_old() and not self._fetching.locked():  # one client waits, the others need not
+            async with self._fetching:
+                await self._fetch()
         found = self._keys.get(kid)
         if found is None or found[0] != algorithm:
             raise InvalidTokenError("the token's signing key is not of this project: sign in again")
         return found[1]
+
+    def _is_old(self) -> bool:
+        return self._clock.monotonic_s() - self._read_s >= MAX_AGE_S
 
     async def _fetch(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -63,4 +75,5 @@ class ProjectKeys:
         except (httpx.HTTPError, ValueError, AttributeError) as error:
             log.warning("jwks_unavailable", reason=type(error).__name__)
         else:
+            self._read_s = now_s
             self._keys = {key.key_id: (key.algorithm_name, key.key) for key in key_set.keys if key.key_id}

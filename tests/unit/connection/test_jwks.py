@@ -77,6 +77,34 @@ async def test_unknown_ids_do_not_become_requests():
         assert len(endpoint.requests) == 2
 
 
+async def test_a_revoked_key_does_not_count_for_ever():
+    """Keys are fetched again after ten minutes, without an unknown one being named."""
+    async with serving() as (endpoint, keys, clock):
+        await keys.key("k1", "ES256")
+        endpoint.body = key_set("k2")
+        clock.advance(599)
+        assert await keys.key("k1", "ES256")
+        clock.advance(1)
+        with pytest.raises(InvalidTokenError):
+            await keys.key("k1", "ES256")
+        assert len(endpoint.requests) == 2
+
+
+async def test_old_keys_count_while_the_endpoint_is_away():
+    """It is asked every 30 s, by one client at a time."""
+    async with serving() as (endpoint, keys, clock):
+        await keys.key("k1", "ES256")
+        endpoint.body = None
+        clock.advance(600)
+        async with asyncio.TaskGroup() as tasks:
+            asked = [tasks.create_task(keys.key("k1", "ES256")) for _ in range(5)]
+        assert all(task.result() for task in asked)
+        assert len(endpoint.requests) == 2
+        clock.advance(30)
+        assert await keys.key("k1", "ES256")
+        assert len(endpoint.requests) == 3
+
+
 async def test_a_key_is_good_for_its_own_algorithm_only():
     """The token does not choose."""
     async with serving() as (_, keys, _):
