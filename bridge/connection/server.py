@@ -147,13 +147,21 @@ class Server:
             ]
             await asyncio.wait(serving)
             sweeper.cancel()
+        for place in range(len(self._servers)):  # a server that was stopped while it started has not
+            self._stop_listening(place)
 
     def stop_accepting(self) -> None:
         """Take no further clients: not ready, and the public port refuses."""
         self._draining = True
-        for listening in getattr(self._servers[0], "servers", ()):
+        if self._servers[0].started:
+            self._stop_listening(0)
+        else:  # asked to stop while it was starting
+            self._servers[0].should_exit = True
+
+    def _stop_listening(self, place: int) -> None:
+        for listening in getattr(self._servers[place], "servers", ()):
             listening.close()
-        self._sockets[0].close()
+        self._sockets[place].close()
 
     async def drain(self, timeout_s: float) -> None:
         """Ask every client to come back later, spread over most of ``timeout_s``, and close with 1012."""

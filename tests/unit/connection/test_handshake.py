@@ -24,6 +24,9 @@ def request(path: str = "/ws", *protocols: str, key: bool = True) -> Request:
         (request("/ws?x=1"), 101),
         (request("/"), 404),
         (request("/ws/"), 404),
+        (request("//[x/ws"), 404),
+        (request("http://[::1/ws"), 404),
+        (request("*"), 404),
         (request(key=False), 400),
     ],
 )
@@ -45,6 +48,13 @@ def test_the_token_is_never_sent_back_as_the_chosen_subprotocol(protocols: list[
     """`bridge.v1` where it is offered, else none."""
     response = answer(Protocol(), request("/ws", *protocols))
     assert response.headers.get("Sec-WebSocket-Protocol") == chosen
+
+
+def test_a_handshake_that_cannot_be_read_is_refused_without_quoting_it():
+    """A header may hold bytes that are no text, or a token."""
+    response = answer(Protocol(), request("/ws", "bearer.secret \udce9\udcff"))
+    assert response.status_code == 400
+    assert response.body == b"Failed to open a WebSocket connection: invalid Sec-WebSocket-Protocol header"
 
 
 @pytest.mark.parametrize(
