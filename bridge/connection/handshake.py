@@ -2,12 +2,12 @@
 
 import logging
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from typing_extensions import override
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
-from websockets.typing import Subprotocol
+from websockets.typing import StatusLike, Subprotocol
 
 from bridge.errors import InvalidTokenError, MessageTooLargeError
 
@@ -40,10 +40,15 @@ class Protocol(ServerProtocol):
             code, reason = error.close_code, str(error)
         super().fail(code, reason)
 
+    @override
+    def reject(self, status: StatusLike, text: str) -> Response:
+        # "Failed to ...: invalid ... header: <what came>": that may be no text at all, or a token.
+        return super().reject(status, ": ".join(text.split(": ")[:2]))
+
 
 def answer(protocol: Protocol, request: Request) -> Response:
     """Return the response to a handshake: 101 on our path, else what is wrong with it."""
-    if urlsplit(request.path).path != PATH:
+    if request.path.partition("?")[0] != PATH:  # no urlsplit: it raises on what anybody may send
         return protocol.reject(404, f"no WebSocket here: use {PATH}\n")
     return protocol.accept(request)
 
@@ -59,7 +64,7 @@ def token_of(request: Request, *, allow_in_url: bool) -> str | None:
             kind, _, token = name.strip().partition(".")
             if kind == "bearer" and token:
                 return token
-    query = parse_qs(urlsplit(request.path).query)
+    query = parse_qs(request.path.partition("?")[2])
     if "token" in query:
         if allow_in_url:
             return query["token"][0]
