@@ -17,6 +17,7 @@ from typing_extensions import override
 from bridge import metrics
 from bridge.clock import Clock
 from bridge.connection.http import Readiness, admin_application, public_application
+from bridge.connection.http_protocol import BoundedHttpProtocol
 from bridge.connection.limits import Connections
 from bridge.connection.origins import Origins
 from bridge.connection.poll import Polls
@@ -206,7 +207,7 @@ class Server:
 def _config(application: Starlette, ws: Any = "none") -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws=ws,
         lifespan="off",
         log_config=None,
