@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 import msgspec
@@ -18,6 +18,8 @@ from bridge.numbers import exact_number
 for _name in ("httpx", "httpcore", "postgrest", "supabase"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # noqa: TID251 - to silence it
 
+
+T = TypeVar("T")
 
 _rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
 _row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
@@ -75,12 +77,12 @@ class ProjectRpc:
         if columns is not None:
             arguments["columns"] = list(columns)
         answer = await self._call("bridge_rows", arguments)
-        return [] if answer is None else _rows.decode(answer)
+        return [] if answer is None else _decoded("bridge_rows", _rows, answer)
 
     async def row(self, table: str, key: Row) -> Row | None:
         """Return the row of ``table`` with primary key ``key`` as it is now; None when it is gone."""
         answer = await self._call("bridge_row", {"table": table, "pk": _plain(key)})
-        return None if answer is None else _row.decode(answer)
+        return None if answer is None else _decoded("bridge_row", _row, answer)
 
     async def _call(self, function: str, arguments: dict[str, Any]) -> str | None:
         try:
@@ -97,8 +99,19 @@ class ProjectRpc:
                 "check SUPABASE_URL, and that the project runs"
             ) from None
         if answer is not None and not isinstance(answer, str):
-            raise RpcError(f"{function}() answered in another form than text: apply the sql/ of this version")
+            raise _other_form(function)
         return answer
+
+
+def _decoded(function: str, decoder: msgspec.json.Decoder[T], answer: str) -> T:
+    try:
+        return decoder.decode(answer)
+    except (msgspec.MsgspecError, ArithmeticError, RecursionError):
+        raise _other_form(function) from None  # what it expected, and found, may quote a row
+
+
+def _other_form(function: str) -> RpcError:
+    return RpcError(f"{function}() answered in another form than known: apply the sql/ of this version")
 
 
 def _plain(key: Row) -> Row:
@@ -107,16 +120,17 @@ def _plain(key: Row) -> Row:
 
 
 def _reason(error: APIError) -> str:
-    # Only the code and the first line: details may quote a row.
-    message = (error.message or "no message").splitlines()[0][:200]
-    return f"{error.code or 'no code'}: {message}"
+    # Only the code and the first line: details may quote a row, and so may a data exception (class 22).
+    code = str(error.code or "no code")
+    message = "data exception" if code.startswith("22") else error.message or "no message"
+    return f"{code}: {message.splitlines()[0][:200]}"
 
 
 def _advice(error: APIError) -> str:
     code = str(error.code or "")
     if code in ("PGRST202", "42883", "404"):
         return "apply sql/migrations to the project's database"
-    if code in ("PGRST301", "PGRST302", "401"):
+    if code in ("PGRST301", "PGRST302", "PGRST303", "401"):
         return "SUPABASE_SERVICE_ROLE_KEY does not belong to this project, or has expired"
     if code == "42501":
         return "the key is not a service-role key, or service_role lacks a grant"
