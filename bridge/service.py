@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
-from bridge.authorization import Deliver, Effect, PlanSet, Roster, compile_catalog, load
+from bridge.authorization import Authorizer, Deliver, Effect, PlanSet, Roster, compile_catalog, load
 from bridge.authorization import Settings as AuthorizationSettings
 from bridge.backoff import Backoff
 from bridge.capture import RealtimeSource
@@ -173,7 +173,13 @@ class _Worker:
     async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None] | None) -> None:
         """Relay changes for ever."""
         settings = authorization_settings(self._config)
-        source = self._source = await open_source(self._config, rpc, clock=self._clock)
+        keys: dict[str, Sequence[str]] = {}
+        source = self._source = await open_source(self._config, rpc, clock=self._clock, keys=keys)
+
+        async def load_again() -> Authorizer:
+            authorizer = await load(rpc, settings, self._roster)
+            keys.update(authorizer.planset.upstream_keys)  # policies may read other tables by now
+            return authorizer
 
         def first_live() -> None:
             where = self._config
@@ -184,7 +190,7 @@ class _Worker:
 
         pipeline = self._pipeline = Pipeline(
             source=source,
-            load=lambda: load(rpc, settings, self._roster),
+            load=load_again,
             read_row=rpc.row,
             audience=_HubAudience(self._hub),
             tables=source.tables,
@@ -206,21 +212,30 @@ class _Worker:
         return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []
 
 
-async def open_source(config: Config, rpc: ProjectRpc, *, clock: Clock) -> RealtimeSource:
+async def open_source(
+    config: Config, rpc: ProjectRpc, *, clock: Clock, keys: dict[str, Sequence[str]] | None = None
+) -> RealtimeSource:
     """Return a source of the watched tables and those that their policies read.
 
     Compiles the catalog to find out which these are, and tries for as long as the project is away.
+
+    Args:
+        config: The settings.
+        rpc: The project.
+        clock: Source of time.
+        keys: Is filled with the columns of each table's primary key; the caller keeps it up to date.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
     """
     planset = await _compiled(config, rpc)
-    keys = {table.qualified: table.primary_key for table in planset.catalog.tables}
+    known: dict[str, Sequence[str]] = {} if keys is None else keys
+    known.update(planset.upstream_keys)
     return RealtimeSource(
         url=config.supabase_url,
         token=service_token(config, clock),
         tables=planset.upstream_tables,
-        primary_key=lambda table: keys.get(table, ()),
+        primary_key=lambda table: known.get(table, ()),
         read_row=rpc.row,
         clock=clock,
         random=random.random,

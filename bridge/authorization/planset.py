@@ -43,6 +43,11 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
         """Every table whose changes have to be captured: watched ones and look-up tables."""
         return tuple(dict.fromkeys([*self.watched, *sorted(self.lookups)]))
 
+    @property
+    def upstream_keys(self) -> dict[str, tuple[str, ...]]:
+        """The same tables, each with the columns of its primary key."""
+        return {name: self.catalog.by_name[name].primary_key for name in self.upstream_tables}
+
 
 def compile_plans(
     catalog: Catalog, *, watched: Sequence[str], roles: Sequence[str], publication: str = "supabase_realtime"

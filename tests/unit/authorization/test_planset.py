@@ -20,6 +20,7 @@ def test_each_pair_of_table_and_role_has_a_plan() -> None:
 
     assert set(plans.plans) == {("public.notes", "authenticated"), ("public.notes", "anon")}
     assert plans.upstream_tables == ("public.notes", "public.members")
+    assert plans.upstream_keys == {"public.notes": ("id",), "public.members": ("room_id", "user_id")}
     assert set(plans.lookups["public.members"].columns) == {"room_id", "user_id"}
     assert not plans.refusals
     assert not plans.nobody
