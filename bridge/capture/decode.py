@@ -3,6 +3,7 @@
 Source of the forms: recordings of a real Realtime server (tests/protocol/recordings).
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final, Literal, TypeAlias
 
@@ -140,7 +141,14 @@ def decode_frame(text: str | bytes, *, received_s: float) -> Frame:
             case _:
                 return Other()
     except msgspec.MsgspecError as error:
-        raise DecodeError(f"an upstream frame has no known form ({error}): it is skipped") from None
+        # It quotes what it did not expect, in ticks.
+        reason = re.sub(r"[`'].*[`']", "a value", str(error), flags=re.DOTALL)
+        raise DecodeError(f"an upstream frame has no known form ({reason}): it is skipped") from None
+    except (RecursionError, ArithmeticError) as error:
+        kind = type(error).__name__
+        raise DecodeError(
+            f"an upstream frame nests too deep or holds no number ({kind}): it is skipped"
+        ) from None
 
 
 def _raw_change(data: _Data, received_s: float) -> RawChange:
@@ -163,7 +171,7 @@ def _raw_change(data: _Data, received_s: float) -> RawChange:
 
 
 def key_of(row: Row | None, primary_key: Sequence[str]) -> Row | None:
-    """Return the primary key of ``row``; None if a part of it is missing."""
-    if row is None or any(column not in row for column in primary_key):
+    """Return the primary key of ``row``; None if a part of it is missing, or the key is not known."""
+    if row is None or not primary_key or any(column not in row for column in primary_key):
         return None
     return {column: row[column] for column in primary_key}

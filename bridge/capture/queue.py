@@ -13,23 +13,29 @@ Item: TypeAlias = RawChange | Gap | Live
 class EventQueue:
     """A first-in-first-out queue with one reader.
 
+    A ``Gap`` follows each ``Live`` before the next one, as supervision sees to.
+
     Args:
         limit: Number of changes that may wait.
+        limit_bytes: Size of the frames, as they arrived, whose changes may wait; one always may.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
-        self._items: deque[Item] = deque()
+        self._limit_bytes = limit_bytes
+        self._items: deque[tuple[Item, int]] = deque()
+        self._waiting_bytes = 0
         self._filled = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def offer(self, change: RawChange) -> bool:
+    def offer(self, change: RawChange, size_bytes: int) -> bool:
         """Queue ``change``; False if the queue is full and it was not."""
-        if len(self._items) >= self._limit:
+        full = self._waiting_bytes > 0 and self._waiting_bytes + size_bytes > self._limit_bytes
+        if full or len(self._items) >= self._limit:
             return False
-        self._put(change)
+        self._put(change, size_bytes)
         return True
 
     def live(self) -> None:
@@ -39,16 +45,48 @@ class EventQueue:
     def gap(self, gap: Gap, *, discard: bool = False) -> None:
         """Queue ``gap``; with ``discard`` in place of everything that waits."""
         if discard:
-            self._items.clear()
+            self._clear()
+        elif (
+            len(self._items) > 1
+            and isinstance(self._items[-1][0], Live)
+            and isinstance(self._items[-2][0], Gap)
+        ):
+            # Live and lost again before anybody looked: the Gap before that Live covers it too,
+            # and a reader who stands still is not buried under them.
+            self._items.pop()
+            return
         self._put(gap)
+
+    def skip_to_gap(self) -> bool:
+        """Drop what waits before the first ``Gap``, or everything; True if there is one."""
+        while self._items:
+            if isinstance(self._items[0][0], Gap):
+                return True
+            self._take()
+        return False
+
+    def put_back(self, change: RawChange) -> None:
+        """Queue ``change`` before all others: its reader was cancelled."""
+        self._items.appendleft((change, 0))
+        self._filled.set()
 
     async def get(self) -> Item:
         """Return the next item, when there is one."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
-        return self._items.popleft()
+        return self._take()
 
-    def _put(self, item: Item) -> None:
-        self._items.append(item)
+    def _take(self) -> Item:
+        item, size_bytes = self._items.popleft()
+        self._waiting_bytes -= size_bytes
+        return item
+
+    def _put(self, item: Item, size_bytes: int = 0) -> None:
+        self._items.append((item, size_bytes))
+        self._waiting_bytes += size_bytes
         self._filled.set()
+
+    def _clear(self) -> None:
+        self._items.clear()
+        self._waiting_bytes = 0
