@@ -120,9 +120,10 @@ def _plain(key: Row) -> Row:
 
 
 def _reason(error: APIError) -> str:
-    # Only the code and the first line: details may quote a row, and so may a data exception (class 22).
+    # Only the code and the first line: details may quote a row, and so may a data exception (class 22)
+    # and a violated constraint (23).
     code = str(error.code or "no code")
-    message = "data exception" if code.startswith("22") else error.message or "no message"
+    message = "data exception" if code.startswith(("22", "23")) else error.message or "no message"
     return f"{code}: {message.splitlines()[0][:200]}"
 
 
@@ -134,4 +135,8 @@ def _advice(error: APIError) -> str:
         return "SUPABASE_SERVICE_ROLE_KEY does not belong to this project, or has expired"
     if code == "42501":
         return "the key is not a service-role key, or service_role lacks a grant"
+    if code in ("57014", "PGRST003", "502", "503", "504"):
+        return "the project is busy or away, trying again"
+    if not code:  # PostgREST and Postgres give one, the gateway in front of them does not
+        return "the gateway refused it, check SUPABASE_SERVICE_ROLE_KEY and SUPABASE_URL"
     return "see the project's Postgres log"
