@@ -1,0 +1,330 @@
+"""What the audience hears, for each story that a source can tell."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+import structlog
+
+from bridge.authorization import Authorizer, Deliver, Effect, Roster
+from bridge.authorization.planset import PlanSet
+from bridge.authorization.rows import RowMemory
+from bridge.backoff import Backoff
+from bridge.clock import ManualClock
+from bridge.errors import RpcError, SourceError
+from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, UpstreamState
+from bridge.pipeline import Pipeline
+from tests.support.catalogs import ANN, planset, table
+
+ann = Principal(role="authenticated", user_id=ANN)
+
+NOTES = "id int, owner_id uuid"
+OWN = "(owner_id = auth.uid())"
+BY_MEMBERSHIP = (
+    "(EXISTS ( SELECT 1 FROM public.members m WHERE ((m.note_id = notes.id) AND (m.user_id = auth.uid()))))"
+)
+MEMBERS = table("members", "note_id int, user_id uuid", key=("note_id", "user_id"), rls=False)
+
+
+def own_notes(columns: str = NOTES) -> PlanSet:
+    """Whoever owns a note sees it."""
+    return planset(table("notes", columns, OWN), watched=["notes"])
+
+
+def shared_notes() -> PlanSet:
+    """Whoever is a member sees it: a further table has to be captured."""
+    return planset(table("notes", NOTES, BY_MEMBERSHIP), MEMBERS, watched=["notes"])
+
+
+class Script:
+    """A source that tells what the test says, and joins anew when it gets other tables."""
+
+    def __init__(self) -> None:
+        self._told: deque[Event] = deque()
+        self._more = asyncio.Event()
+        self._taken = asyncio.Event()
+        self.tables: list[tuple[str, ...]] = []
+
+    async def next_event(self) -> Event:
+        while not self._told:
+            self._taken.set()
+            self._more.clear()
+            await self._more.wait()
+        return self._told.popleft()
+
+    def set_tables(self, tables: Sequence[str]) -> None:
+        self.tables.append(tuple(tables))
+        self.tell(Gap(reason="tables_changed"), Live())
+
+    def tell(self, *events: Event) -> None:
+        self._told.extend(events)
+        self._taken.clear()
+        self._more.set()
+
+    async def told(self) -> None:
+        """Wait until everything has been carried as far as it goes."""
+        async with asyncio.timeout(5):
+            await self._taken.wait()
+
+
+class Heard:
+    """An audience that writes down what it hears, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def deliver(self, effect: Effect) -> None:
+        assert isinstance(effect, Deliver)
+        users = [p.user_id for delivery in effect.deliveries for p in delivery.principals]
+        self.log.append(f"note {effect.event.key['id']} to {len(users)}")
+
+    def announce_status(self, state: UpstreamState) -> None:
+        self.log.append(state)
+
+    def announce_gap(self, reason: str) -> None:
+        self.log.append(f"gap: {reason}")
+
+    def forget_history(self) -> None:
+        self.log.append("forget")
+
+
+class Database:
+    """Builds authorization stages of the plans that hold at the time.
+
+    Attributes:
+        plans: Compiles what holds now.
+        failures: Raised, one by one, instead of an answer.
+        open: While it is not set, loads wait.
+        loads: How often one was asked for.
+    """
+
+    def __init__(self, plans: Callable[[], PlanSet]) -> None:
+        self.plans = plans
+        self.failures: list[SourceError] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.loads = 0
+
+    async def load(self) -> Authorizer:
+        self.loads += 1
+        await self.open.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        plans = self.plans()
+        roster = Roster(linger_s=60, clock=ManualClock())
+        roster.add(ann)
+        return Authorizer(
+            plans,
+            memory=RowMemory(plans, dialog_columns={}, remembered_limit=10),
+            roster=roster,
+            dialog_columns={},
+            dialog_table="",
+        )
+
+    async def read_row(self, _table: str, _key: Row) -> Row | None:
+        raise RpcError("the project is away: try again")
+
+
+class Stage:
+    """A pipeline that runs, and what stands around it."""
+
+    def __init__(self, plans: Callable[[], PlanSet]) -> None:
+        self.source, self.heard, self.database = Script(), Heard(), Database(plans)
+        self.first_lives = 0
+        self.pipeline = Pipeline(
+            source=self.source,
+            load=self.database.load,
+            read_row=self.database.read_row,
+            audience=self.heard,
+            tables=("public.notes",),
+            clock=ManualClock(),
+            backoff=Backoff(base_s=0.01, cap_s=0.02, random=lambda: 0.5),
+            on_first_live=self._first_live,
+        )
+
+    def _first_live(self) -> None:
+        self.first_lives += 1
+
+    async def tell(self, *events: Event) -> list[str]:
+        """Tell these; return what was heard of it."""
+        before = len(self.heard.log)
+        self.source.tell(*events)
+        await self.source.told()
+        return self.heard.log[before:]
+
+
+@contextlib.asynccontextmanager
+async def running(plans: Callable[[], PlanSet] = own_notes) -> AsyncIterator[Stage]:
+    """Run a pipeline."""
+    stage = Stage(plans)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(stage.pipeline.run())
+        try:
+            yield stage
+        finally:
+            task.cancel()
+
+
+def insert(n: int, *, name: str = "public.notes", new: Row | None = None, at: str = "t") -> Change:
+    """A note of Ann's."""
+    row = {"id": n, "owner_id": ANN} if new is None else new
+    return Change(table=name, action="INSERT", new=row, old=None, commit_timestamp=at, received_s=999.5)
+
+
+STARTED = ["catching_up", "gap: upstream_started", "live"]
+
+
+async def test_from_the_first_live_on_changes_are_delivered_in_order():
+    """Loading comes before it; who connected earlier is told to read again; the start is said once."""
+    async with running() as stage:
+        assert stage.pipeline.state == "down"
+        assert await stage.tell(Live(), insert(1), insert(2)) == [*STARTED, "note 1 to 1", "note 2 to 1"]
+        assert stage.first_lives == 1
+
+
+async def test_a_gap_forgets_history_and_is_announced_once_it_is_over():
+    """`down`, then everything is loaded again, then `resync` with the reason, then `live`."""
+    async with running() as stage:
+        await stage.tell(Live())
+        assert await stage.tell(Gap(reason="upstream_silent")) == ["forget", "down"]
+        assert await stage.tell(Live(), insert(3)) == [
+            "catching_up",
+            "gap: upstream_silent",
+            "live",
+            "note 3 to 1",
+        ]
+        assert (stage.database.loads, stage.first_lives) == (2, 1)
+
+
+async def test_nothing_is_delivered_before_the_rows_are_loaded():
+    """Changes wait behind the load; a Gap that comes meanwhile loads everything once more."""
+    async with running() as stage:
+        stage.database.open.clear()
+        stage.source.tell(Live(), insert(1), Gap(reason="queue_overflow"), Live(), insert(2))
+        async with asyncio.timeout(5):
+            while not stage.database.loads:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert stage.heard.log == ["catching_up"]
+        assert stage.pipeline.decide(ann, [_event()]) == [None]
+        stage.database.open.set()
+        await stage.source.told()
+        again = ["forget", "down", "catching_up", "gap: queue_overflow", "live", "note 2 to 1"]
+        assert stage.heard.log == [*STARTED, "note 1 to 1", *again]
+
+
+async def test_a_change_between_gap_and_live_is_not_delivered():
+    """The look-up rows may be stale, so nobody knows who may see it; the load that follows covers it."""
+    async with running() as stage:
+        await stage.tell(Live())
+        assert await stage.tell(Gap(reason="upstream_silent"), insert(1)) == ["forget", "down"]
+
+
+async def test_a_load_that_fails_is_tried_again():
+    """With a log line each; nobody is told `live` before one succeeds."""
+    async with running() as stage:
+        stage.database.failures = [SourceError("away: wait"), SourceError("away: wait")]
+        with structlog.testing.capture_logs() as logged:
+            assert await stage.tell(Live()) == STARTED
+        failed = [entry for entry in logged if entry["event"] == "load_failed"]
+        assert [entry["reason"] for entry in failed] == ["away: wait"] * 2
+        assert stage.database.loads == 3
+
+
+async def test_policies_that_read_a_further_table_are_live_once_it_is_captured():
+    """The source joins again with it; only the Live after that is one for the clients."""
+    async with running() as stage:
+        await stage.tell(Live())
+        stage.database.plans = shared_notes
+        heard = await stage.tell(Gap(reason="upstream_restarted"), Live(), insert(1))
+        assert stage.source.tables == [("public.notes", "public.members")]
+        # The Gap of the new join is the second; the note lies before it.
+        again = ["forget", "down", "catching_up", "gap: tables_changed", "live"]
+        assert heard == ["forget", "down", "catching_up", *again]
+
+
+async def test_an_altered_table_is_loaded_again_and_the_change_delivered():
+    """The change lacks a column that the plans read: read the catalog, apply it once more."""
+    async with running() as stage:
+        await stage.tell(Live())
+        stage.database.plans = lambda: planset(table("notes", NOTES, "true"), watched=["notes"])
+        assert await stage.tell(insert(1, new={"id": 1})) == [
+            "forget",
+            "down",
+            "catching_up",
+            "gap: catalog_changed",
+            "live",
+            "note 1 to 1",
+        ]
+
+
+async def test_a_change_that_fits_no_catalog_is_dropped_and_the_next_one_comes():
+    """Once more is enough: the clients were told to read again, and the log names the table only."""
+    async with running() as stage:
+        await stage.tell(Live())
+        with structlog.testing.capture_logs() as logged:
+            heard = await stage.tell(insert(1, new={"id": 1, "body": "canary"}), insert(2))
+        assert heard[-2:] == ["live", "note 2 to 1"]
+        dropped = [entry for entry in logged if entry["event"] == "change_dropped"]
+        assert [entry["table"] for entry in dropped] == ["public.notes"]
+        assert "canary" not in str(logged)
+
+
+async def test_a_row_that_cannot_be_read_for_a_membership_is_a_gap():
+    """What a new member may see now lies in the database, which is away: everything is read anew."""
+    async with running(shared_notes) as stage:
+        await stage.tell(Live())
+        heard = await stage.tell(insert(1, name="public.members", new={"note_id": 7, "user_id": ANN}))
+        assert heard[:5] == ["forget", "down", "catching_up", "gap: database_unreachable", "live"]
+
+
+async def test_a_change_of_a_table_that_is_not_captured_is_ignored():
+    """A leftover of an earlier join."""
+    async with running() as stage:
+        await stage.tell(Live())
+        assert await stage.tell(insert(1, name="public.gone"), insert(2)) == ["note 2 to 1"]
+
+
+async def test_a_commit_timestamp_without_a_form_does_not_stop_the_stream():
+    """It only measures."""
+    async with running() as stage:
+        heard = await stage.tell(Live(), insert(1, at=""), insert(2, at="2026-01-01T00:00:00.000Z"))
+        assert heard == [*STARTED, "note 1 to 1", "note 2 to 1"]
+
+
+async def test_what_a_user_sees_is_answered_while_live():
+    """As of now; unknown as soon as something may be missing."""
+    async with running() as stage:
+        await stage.tell(Live())
+        [view] = stage.pipeline.decide(ann, [_event()])
+        assert view is not None
+        assert view.action == "INSERT"
+        await stage.tell(Gap(reason="upstream_silent"))
+        assert stage.pipeline.decide(ann, [_event()]) == [None]
+
+
+async def test_a_defect_ends_the_process():
+    """What nobody foresaw is not repeated for ever: the supervisor starts a clean process."""
+
+    async def load() -> Authorizer:
+        raise ValueError("x")
+
+    stage = Stage(own_notes)
+    stage.pipeline._load = load
+    stage.source.tell(Live())
+    with pytest.raises(ValueError, match="x"):
+        await stage.pipeline.run()
+
+
+def _event() -> RowEvent:
+    row = {"id": 1, "owner_id": ANN}
+    return RowEvent(
+        table="public.notes",
+        new=row,
+        old=None,
+        key={"id": 1},
+        dialog_id=None,
+        commit_timestamp="t",
+        received_s=0.0,
+    )
