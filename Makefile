@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-N ?= 2000
+N ?= 100000
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -34,8 +34,8 @@ local: $(INSTALLED)  ## Only the local Supabase-compatible stack
 test: $(INSTALLED)  ## All tests; those whose programs are missing say so and skip
 	$(BIN)/pytest $(ARGS)
 
-oracle: $(INSTALLED)  ## Compare decisions with Postgres for longer: make oracle N=2000
-	ORACLE_EXAMPLES=$(N) $(BIN)/pytest -o timeout=0 tests/oracle
+oracle: $(INSTALLED)  ## Compare N decisions with Postgres, for nights: make oracle N=100000
+	ORACLE_DECISIONS=$(N) $(BIN)/pytest -s -o timeout=0 tests/oracle
 
 check: $(INSTALLED)  ## What CI runs: format, lint, types, layers, tests
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.minting import mint_token
 
 _DURATION = re.compile(r"(\d+)([smhd])")
+PORT = click.IntRange(0, 65535)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -88,8 +89,13 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Any:
 
 
 def _advice(error: Any) -> str:
-    if getattr(error, "errno", None) in (48, 98):  # address in use, on macOS and Linux
+    number = error.errno or 0
+    if number in (48, 98):  # address in use, on macOS and Linux
         return "another process listens there; stop it, or choose another port"
+    if number < 0 or number in (8, 49, 99):  # no such name, no such address
+        return "set BRIDGE_HOST and BRIDGE_ADMIN_HOST to addresses of this machine"
+    if isinstance(error, PermissionError):
+        return "ports below 1024 need a privilege; choose another port"
     return "see the log above"
 
 
@@ -110,9 +116,9 @@ def run() -> None:
 
 
 @main.command()
-@click.option("--port", default=3002, show_default=True, help="Public port; 0 takes a free one.")
+@click.option("--port", default=3002, type=PORT, show_default=True, help="Public port; 0 takes a free one.")
 @click.option(
-    "--admin-port", default=None, type=int, help="Admin port  [default: 3003, or free with --port 0]"
+    "--admin-port", default=None, type=PORT, help="Admin port  [default: 3003, or free with --port 0]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when ready.")
 @click.option("--quiet", is_flag=True, help="Write no messages of its own now and then.")
@@ -171,6 +177,52 @@ def tail(user: Any, url: str | None) -> None:
     else:
         address = url or f"ws://{config.host}:{config.port}/ws"
         _run(lambda stop: tail_as(config, str(user), address, stop=stop, show=show))
+
+
+@main.command()
+@click.argument("table")
+@click.option("--user", type=click.UUID, help="Decide for this user.")
+@click.option("--row", help="Decide about the row with this primary key; commas between several columns.")
+@click.option(
+    "--role",
+    type=click.Choice(["authenticated", "anon"]),
+    default="authenticated",
+    show_default=True,
+    help="Whose plan.",
+)
+def explain(table: str, user: Any, row: str | None, role: str) -> None:
+    """Say what the policies of TABLE mean, and why a user does or does not see a row."""
+    from bridge.inspection.command import run_explain  # noqa: PLC0415 - see run
+
+    logs.configure(log_format="console", level="error")
+    user_id = None if user is None else str(user)
+    _run(lambda _stop: run_explain(os.environ, table, role=role, user_id=user_id, row=row, show=click.echo))
+
+
+@main.command()
+@click.argument("tables", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every table with row-level security.")
+@click.option("--rows", default=200, show_default=True, help="Rows of each table, at random.")
+@click.option("--users", default=10, show_default=True, help="Users for each table; anon as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, as_json: bool) -> None:
+    """Compare the bridge's decisions with what Postgres answers, on live rows (SUPABASE_DB_URL).
+
+    TABLES are the watched ones unless given.  Changes nothing; exit 1 on any difference.
+    """
+    from bridge.inspection.command import run_verify  # noqa: PLC0415 - see run
+
+    logs.configure(log_format="console", level="error")
+    names = None if everything else tables
+    differ = False
+
+    async def compare(_stop: asyncio.Event) -> None:
+        nonlocal differ
+        differ = await run_verify(os.environ, names, rows=rows, users=users, as_json=as_json)
+
+    _run(compare)
+    if differ:
+        sys.exit(1)
 
 
 def _config() -> Config:

@@ -6,7 +6,7 @@ test keeps the two equal.  A variable that is not known stops the start with its
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import Meta
 from bridge.errors import ConfigError
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]  # "inf" is a float, too, and no time to wait
+PingInterval = Annotated[float, Meta(gt=0, le=3600)]  # a client that vanished is noticed within two of them
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 
@@ -24,6 +25,8 @@ _SUPABASE = {
     "jwt_secret": ("SUPABASE_JWT_SECRET",),
     "database_url": ("SUPABASE_DB_URL",),
 }
+
+_API_PATHS = ("/rest/v1", "/auth/v1", "/realtime/v1", "/storage/v1")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""
 
     database_url: str | None = None
-    """Postgres connection string; only ``migrate`` and ``verify`` use it."""
+    """Postgres connection string; only ``verify`` and ``explain`` use it."""
 
     host: str = "127.0.0.1"
     """Address of the public port; nginx stands before it."""
@@ -89,7 +92,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     outbox_limit_bytes: Count = 1_048_576
     """Bytes that may wait for one client before it is cut off as a slow consumer."""
 
-    ping_interval_s: Positive = 25.0
+    ping_interval_s: PingInterval = 25.0
     """Seconds between pings; keep it below every proxy's read timeout."""
 
     drain_timeout_s: Positive = 20.0
@@ -171,19 +174,29 @@ def _convert(name: str, text: str, hint: Any) -> Any:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
         # Secrets are plain strings and never fail, so no value of theirs can get into a message.
-        raise ConfigError(f"{name}={text!r} is not valid ({error}): see docs/configuration.md") from error
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        advice = f"choose {' or '.join(choices)}" if choices else "see docs/configuration.md"
+        raise ConfigError(f"{name}={text!r} is not valid ({error}): {advice}") from error
 
 
 def _check(config: Config) -> None:
     try:
         parts = urlsplit(config.supabase_url)
-        is_http = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_http, path = parts.scheme in ("http", "https") and bool(parts.hostname), parts.path
     except ValueError:
-        is_http = False
+        is_http, path = False, ""
     if not is_http:
         raise ConfigError(
             "SUPABASE_URL is not an http(s) URL: give the project's base URL, like https://abc.supabase.co"
         )
+    if path.rstrip("/").endswith(_API_PATHS):
+        raise ConfigError(f"SUPABASE_URL ends in {path}: give the base URL, without the path of one API")
+    for origin in config.allowed_origins:
+        if not _is_origin(origin):
+            raise ConfigError(
+                f"BRIDGE_ALLOWED_ORIGINS holds {origin!r}, which no browser sends: "
+                "write scheme and host, like https://app.example.com"
+            )
     if not config.tables:
         raise ConfigError("BRIDGE_TABLES names no table: give at least the dialogs' and the messages' table")
     for table in config.tables:
@@ -192,3 +205,9 @@ def _check(config: Config) -> None:
     for name, table in (("BRIDGE_DIALOG_TABLE", config.dialogs), ("BRIDGE_MESSAGE_TABLE", config.messages)):
         if table not in config.tables:
             raise ConfigError(f"{name} is {table}, which BRIDGE_TABLES does not hold: add it there")
+
+
+def _is_origin(text: str) -> bool:
+    """Tell whether a browser can send this as ``Origin``; a slash at the end is forgiven."""
+    scheme, separator, host = text.removesuffix("/").partition("://")
+    return text in ("*", "null") or bool(scheme and separator and host and not set(host) & set("/*?#@"))

@@ -81,8 +81,8 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         role: Database role, from the claim ``role``: ``authenticated`` or ``anon``.
         user_id: Claim ``sub``, what ``auth.uid()`` answers; None for anon.
-        claims_json: The claims as canonical JSON text (sorted keys, without ``iat``, ``exp``, ``nbf``,
-            ``jti``, ``session_id``, ``amr``, ``aal``), what ``auth.jwt()`` answers.
+        claims_json: The claims as canonical JSON text (sorted keys), what ``auth.jwt()`` answers; without
+            ``iat``, ``exp``, ``nbf`` and ``jti``, which every token of a session has others of.
     """
 
     role: str

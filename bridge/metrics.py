@@ -41,6 +41,12 @@ UNDELIVERABLE = Counter(
     ["table", "reason"],
     registry=REGISTRY,
 )
+ASKED = Counter(
+    "bridge_visibility_asked_total",
+    "Pairs of a user and a row that only Postgres could decide, by the table that changed.",
+    ["table"],
+    registry=REGISTRY,
+)
 DELIVERIES = Counter(
     "bridge_deliveries_total", "Events put into outboxes, one per client.", ["type"], registry=REGISTRY
 )

@@ -40,3 +40,15 @@ def expires_at(token: str) -> float | None:
         return None
     expires = claims.get("exp")
     return float(expires) if isinstance(expires, int | float) else None
+
+
+def is_of_another_secret(token: str, secret: str) -> bool:
+    """Tell whether ``token`` is an HS256 JWT that was signed with another secret than this one."""
+    options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+    try:
+        jwt.decode(token, secret, algorithms=["HS256"], options=options)  # type: ignore[arg-type]
+    except jwt.InvalidSignatureError:
+        return True
+    except jwt.InvalidTokenError:
+        return False  # a secret key, or one of an asymmetric project
+    return False

@@ -12,11 +12,12 @@ from typing import Protocol
 import structlog
 
 from bridge import metrics
-from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effect
+from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effect, PlanSet
+from bridge.authorization import Database as AuthorizationDatabase
 from bridge.backoff import Backoff
 from bridge.clock import Clock
 from bridge.errors import BridgeError, RpcError
-from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, UpstreamState, View
+from bridge.events import Change, Event, Gap, Live, Principal, RowEvent, UpstreamState, View
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -45,13 +46,21 @@ class Audience(Protocol):
         """Refuse to resume from before now."""
 
 
+class Database(AuthorizationDatabase, Protocol):
+    """What the pipeline needs of the project's database."""
+
+    async def catalog_marker(self) -> str:
+        """Return a text that changes whenever the catalog may have changed."""
+
+
 class Pipeline:
     """Runs capture's events through authorization into fan-out.
 
     Args:
         source: Where events come from.
         load: Builds a fresh authorization stage from the database.
-        read_row: Reads one row by table and primary key.
+        compile_again: Compiles the plans from the catalog as it is now.
+        database: Reads single rows, and decides what memory cannot.
         audience: Where effects go.
         tables: The tables that the source captures at the start.
         clock: Source of time.
@@ -64,7 +73,8 @@ class Pipeline:
         *,
         source: Source,
         load: Callable[[], Awaitable[Authorizer]],
-        read_row: Callable[[str, Row], Awaitable[Row | None]],
+        compile_again: Callable[[], Awaitable[PlanSet]],
+        database: Database,
         audience: Audience,
         tables: tuple[str, ...],
         clock: Clock,
@@ -74,7 +84,10 @@ class Pipeline:
         self.state: UpstreamState = "down"
         self._source = source
         self._load = load
-        self._read_row = read_row
+        self._compile_again = compile_again
+        # Held while an event is carried: policies change between two changes, never within one.
+        self._carrying = asyncio.Lock()
+        self._database = database
         self._audience = audience
         self._tables = tables
         self._clock = clock
@@ -87,20 +100,59 @@ class Pipeline:
     async def run(self) -> None:
         """Carry events for ever."""
         while True:
-            match await self._source.next_event():
-                case Live():
-                    await self._catch_up()
-                case Gap(reason=reason):
-                    self._lose(reason)
-                case Change() as change:
-                    await self._relay(change)
+            event = await self._source.next_event()
+            async with self._carrying:
+                match event:
+                    case Live():
+                        await self._catch_up()
+                    case Gap(reason=reason):
+                        self._lose(reason)
+                    case Change() as change:
+                        await self._relay(change)
 
-    def decide(self, principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
-        """Answer how ``principal`` experiences each of ``events`` as of now; None while unknown."""
+    async def watch_catalog(self, interval_s: float) -> None:
+        """Ask for ever whether policies, grants, functions or tables changed, and let that take effect."""
+        while True:
+            await asyncio.sleep(interval_s)
+            try:
+                await self.check_catalog()
+            except RpcError as error:
+                # Upstream, which is lost in the same moment, says it to the clients.
+                log.warning("catalog_unreadable", reason=str(error))
+
+    async def check_catalog(self) -> None:
+        """Let changed policies, grants, functions or tables take effect, between two changes.
+
+        Raises:
+            RpcError: the database did not answer.
+        """
+        authorizer = self._authorizer
+        if authorizer is None or self.state != "live":
+            return  # what is loaded next is the catalog of then
+        marker = await self._database.catalog_marker()
+        if marker == authorizer.marker:
+            return
+        planset = await self._compile_again()
+        async with self._carrying:
+            if self._authorizer is not authorizer or self.state != "live":
+                return
+            if planset.means_the_same(authorizer.planset):
+                authorizer.marker = marker  # some other table, or an index
+                return
+            log.info("policies_changed", tables=planset.upstream_tables)
+            self._missed = "policies_changed"
+            await self._catch_up()
+
+    async def decide(self, principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
+        """Answer how ``principal`` experiences each of ``events`` as of now; None while unknown.
+
+        Raises:
+            RpcError: only Postgres knows, and it did not answer.
+        """
         authorizer = self._authorizer
         if authorizer is None or self.state != "live":
             return [None] * len(events)
-        return [authorizer.decide(principal, event) for event in events]
+        return await authorizer.decide(principal, events, self._database)
 
     def _lose(self, reason: str) -> None:
         metrics.GAPS.labels(reason).inc()
@@ -149,7 +201,7 @@ class Pipeline:
             return
         metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
         try:
-            effects = await self._authorizer.apply(change, self._read_row)
+            effects = await self._authorizer.apply(change, self._database)
         except (CatalogChangedError, RpcError) as error:
             effects = await self._retry_afresh(change, error)
         for effect in effects:
@@ -165,7 +217,7 @@ class Pipeline:
         if self._authorizer is None or self.state != "live":
             return []
         try:
-            return await self._authorizer.apply(change, self._read_row)
+            return await self._authorizer.apply(change, self._database)
         except (CatalogChangedError, RpcError) as again:
             # The clients were told to read again, which covers this change too.
             metrics.UNDELIVERABLE.labels(change.table, again.code).inc()

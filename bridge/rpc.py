@@ -11,7 +11,7 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from bridge.errors import RpcError
-from bridge.events import Row
+from bridge.events import Principal, Row
 from bridge.numbers import exact_number
 
 # They log URLs and, on errors, response bodies, in which there are rows.
@@ -23,6 +23,11 @@ T = TypeVar("T")
 
 _rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
 _row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
+_positions = msgspec.json.Decoder(list[list[int]])
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+ASKED_AT_ONCE = 500
+"""Users whose policies one call of ``bridge_visible`` runs: well within the time that a call has."""
 
 
 class ProjectRpc:
@@ -60,6 +65,13 @@ class ProjectRpc:
             raise RpcError("bridge_catalog() answered nothing: apply sql/migrations again")
         return answer
 
+    async def catalog_marker(self) -> str:
+        """Return a text that changes whenever the catalog may have changed."""
+        answer = await self._call("bridge_catalog_marker", {})
+        if answer is None:
+            raise RpcError("bridge_catalog_marker() answered nothing: apply sql/migrations again")
+        return answer
+
     async def rows(
         self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
     ) -> list[Row]:
@@ -84,6 +96,29 @@ class ProjectRpc:
         answer = await self._call("bridge_row", {"table": table, "pk": _plain(key)})
         return None if answer is None else _decoded("bridge_row", _row, answer)
 
+    async def visible(
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
+    ) -> list[frozenset[int]]:
+        """Return, for each principal, the positions of the ``rows`` that its policies show.
+
+        The rows are those of changes: they need not be in ``table`` any more.
+        """
+        seen: list[frozenset[int]] = []
+        for start in range(0, len(principals), ASKED_AT_ONCE):
+            some = principals[start : start + ASKED_AT_ONCE]
+            arguments = {
+                "table": table,
+                "rows": _encoder.encode(rows).decode(),
+                "principals": [{"role": p.role, "claims": p.claims_json} for p in some],
+            }
+            answer = await self._call("bridge_visible", arguments)
+            if answer is None:
+                raise _other_form("bridge_visible")
+            seen += [frozenset(found) for found in _decoded("bridge_visible", _positions, answer)]
+        if len(seen) != len(principals):
+            raise _other_form("bridge_visible")
+        return seen
+
     async def _call(self, function: str, arguments: dict[str, Any]) -> str | None:
         try:
             answer = (await self._client.rpc(function, arguments).execute()).data
@@ -94,8 +129,10 @@ class ProjectRpc:
                 f"{function}() did not answer in time: the project is busy or away, trying again"
             ) from None
         except (httpx.HTTPError, ValueError) as error:
+            # Other errors may quote a header, and the key with it; this one names host, port or certificate.
+            why = f": {error}" if isinstance(error, httpx.ConnectError) else ""
             raise RpcError(
-                f"{function}() could not be called ({type(error).__name__}): "
+                f"{function}() could not be called ({type(error).__name__}{why}): "
                 "check SUPABASE_URL, and that the project runs"
             ) from None
         if answer is not None and not isinstance(answer, str):

@@ -26,7 +26,7 @@ from bridge.connection import Settings as ConnectionSettings
 from bridge.errors import SourceError
 from bridge.events import Principal, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
-from bridge.minting import expires_at, mint_token
+from bridge.minting import expires_at, is_of_another_secret, mint_token
 from bridge.pipeline import Pipeline
 from bridge.rpc import ProjectRpc
 
@@ -36,6 +36,9 @@ CLIENT_ROLES = ("authenticated", "anon")
 """Database roles that clients can have; plans are compiled for these."""
 
 RENEWED_KEY_TTL_S = 3600
+CATALOG_INTERVAL_S = 2.0
+"""Time after which a changed policy has been noticed; asking costs the database a few milliseconds."""
+
 MAX_WAITING = 5_000
 """Changes that may wait before the worker calls itself not ready: it lags behind."""
 
@@ -122,6 +125,9 @@ async def serve(
         ConfigError: a watched table does not exist or cannot be watched.
         OSError: a port is taken.
     """
+    if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
+        hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
+        log.warning("jwt_secret_mismatch", hint=hint)
     worker = _Worker(config, clock, routes)
     worker.server.open()
     rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
@@ -177,9 +183,12 @@ class _Worker:
         source = self._source = await open_source(self._config, rpc, clock=self._clock, keys=keys)
 
         async def load_again() -> Authorizer:
-            authorizer = await load(rpc, settings, self._roster)
+            authorizer = await load(rpc, settings, self._roster, self._clock)
             keys.update(authorizer.planset.upstream_keys)  # policies may read other tables by now
             return authorizer
+
+        async def compile_again() -> PlanSet:
+            return (await compile_catalog(rpc, settings, self._clock))[0]
 
         def first_live() -> None:
             where = self._config
@@ -191,7 +200,8 @@ class _Worker:
         pipeline = self._pipeline = Pipeline(
             source=source,
             load=load_again,
-            read_row=rpc.row,
+            compile_again=compile_again,
+            database=rpc,
             audience=_HubAudience(self._hub),
             tables=source.tables,
             clock=self._clock,
@@ -201,9 +211,12 @@ class _Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(source.run(), name="capture")
             tasks.create_task(pipeline.run(), name="pipeline")
+            tasks.create_task(pipeline.watch_catalog(CATALOG_INTERVAL_S), name="catalog")
 
     async def _decide(self, principal: Principal, events: Sequence[RowEvent]) -> Sequence[View | None]:
-        return [None] * len(events) if self._pipeline is None else self._pipeline.decide(principal, events)
+        return (
+            [None] * len(events) if self._pipeline is None else await self._pipeline.decide(principal, events)
+        )
 
     def _readiness(self) -> list[str]:
         if self._pipeline is None or self._source is None or self._pipeline.state != "live":
@@ -228,7 +241,7 @@ async def open_source(
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
     """
-    planset = await _compiled(config, rpc)
+    planset = await _compiled(config, rpc, clock)
     known: dict[str, Sequence[str]] = {} if keys is None else keys
     known.update(planset.upstream_keys)
     return RealtimeSource(
@@ -242,11 +255,11 @@ async def open_source(
     )
 
 
-async def _compiled(config: Config, rpc: ProjectRpc) -> PlanSet:
+async def _compiled(config: Config, rpc: ProjectRpc, clock: Clock) -> PlanSet:
     backoff = _backoff()
     while True:
         try:
-            return (await compile_catalog(rpc, authorization_settings(config)))[0]
+            return (await compile_catalog(rpc, authorization_settings(config), clock))[0]
         except SourceError as error:
             retry_in_s = backoff.next_s()
             log.error("project_unreachable", reason=str(error), retry_in_s=round(retry_in_s, 2))

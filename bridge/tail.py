@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from bridge.clock import SystemClock
 from bridge.config import Config
@@ -26,7 +26,7 @@ async def tail_as(config: Config, user_id: str, url: str, *, stop: asyncio.Event
     """Show what ``user_id`` gets from the bridge at ``url``, until ``stop`` or the connection ends.
 
     Raises:
-        ConfigError: there is no JWT secret to speak for the user with.
+        ConfigError: there is no JWT secret to speak for the user with, or ``url`` is none.
         SourceError: the bridge cannot be reached, or ended the connection for a reason.
     """
     if config.jwt_secret is None:
@@ -44,6 +44,12 @@ async def tail_as(config: Config, user_id: str, url: str, *, stop: asyncio.Event
             closer.cancel()
     except* OSError as group:
         raise SourceError(f"no bridge answers at {url}: start it with `bridge run`, or give --url") from group
+    except* InvalidURI as group:
+        raise ConfigError(f"{url} is no WebSocket URL: write it like ws://127.0.0.1:3002/ws") from group
+    except* InvalidHandshake as group:
+        raise SourceError(
+            f"{url} does not answer as a bridge does ({group.exceptions[0]}): is it its /ws?"
+        ) from group
     except* ConnectionClosed as group:
         error = group.exceptions[0]
         raise SourceError(f"the bridge ended the connection ({error}): see docs/protocol.md") from group

@@ -4,13 +4,15 @@ In: :class:`~bridge.events.Change` values in commit order.  Out: who experiences
 as what (:class:`Deliver`), and who has to read again (:class:`Resync`).
 
 ``loader`` reads catalog and look-up rows; ``composition`` turns grants and policies into one
-condition (``parser``, ``algebra``, ``types``); ``planset`` and ``plan`` compile it in both
-directions (``evaluation``: does this user see this row; ``audience``: which users see it);
-``authorizer`` applies changes (``rows``, ``effects``, ``shaping``).  Only ``loader`` does I/O;
-the stage owns no task.
+condition (``translation``: from SQL to the ``algebra``; ``normalization``); ``planset`` and ``plan``
+compile it in both directions (``evaluation``: does this user see this row; ``audience``: which users
+see it); ``authorizer`` applies changes (``rows``, ``effects``, ``experience``), and asks Postgres what
+memory cannot tell (``asking``).  The stage does no I/O but through the database that it is given, and
+owns no task.
 """
 
-from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
+from bridge.authorization.authorizer import Authorizer, Database
+from bridge.authorization.experience import Deliver, Effect, Resync
 from bridge.authorization.loader import Settings, compile_catalog, load
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
@@ -19,6 +21,7 @@ from bridge.authorization.rows import CatalogChangedError
 __all__ = [
     "Authorizer",
     "CatalogChangedError",
+    "Database",
     "Deliver",
     "Effect",
     "PlanSet",

@@ -1,19 +1,20 @@
 """The small typed language that policies are translated to.
 
 An expression refers to rows by *scope*: scope 0 is the row whose visibility is asked, every table
-in a subquery has a scope of its own.  The user is :class:`Uid`; everything else about the user
-(the database role) is known when a policy is translated, because a plan belongs to one role.
-Values are what JSON has; NULL is None, and three-valued logic is kept until the very end.
+in a subquery has a scope of its own.  The user is :class:`Uid` and :class:`Claims`; the database role
+is known when a policy is translated, because a plan belongs to one role.  NULL is None, and
+three-valued logic is kept until the very end.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from typing_extensions import override
 
 Type: TypeAlias = str
-"""Family of types whose equality means the same here and in Postgres: ``uuid``, ``text``, ``int``,
-``bool``, ``enum:<name>``; anything else is ``other:<name>`` and can only be tested for NULL."""
+"""Family of types (see ``types.py``): ``uuid``, ``text``, ``int``, ``bool``, ``enum:<name>``, ``numeric``,
+``timestamptz``, ``jsonb``, ``<family>[]``...; anything else is ``other:<name>``, only tested for NULL.
+``unknown`` is a literal that takes its type from where it stands."""
 
 Operator: TypeAlias = Literal["=", "<>", "<", "<=", ">", ">="]
 
@@ -24,13 +25,18 @@ class Const(msgspec.Struct, frozen=True):
     value: Any
     type: Type
 
+    @override
+    def __hash__(self) -> int:
+        return hash((repr(self.value), self.type))
+
 
 class ColumnRef(msgspec.Struct, frozen=True):
-    """A column of the row in ``scope``."""
+    """A column of the row in ``scope``; ``nullable`` where the catalog does not exclude NULL."""
 
     scope: int
     name: str
     type: Type
+    nullable: bool = True
 
 
 class Uid(msgspec.Struct, frozen=True):
@@ -39,12 +45,62 @@ class Uid(msgspec.Struct, frozen=True):
     type: Type = "uuid"
 
 
+class Claims(msgspec.Struct, frozen=True):
+    """``auth.jwt()``: the claims of the user who asks, never NULL."""
+
+    type: Type = "jsonb"
+
+
+class Now(msgspec.Struct, frozen=True):
+    """``now()``: when the question is asked."""
+
+    type: Type = "timestamptz"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A built-in function, operator or cast of ``builtins.py``."""
+
+    name: str
+    args: tuple["Expr", ...]
+    type: Type
+
+
+class ArrayOf(msgspec.Struct, frozen=True):
+    """``ARRAY[items]``, never NULL."""
+
+    items: tuple["Expr", ...]
+    type: Type
+
+
+class Case(msgspec.Struct, frozen=True):
+    """The result of the first branch whose condition is true; ``otherwise`` if none is."""
+
+    branches: tuple[tuple["Expr", "Expr"], ...]
+    otherwise: "Expr"
+    type: Type
+
+
+class Coalesce(msgspec.Struct, frozen=True):
+    """The first item that is not NULL."""
+
+    items: tuple["Expr", ...]
+    type: Type
+
+
 class Compare(msgspec.Struct, frozen=True):
     """``left op right``, both of one comparable type."""
 
     op: Operator
     left: "Expr"
     right: "Expr"
+    type: Type = "bool"
+
+
+class AnyOf(msgspec.Struct, frozen=True):
+    """``left = ANY (array)``."""
+
+    left: "Expr"
+    array: "Expr"
     type: Type = "bool"
 
 
@@ -108,6 +164,27 @@ class InRows(msgspec.Struct, frozen=True):
     type: Type = "bool"
 
 
+class Arm(msgspec.Struct, frozen=True):
+    """``SELECT value FROM sources WHERE where``; several arms are one UNION ALL."""
+
+    sources: tuple[Source, ...]
+    where: "Expr"
+    value: "Expr"
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """What a subquery selects, as one value.
+
+    ``kind`` says which: ``one`` (a scalar subquery, that fails on two rows), ``first`` (LIMIT 1, or what
+    a function returns: undecided if two rows differ), ``array`` (``ARRAY(SELECT ...)``), ``array_agg``
+    (the same, but NULL for no row) and ``count``.
+    """
+
+    kind: Literal["one", "first", "array", "array_agg", "count"]
+    arms: tuple[Arm, ...]
+    type: Type
+
+
 class Fails(msgspec.Struct, frozen=True):
     """What makes Postgres answer the whole query with an error, unless a constant makes it unneeded."""
 
@@ -115,101 +192,41 @@ class Fails(msgspec.Struct, frozen=True):
     type: Type = "bool"
 
 
+class Opaque(msgspec.Struct, frozen=True):
+    """A part that only Postgres can answer, and why.
+
+    ``raises`` is true if it may end the query with an error: then no later OR branch helps.
+    """
+
+    reason: str
+    raises: bool = False
+    type: Type = "bool"
+
+
 Expr: TypeAlias = (
-    Fails | Const | ColumnRef | Uid | Compare | IsNull | IsTrue | And | Or | Not | Exists | InRows
+    Fails
+    | Opaque
+    | Const
+    | ColumnRef
+    | Uid
+    | Claims
+    | Now
+    | Call
+    | ArrayOf
+    | Case
+    | Coalesce
+    | Compare
+    | AnyOf
+    | IsNull
+    | IsTrue
+    | And
+    | Or
+    | Not
+    | Exists
+    | InRows
+    | Rows
 )
 
 TRUE = Const(True, "bool")  # noqa: FBT003 - the value of a constant
 FALSE = Const(False, "bool")  # noqa: FBT003 - the value of a constant
-
-
-def compare(op: Operator, left: Expr, right: Expr) -> Compare:
-    """Return the comparison; the same one for both ways of writing an equality."""
-    if op in ("=", "<>") and _rank(right) < _rank(left):
-        left, right = right, left
-    return Compare(op, left, right)
-
-
-def _rank(expr: Expr) -> tuple[int, int, str]:
-    return (0, expr.scope, expr.name) if isinstance(expr, ColumnRef) else (1, 0, "")
-
-
-def children(expr: Expr) -> tuple[Expr, ...]:
-    """Return the direct parts of ``expr``."""
-    match expr:
-        case Compare(left=left, right=right):
-            return (left, right)
-        case IsNull(operand=operand) | IsTrue(operand=operand) | Not(operand=operand):
-            return (operand,)
-        case And(items=items) | Or(items=items):
-            return items
-        case Exists(where=where):
-            return (where,)
-        case InRows(left=left, value=value, where=where):
-            return (left, value, where)
-        case _:
-            return ()
-
-
-def walk(expr: Expr) -> Iterator[Expr]:
-    """Yield ``expr`` and everything in it."""
-    yield expr
-    for child in children(expr):
-        yield from walk(child)
-
-
-def scopes(expr: Expr) -> frozenset[int]:
-    """Return the scopes that ``expr`` reads from outside: those its own subqueries bring do not count."""
-    used = {node.scope for node in walk(expr) if isinstance(node, ColumnRef)}
-    own = {s.scope for node in walk(expr) if isinstance(node, Exists | InRows) for s in node.sources}
-    return frozenset(used - own)
-
-
-def failure(exprs: Iterable[Expr]) -> Fails | None:
-    """Return what makes a query with ``exprs`` fail; None if nothing does."""
-    return next((node for expr in exprs for node in walk(expr) if isinstance(node, Fails)), None)
-
-
-def mentions_user(expr: Expr) -> bool:
-    """True if the answer depends on who asks."""
-    return any(isinstance(node, Uid) for node in walk(expr))
-
-
-def conjuncts(expr: Expr) -> tuple[Expr, ...]:
-    """Return the parts that must all be true for ``expr`` to be true."""
-    if isinstance(expr, And):
-        return tuple(part for item in expr.items for part in conjuncts(item))
-    return () if expr == TRUE else (expr,)
-
-
-def all_of(items: list[Expr]) -> Expr:
-    """AND of conditions of which only "is it true" matters, simplified.
-
-    Constants are folded, and a OR that another part implies is dropped (``a and (a or b)`` is ``a``): inner
-    RLS often says again what the subquery asks for already.
-    """
-    parts = list(dict.fromkeys(part for item in items for part in conjuncts(item)))
-    if any(part == FALSE for part in parts):
-        return FALSE
-    known = set(parts)
-    # Postgres does not do this: what fails there has to fail here.
-    parts = [
-        part for part in parts if not (isinstance(part, Or) and _implied(part, known)) or failure([part])
-    ]
-    if not parts:
-        return TRUE
-    return parts[0] if len(parts) == 1 else And(tuple(parts))
-
-
-def _implied(choice: Or, known: set[Expr]) -> bool:
-    return any(known.issuperset(conjuncts(item)) for item in choice.items)
-
-
-def any_of(items: list[Expr]) -> Expr:
-    """OR, with the constants folded away."""
-    parts = [item for item in items if item != FALSE]
-    if any(item == TRUE for item in parts):
-        return TRUE
-    if not parts:
-        return FALSE
-    return parts[0] if len(parts) == 1 else Or(tuple(parts))
+NULL = Const(None, "bool")

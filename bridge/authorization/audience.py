@@ -1,42 +1,43 @@
 """The other direction of a plan: from a row to the users who see it, without asking each user.
 
-``user_id = auth.uid()`` names its user in the row; a membership subquery names them in an index.
-Where an expression names nobody, everybody of the role is a candidate, and the plan asks the
-filter about each: the result is then marked as not exact.
+``user_id = auth.uid()`` names its user in the row; a membership subquery names them in an index; what
+depends on the user alone names them in a cohort.  Where an expression names nobody, everybody of the
+role is a candidate, and the plan asks the filter about each: the result is then marked as not exact.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
+from bridge.authorization import jsonb, types
 from bridge.authorization.algebra import (
     And,
+    AnyOf,
+    Call,
+    Claims,
     ColumnRef,
     Compare,
     Exists,
     Expr,
     IsTrue,
+    Opaque,
     Or,
     Uid,
-    conjuncts,
-    mentions_user,
 )
-from bridge.authorization.evaluation import (
-    Env,
-    Step,
-    Tables,
-    Test,
-    Value,
-    compile_test,
-    compile_value,
-    layout_of,
-    plan_steps,
-    rows_of,
-)
+from bridge.authorization.cohorts import Cohort, Cohorts
+from bridge.authorization.env import Env, Tables, Test, Value, layout_of
+from bridge.authorization.evaluation import compile_test, compile_value, steps_of
+from bridge.authorization.expressions import conjuncts, mentions_time, mentions_user, scopes, walk
+from bridge.authorization.reach import reaches, user_columns
+from bridge.authorization.steps import Step, rows_of
+from bridge.authorization.undecided import UndecidedError
+from bridge.events import Principal
 
-Users: TypeAlias = set[str] | None
-"""User ids, or None for everybody of the role, anon included."""
+Users: TypeAlias = Collection[str | None] | None
+"""User ids (None among them: anon), or None for everybody of the role."""
+
+Compute: TypeAlias = Callable[[Callable[[Env], Any]], Callable[[Principal], Any]]
 
 
 class Finder(msgspec.Struct, frozen=True):
@@ -44,99 +45,197 @@ class Finder(msgspec.Struct, frozen=True):
 
     Attributes:
         find: Returns at least all of them, for the row in the Env.
-        exact: True if ``find`` returns no others.
+        exact: True if ``find`` returns no others, unless it set the Env's ``doubt``.
+        walks: True if it may name nobody, so that everybody has to be asked.
+        of_row: True if the condition is the row's alone: it names everybody, or nobody.
     """
 
     find: Callable[[Env], Users]
     exact: bool
+    walks: bool = False
+    of_row: bool = False
 
 
-_EVERYBODY = Finder(lambda _env: None, exact=False)
+_EVERYBODY = Finder(lambda _env: None, exact=False, walks=True)
+_NOBODY: frozenset[str | None] = frozenset()
 
 
-def compile_finder(expr: Expr, tables: Tables, layout: Mapping[int, str]) -> Finder:
-    """Return how to find the users for whom ``expr`` is true."""
-    if not mentions_user(expr):
-        test = compile_test(expr, tables, layout)
-        return Finder(lambda env: None if test(env) is True else set(), exact=True)
-    match expr:
-        case Compare(op="=", left=Uid(), right=other) | Compare(op="=", left=other, right=Uid()) if (
-            not mentions_user(other)
-        ):
-            value = compile_value(other, tables, layout)
-            return Finder(lambda env: set() if (user := value(env)) is None else {user}, exact=True)
-        case And(items=items):
-            return _intersection([compile_finder(item, tables, layout) for item in items])
-        case Or(items=items):
-            return _union([compile_finder(item, tables, layout) for item in items])
-        case IsTrue(operand=operand):
-            return compile_finder(operand, tables, layout)
-        case Exists():
-            return _members(expr, tables, layout)
-        case _:
-            return _EVERYBODY
+class FinderCompiler:
+    """Compiles conditions to finders.
+
+    Args:
+        tables: Look-up tables by name.
+        cohorts: Takes the cohorts that the finders need.
+        for_user: Makes a closure over an Env one over a principal.
+    """
+
+    def __init__(self, tables: Tables, cohorts: Cohorts, for_user: Compute) -> None:
+        self._tables = tables
+        self._cohorts = cohorts
+        self._for_user = for_user
+
+    def compile(self, expr: Expr, layout: Mapping[int, str]) -> Finder:
+        """Return how to find the users for whom ``expr`` is true."""
+        if not mentions_user(expr):
+            return _row_only(compile_test(expr, self._tables, layout))
+        if _is_of_user(expr):
+            return self._switch(expr)
+        match expr:
+            case Compare(op="=", left=left, right=right):
+                return self._equal(left, right, layout)
+            case AnyOf(left=left, array=array):
+                return self._element(left, array, layout, _elements)
+            case Call(name="jsonb ? text", args=(array, left)):
+                return self._element(left, array, layout, jsonb.keys)
+            case And(items=items):
+                return _intersection([self.compile(item, layout) for item in items])
+            case Or(items=items):
+                return _union([self.compile(item, layout) for item in items])
+            case IsTrue(operand=operand):
+                return self.compile(operand, layout)
+            case Exists():
+                return self._members(expr, layout)
+            case _:
+                return _EVERYBODY
+
+    def _switch(self, expr: Expr) -> Finder:
+        """What depends on the user alone: an admin flag, a claim."""
+        test = self._for_user(compile_test(expr, self._tables, {}))
+        cohort = self._cohorts.add(
+            Cohort(lambda principal: (True,) if test(principal) is True else (), reaches(expr))
+        )
+        return Finder(_of_cohort(cohort, lambda _env: True), exact=True)
+
+    def _equal(self, left: Expr, right: Expr, layout: Mapping[int, str]) -> Finder:
+        for mine, other in ((left, right), (right, left)):
+            if mentions_user(other) or mentions_time(mine):
+                continue
+            value = compile_value(other, self._tables, layout)
+            if isinstance(mine, Uid):
+                return _only(value)
+            if _is_of_user(mine) and types.is_hashable(mine.type):
+                return self._matching(mine, value)
+        return _EVERYBODY
+
+    def _matching(self, mine: Expr, value: Value) -> Finder:
+        compute = self._for_user(compile_value(mine, self._tables, {}))
+        cohort = self._cohorts.add(Cohort(lambda principal: (compute(principal),), reaches(mine)))
+        return Finder(_of_cohort(cohort, value), exact=True)
+
+    def _element(
+        self, left: Expr, array: Expr, layout: Mapping[int, str], elements: Callable[[Any], Collection[Any]]
+    ) -> Finder:
+        """``left = ANY (array)``: the user among the row's, or the row's among the user's."""
+        if isinstance(left, Uid) and not mentions_user(array):
+            of_row = compile_value(array, self._tables, layout)
+            return Finder(lambda env: frozenset(elements(of_row(env))) - {None}, exact=True)
+        if not mentions_user(left) and _is_of_user(array) and types.is_hashable(left.type):
+            compute = self._for_user(compile_value(array, self._tables, {}))
+            cohort = self._cohorts.add(Cohort(lambda principal: elements(compute(principal)), reaches(array)))
+            value = compile_value(left, self._tables, layout)
+            return Finder(_of_cohort(cohort, value), exact=True)
+        return _EVERYBODY
+
+    def _members(self, expr: Exists, outer: Mapping[int, str]) -> Finder:
+        layout = layout_of(expr.sources, outer)
+        conditions = conjuncts(expr.where)
+        columns = user_columns(expr.sources, expr.where)
+        binding = {Compare("=", Uid(c.type), c) for c in columns} | {
+            Compare("=", c, Uid(c.type)) for c in columns
+        }
+        known = [c for c in conditions if not mentions_user(c)]
+        steps = steps_of(expr.sources, known, self._tables, layout)
+        rest = [c for c in conditions if mentions_user(c) and c not in binding]
+        if columns:
+            values = [compile_value(column, self._tables, layout) for column in columns]
+            if len(steps) == 1 and len(values) == 1 and not steps[0].tests and not rest:
+                return Finder(_plain_members(steps[0], columns[0]), exact=True)
+            tests = [compile_test(c, self._tables, layout) for c in rest]
+            exact = not any(_reads_claims(c) for c in rest)
+            if not exact:
+                tests = []  # the filter asks them, with the user's claims
+            return Finder(lambda env: _named(steps, env, values, tests), exact=exact)
+        inner = _intersection([self.compile(c, layout) for c in rest])
+        return Finder(lambda env: _nested(steps, env, inner), exact=inner.exact, walks=inner.walks)
+
+
+def _is_of_user(expr: Expr) -> bool:
+    """True if the value depends on the user and on look-up rows, but on no row and no time."""
+    return mentions_user(expr) and not mentions_time(expr) and not scopes(expr)
+
+
+def _reads_claims(expr: Expr) -> bool:
+    return any(isinstance(node, Claims | Opaque) for node in walk(expr))
+
+
+def _elements(array: list[Any] | None) -> list[Any]:
+    return array or []
+
+
+def _row_only(test: Test) -> Finder:
+    return Finder(lambda env: None if test(env) is True else _NOBODY, exact=True, of_row=True)
+
+
+def _only(value: Value) -> Finder:
+    return Finder(lambda env: _NOBODY if (user := value(env)) is None else {user}, exact=True)
+
+
+def _of_cohort(cohort: Cohort, value: Value) -> Callable[[Env], Users]:
+    def find(env: Env) -> Users:
+        wanted = value(env)
+        users = _NOBODY if wanted is None else cohort.users(wanted)
+        if cohort.undecided:
+            env.doubt = True
+            return {*users, *cohort.undecided}
+        if cohort.is_mixed(users):
+            env.doubt = True
+        return users
+
+    return find
 
 
 def _intersection(finders: Sequence[Finder]) -> Finder:
     def find(env: Env) -> Users:
         found: Users = None
         for finder in finders:
-            users = finder.find(env)
+            try:
+                users = finder.find(env)
+            except UndecidedError:
+                env.doubt = True
+                continue
             if users is not None:
-                found = users if found is None else found & users
+                found = users if found is None else _both(found, users)
                 if not found:
                     return found
         return found
 
-    return Finder(find, exact=all(finder.exact for finder in finders))
+    narrowing = any(not finder.walks and not finder.of_row for finder in finders)
+    return Finder(
+        find,
+        exact=all(finder.exact for finder in finders),
+        walks=not narrowing and any(f.walks for f in finders),
+    )
+
+
+def _both(some: Collection[str | None], others: Collection[str | None]) -> Collection[str | None]:
+    if len(others) < len(some):
+        some, others = others, some
+    return {user for user in some if user in others}
 
 
 def _union(finders: Sequence[Finder]) -> Finder:
     def find(env: Env) -> Users:
-        found: set[str] = set()
+        found: Collection[str | None] = _NOBODY
         for finder in finders:
             users = finder.find(env)
             if users is None:
                 return None
-            found = found | users if found else users
+            found = {*found, *users} if found and users else found or users
         return found
 
-    return Finder(find, exact=all(finder.exact for finder in finders))
-
-
-def user_columns(expr: Exists) -> list[ColumnRef]:
-    """Return the columns of the subquery's own tables that must equal the user's id."""
-    own = {source.scope for source in expr.sources}
-    found = []
-    for condition in conjuncts(expr.where):
-        match condition:
-            case (
-                Compare(op="=", left=Uid(), right=ColumnRef() as column)
-                | Compare(op="=", left=ColumnRef() as column, right=Uid())
-            ) if column.scope in own:
-                found.append(column)
-            case _:
-                pass
-    return found
-
-
-def _members(expr: Exists, tables: Tables, outer: Mapping[int, str]) -> Finder:
-    layout = layout_of(expr.sources, outer)
-    conditions = conjuncts(expr.where)
-    columns = user_columns(expr)
-    binding = {Compare("=", Uid(c.type), c) for c in columns} | {
-        Compare("=", c, Uid(c.type)) for c in columns
-    }
-    steps = plan_steps(expr.sources, [c for c in conditions if not mentions_user(c)], tables, layout)
-    rest = [c for c in conditions if mentions_user(c) and c not in binding]
-    if columns:
-        values = [compile_value(column, tables, layout) for column in columns]
-        if len(steps) == 1 and len(values) == 1 and not steps[0].tests and not rest:
-            return Finder(_plain_members(steps[0], columns[0]), exact=True)
-        tests = [compile_test(c, tables, layout) for c in rest]
-        return Finder(lambda env: _named(steps, env, values, tests), exact=True)
-    inner = _intersection([compile_finder(c, tables, layout) for c in rest])
-    return Finder(lambda env: _nested(steps, env, inner), exact=inner.exact)
+    return Finder(
+        find, exact=all(finder.exact for finder in finders), walks=any(finder.walks for finder in finders)
+    )
 
 
 def _plain_members(step: Step, column: ColumnRef) -> Callable[[Env], Users]:
@@ -152,7 +251,7 @@ def _plain_members(step: Step, column: ColumnRef) -> Callable[[Env], Users]:
 
 
 def _named(steps: Sequence[Step], env: Env, values: Sequence[Value], tests: Sequence[Test]) -> Users:
-    users: set[str] = set()
+    users: set[str | None] = set()
     asker = env.uid
 
     def leaf() -> None:
@@ -160,25 +259,31 @@ def _named(steps: Sequence[Step], env: Env, values: Sequence[Value], tests: Sequ
         if user is None or any(value(env) != user for value in values[1:]):
             return
         env.uid = user
-        if user not in users and all(test(env) is True for test in tests):
+        try:
+            if user not in users and all(test(env) is True for test in tests):
+                users.add(user)
+        except UndecidedError:
             users.add(user)
+            env.doubt = True
 
-    _walk(steps, 0, env, leaf)
-    env.uid = asker
+    try:
+        _walk(steps, 0, env, leaf)
+    finally:
+        env.uid = asker
     return users
 
 
 def _nested(steps: Sequence[Step], env: Env, inner: Finder) -> Users:
-    users: set[str] = set()
+    users: set[str | None] = set()
     everybody = False
 
     def leaf() -> None:
-        nonlocal users, everybody
+        nonlocal everybody
         found = inner.find(env)
         if found is None:
             everybody = True
         else:
-            users = users | found
+            users.update(found)
 
     _walk(steps, 0, env, leaf)
     return None if everybody else users

@@ -1,33 +1,36 @@
 """The stage itself: says who sees each change, and as what, as of that change."""
 
-from collections.abc import Collection, Mapping
-from typing import TypeAlias
-
-import msgspec
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from bridge import metrics
-from bridge.authorization.effects import Probe, concerned, probes, viewers
+from bridge.authorization.asking import Answer, Questions, Visibility
+from bridge.authorization.effects import Probe, Sighting, concerned, probes, viewers
+from bridge.authorization.experience import (
+    NOBODY,
+    Decision,
+    Deliver,
+    Effect,
+    Resync,
+    Share,
+    Shares,
+    Shift,
+)
+from bridge.authorization.lookup import same
+from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import ReadRow, RowMemory
-from bridge.authorization.shaping import Shaper, experience, views
+from bridge.authorization.shaping import Shaper
+from bridge.authorization.undecided import UndecidedError
 from bridge.events import Action, Change, Delivery, Principal, Row, RowEvent, View
 
 
-class Deliver(msgspec.Struct, frozen=True):
-    """An event and who gets it, as what.  History keeps it also when nobody does."""
+class Database(Visibility, Protocol):
+    """What applying a change may need of the project's database."""
 
-    event: RowEvent
-    deliveries: tuple[Delivery, ...]
-
-
-class Resync(msgspec.Struct, frozen=True):
-    """These principals see other rows than before, too many to name: they have to read again."""
-
-    principals: tuple[Principal, ...]
-
-
-Effect: TypeAlias = Deliver | Resync
+    async def row(self, table: str, key: Row) -> Row | None:
+        """Return one row by primary key, as of now; None when it is gone."""
 
 
 class Authorizer:
@@ -39,6 +42,7 @@ class Authorizer:
         roster: Who is here.
         dialog_columns: Column that holds the dialog's id, by watched table.
         dialog_table: The table whose rows are the dialogs.
+        marker: What the database said of its catalog's version just before it was read.
     """
 
     def __init__(
@@ -49,8 +53,10 @@ class Authorizer:
         roster: Roster,
         dialog_columns: Mapping[str, str],
         dialog_table: str,
+        marker: str = "",
     ) -> None:
         self.planset = planset
+        self.marker = marker
         self.memory = memory
         self._roster = roster
         self._dialog_table = dialog_table
@@ -59,44 +65,66 @@ class Authorizer:
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
         }
+        for plan in self._plans:
+            plan.cohorts.meet(roster)
+        roster.on_change = self._noticed
 
-    async def apply(self, change: Change, read_row: ReadRow) -> list[Effect]:
+    def _noticed(self, principal: Principal) -> None:
+        for plan in self._plans:
+            plan.cohorts.notice(principal)
+
+    async def apply(self, change: Change, database: Database) -> list[Effect]:
         """Apply ``change`` to the look-up rows and return what the users experience, in order.
 
         Args:
             change: A change of a watched table or of a look-up table.
-            read_row: Asked for a row that a membership may bring into somebody's sight, where it is
-                not remembered.
+            database: Asked for a row that a membership may bring into somebody's sight, where it is
+                not remembered, and for what only Postgres can decide.
 
         Raises:
             CatalogChangedError: the plans do not fit the table any more; nothing was applied.
-            RpcError: ``read_row`` failed; nothing was applied.
+            RpcError: the database did not answer: everything has to be loaded again.
         """
         self.memory.check(change)
-        answerable, others = await self._probe(change, read_row)
-        # From here on nothing waits: everything is as of this change.
-        unseen = self.memory.is_unseen(change)
+        if change.action == "INSERT" and change.table not in self.memory.lookups:
+            inserted = self._inserted(change)
+            if inserted is not None:
+                return [inserted]
+        answerable: list[tuple[Probe, Row]] = []
+        others: list[Probe] = []
+        unseen = False
+        if change.table in self.memory.lookups:
+            answerable, others = await self._probe(change, database.row)
+            unseen = self.memory.is_unseen(change)
+        # From here to the questions nothing waits: everything is as of this change.
+        questions = Questions()
         before = [viewers(probe.plan, row, self._roster, probe.users) for probe, row in answerable]
-        # Somebody may have read the row meanwhile: withdrawing too much does no harm.
-        shown = [concerned(probe, self._roster) for probe, _ in answerable] if unseen else before
-        effects: list[Effect] = []
-        if change.table in self._plans_of:
-            effects.append(self._deliver(change))
-        else:
-            self.memory.store(change)
+        shares = self._shares(change, questions)
+        shifts = [
+            self._shift(probe, row, saw, questions, unseen=unseen)
+            for (probe, row), saw in zip(answerable, before, strict=True)
+        ]
+        if questions:
+            metrics.ASKED.labels(change.table).inc(len(questions))
+            await questions.ask(database)
+        effects: list[Effect] = [] if shares is None else [shares.deliver(self._shaper, change)]
+        if not shifts and not others:
+            return effects
         told = {pair for effect in effects for pair in self._told(effect)}
         affected: list[tuple[Principal, str | None]] = []
-        for (probe, row), saw, may_have_seen in zip(answerable, before, shown, strict=True):
-            sees = viewers(probe.plan, row, self._roster, probe.users)
-            gained, lost = _without(sees, saw), _without(may_have_seen, sees)
-            if not probe.is_key:
-                dialog = self._shaper.dialog_id(probe.plan.table, row)
+        for shift in shifts:
+            dialog = self._shaper.dialog_id(shift.probe.plan.table, shift.row)
+            affected += [(principal, dialog) for principal in shift.doubtful]
+            gained, lost = shift.settle()
+            if not shift.probe.is_key:
                 affected += [(principal, dialog) for principal in (*gained, *lost)]
                 continue
             changes: tuple[tuple[Action, list[Principal]], ...] = (("INSERT", gained), ("DELETE", lost))
             for action, principals in changes:
                 if principals:
-                    event, delivery = self._shaper.announcement(change, probe.plan, row, action, principals)
+                    event, delivery = self._shaper.announcement(
+                        change, shift.probe.plan, shift.row, action, principals
+                    )
                     effects.append(Deliver(event, (delivery,)))
                     told |= self._told(effects[-1])
         for probe in others:
@@ -108,22 +136,111 @@ class Authorizer:
             effects.append(Resync(tuple(resync)))
         return effects
 
-    def decide(self, principal: Principal, event: RowEvent) -> View | None:
-        """Return how ``principal`` experiences ``event`` as of now; None if not at all."""
+    def _inserted(self, change: Change) -> Deliver | None:
+        """Store an INSERT, the most frequent change, and say who sees the row; None where Postgres has to.
+
+        No look-up row changes and nobody saw the row before, so there is nothing else to find out.
+        """
+        row = change.new
+        if row is None:
+            return None
+        plans, roster = self._plans_of[change.table], self._roster
+        deliveries = []
+        for role in roster.roles():
+            plan = plans.get(role)
+            if plan is None:
+                continue
+            sighting = viewers(plan, row, roster)
+            if sighting.open:
+                return None
+            if sighting.sees:
+                view = View(action="INSERT", columns=plan.columns)
+                deliveries.append(Delivery(view=view, principals=sighting.sees))
+        self.memory.store(change)
+        return Deliver(self._shaper.committed(change, self.memory.key_row(change), None), tuple(deliveries))
+
+    async def decide(
+        self, principal: Principal, events: Sequence[RowEvent], database: Visibility
+    ) -> list[View | None]:
+        """Return how ``principal`` experiences each of ``events`` as of now; None if not at all.
+
+        Raises:
+            RpcError: only Postgres knows, and it did not answer.
+        """
+        questions = Questions()
+        decisions = [self._decision(principal, event, questions) for event in events]
+        if questions:
+            metrics.ASKED.labels(events[0].table).inc(len(questions))
+            await questions.ask(database)
+        return [None if decision is None else decision.view() for decision in decisions]
+
+    def _decision(self, principal: Principal, event: RowEvent, questions: Questions) -> Decision | None:
         plan = self._plans_of.get(event.table, {}).get(principal.role)
         if plan is None:
             return None
+
+        def sees(row: Row) -> Answer:
+            try:
+                return Answer([principal] if plan.visible(row, principal) else [])
+            except UndecidedError:
+                return questions.add(event.table, row, [principal])
+
+        decision = Decision(event=event, columns=plan.columns)
         if event.announced == "DELETE":
-            return View(action="DELETE", columns=plan.columns)
-        sees_new = event.new is not None and plan.visible(event.new, principal.user_id)
-        if event.new is not None and event.old is None:
-            return View(action="INSERT", columns=plan.columns) if sees_new else None
-        if event.old is not None and plan.row_columns <= event.old.keys():
-            saw_old = plan.visible(event.old, principal.user_id)
-        else:
-            saw_old = sees_new
-        action = experience(saw_old=saw_old, sees_new=sees_new)
-        return None if action is None else View(action=action, columns=plan.columns)
+            return decision
+        if event.new is not None:
+            decision.sees_new = sees(event.new)
+        if event.old is not None:
+            known = self.memory.needed(event.table) <= event.old.keys()
+            decision.saw_old = sees(event.old) if known else decision.sees_new
+        return decision
+
+    def _shares(self, change: Change, questions: Questions) -> Shares | None:
+        """Store ``change`` and find out who experiences it; None if its table is not watched."""
+        memory, roster, plans = self.memory, self._roster, self._plans_of.get(change.table)
+        lookup = memory.lookups.get(change.table)
+        before_row, after_row = (None, None) if lookup is None else memory.lookup_rows(change)
+        shares: Shares | None = None
+        here: list[Plan] = []
+        saw: dict[str, Sighting] = {}
+        if plans is not None:
+            here = [plans[role] for role in roster.roles() if role in plans]
+            shares = Shares(key=memory.key_row(change), old=memory.before(change))
+            if shares.old is not None:
+                saw = {plan.role: viewers(plan, shares.old, roster) for plan in here}
+        memory.store(change)
+        if lookup is not None and not same(before_row, after_row):
+            for plan in self._plans:
+                plan.cohorts.row_changed(lookup, before_row, after_row)
+        if shares is None:
+            return None
+        old_unknown = change.action != "INSERT" and shares.old is None
+        for plan in here:
+            share = Share(columns=plan.columns, saw=saw.get(plan.role, NOBODY), old_unknown=old_unknown)
+            if change.new is not None:
+                share.sees = viewers(plan, change.new, roster)
+            if share.sees.open:
+                share.sees_answer = questions.add(change.table, change.new or {}, share.sees.open)
+            if share.saw.open:
+                share.saw_answer = questions.add(change.table, shares.old or {}, share.saw.open)
+            shares.of_roles.append(share)
+        if old_unknown and here:
+            # Who saw the row before is not known.  Those who see it now cannot be harmed by an
+            # UPDATE; those who may have lost sight of it cannot be named, so that is counted.
+            metrics.UNDELIVERABLE.labels(change.table, "old_row_unknown").inc()
+        return shares
+
+    def _shift(self, probe: Probe, row: Row, saw: Sighting, questions: Questions, *, unseen: bool) -> Shift:
+        sees = viewers(probe.plan, row, self._roster, probe.users)
+        return Shift(
+            probe=probe,
+            row=row,
+            saw=saw,
+            # Somebody may have read the row meanwhile: withdrawing too much does no harm.
+            shown=concerned(probe, self._roster) if unseen else saw.sees,
+            sees=sees,
+            answer=questions.add(probe.plan.table, row, sees.open),
+        )
 
     async def _probe(self, change: Change, read_row: ReadRow) -> tuple[list[tuple[Probe, Row]], list[Probe]]:
         """Return the probes that can be answered, each with the row to ask about, and the others."""
@@ -133,7 +250,9 @@ class Authorizer:
         if lookup is None:
             return answerable, others
         old, new = self.memory.lookup_rows(change)
-        for probe in probes(self._plans, lookup, old, new, primary_keys=self.memory.keys):
+        for probe in probes(
+            self._plans, lookup, old, new, primary_keys=self.memory.keys, fits=self.planset.catalog.fits
+        ):
             if not concerned(probe, self._roster):
                 continue
             if probe.is_key:
@@ -155,38 +274,6 @@ class Authorizer:
             for row in (self.memory.key_row(change), change.new)
         )
 
-    def _deliver(self, change: Change) -> Deliver:
-        """Store a change of a watched table and say who experiences it, as what."""
-        key, old = self.memory.key_row(change), self.memory.before(change)
-        plans = self._plans_of[change.table]
-        roles = self._roster.roles()
-        saw = {
-            role: viewers(plans[role], old, self._roster)
-            for role in roles
-            if role in plans and old is not None
-        }
-        self.memory.store(change)
-        deliveries: list[Delivery] = []
-        for role in roles:
-            plan = plans.get(role)
-            if plan is None:
-                metrics.UNDELIVERABLE.labels(change.table, "policy_refused").inc()
-                continue
-            sees = [] if change.new is None else viewers(plan, change.new, self._roster)
-            if change.action != "INSERT" and old is None:
-                # Who saw the row before is not known.  Those who see it now cannot be harmed by an
-                # UPDATE; those who may have lost sight of it cannot be named, so that is counted.
-                metrics.UNDELIVERABLE.labels(change.table, "old_row_unknown").inc()
-                shares: list[tuple[Action, list[Principal]]] = [("UPDATE", sees)]
-            else:
-                shares = views(saw.get(role, []), sees)
-            deliveries += [
-                Delivery(view=View(action=action, columns=plan.columns), principals=principals)
-                for action, principals in shares
-                if principals
-            ]
-        return Deliver(self._shaper.committed(change, key, old), tuple(deliveries))
-
     def _told(self, effect: Effect) -> set[tuple[Principal, str]]:
         """Return who learns by ``effect`` that a dialog came into sight or left it."""
         if isinstance(effect, Resync) or effect.event.table != self._dialog_table:
@@ -197,8 +284,3 @@ class Authorizer:
             if delivery.view.action != "UPDATE" and effect.event.dialog_id is not None
             for principal in delivery.principals
         }
-
-
-def _without(some: Collection[Principal], others: list[Principal]) -> list[Principal]:
-    excluded = set(others)
-    return [principal for principal in some if principal not in excluded]

@@ -4,6 +4,7 @@ The values mirror the JSON that sql/ produces; the properties answer what compos
 Source of the rules: Postgres manual, "Row Security Policies" and "Privileges".
 """
 
+import re
 from functools import cached_property
 
 import msgspec
@@ -20,6 +21,8 @@ class Column(msgspec.Struct, frozen=True):
     typtype: str = "b"
     not_null: bool = False
     collation: str | None = None
+    enum_elements: str | None = None
+    """The enum's qualified name, for an array of an enum."""
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -30,7 +33,10 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A policy that takes part in SELECT; ``using`` is what ``pg_get_expr`` prints."""
+    """A policy that takes part in SELECT; ``using`` is what ``pg_get_expr`` prints.
+
+    A table's policies are in the order of their names, as bytes.
+    """
 
     name: str
     permissive: bool
@@ -72,11 +78,32 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     policies: tuple[Policy, ...] = ()
     schema_usage: tuple[str, ...] = ("public",)
     """Roles that may name what is in the schema."""
+    unique: tuple[tuple[str, ...], ...] = ()
+    """Columns of each unique constraint or index that holds for every row, the primary key's included."""
+    storage: str | None = None
+    """Names the files of its rows: others after a TRUNCATE, which upstream does not tell."""
+    inherits: bool = False
+    """True if it is a parent or a child of another table, whose rows count as its own."""
+    partly_published: tuple[str, ...] = ()
+    """Publications that leave out some changes: not all of insert, update and delete, or only some rows."""
 
     @cached_property
     def qualified(self) -> str:
         """``schema.name``, as :attr:`bridge.events.Change.table` has it."""
         return f"{self.schema}.{self.name}"
+
+    @property
+    def quoted(self) -> str:
+        """``schema.name`` as SQL has it, for statements that are advised."""
+        return ".".join(
+            part if re.fullmatch("[a-z_][a-z0-9_]*", part) else '"' + part.replace('"', '""') + '"'
+            for part in (self.schema, self.name)
+        )
+
+    @cached_property
+    def unique_keys(self) -> tuple[tuple[str, ...], ...]:
+        """Columns of each key of which every value occurs at most once, where none of them is NULL."""
+        return (self.primary_key, *self.unique) if self.primary_key else self.unique
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -85,14 +112,30 @@ class Table(msgspec.Struct, frozen=True, dict=True):
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """A function's argument; ``mode`` i is IN."""
+    """A function's argument.
+
+    ``mode`` is i (IN), o (OUT), b (INOUT), v (VARIADIC) or t (a column of RETURNS TABLE).
+    """
 
     name: str | None
     type: str
     mode: str = "i"
+    default: str | None = None
 
 
-class Function(msgspec.Struct, frozen=True):
+_WIDER = {
+    "pg_catalog.int2": ("pg_catalog.int4", "pg_catalog.int8"),
+    "pg_catalog.int4": ("pg_catalog.int8",),
+    "pg_catalog.varchar": ("pg_catalog.text",),
+    "pg_catalog.text": ("pg_catalog.varchar",),
+}
+"""Types by those whose values all are theirs as well."""
+
+SESSION_PATH = ("public", "extensions")
+"""Schemas in which a request's unqualified names are looked for, after pg_catalog."""
+
+
+class Function(msgspec.Struct, frozen=True, dict=True):
     """A function that a policy may call; ``execute`` are the roles that may call it."""
 
     schema: str
@@ -107,6 +150,41 @@ class Function(msgspec.Struct, frozen=True):
     arguments: tuple[Argument, ...] = ()
     execute: tuple[str, ...] = ()
     sql_body: str | None = None
+    config: tuple[str, ...] = ()
+
+    @cached_property
+    def qualified(self) -> str:
+        """``schema.name``."""
+        return f"{self.schema}.{self.name}"
+
+    @cached_property
+    def inputs(self) -> tuple[Argument, ...]:
+        """The arguments that a call gives."""
+        return tuple(argument for argument in self.arguments if argument.mode in ("i", "b", "v"))
+
+    @cached_property
+    def outputs(self) -> tuple[Argument, ...]:
+        """The arguments that it gives back: OUT and INOUT ones, and the columns of RETURNS TABLE."""
+        return tuple(argument for argument in self.arguments if argument.mode in ("o", "b", "t"))
+
+    def accepts(self, count: int) -> bool:
+        """True if it can be called with ``count`` arguments; VARIADIC is not supported."""
+        required = [argument for argument in self.inputs if argument.default is None]
+        variadic = any(argument.mode == "v" for argument in self.inputs)
+        return len(required) <= count <= len(self.inputs) and not variadic
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """What SET gives it, by name."""
+        return dict(setting.partition("=")[::2] for setting in self.config)
+
+    def search_path(self, outside: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the schemas in which names in its body are looked for; ``outside`` are the caller's."""
+        value = self.settings.get("search_path")
+        if value is None:
+            return outside
+        written = [part.strip().strip('"') for part in value.split(",")]
+        return tuple(s for s in written if s and s not in ("$user", "pg_temp", "pg_catalog"))
 
 
 class Role(msgspec.Struct, frozen=True):
@@ -125,6 +203,7 @@ class NamedType(msgspec.Struct, frozen=True):
     schema: str
     name: str
     kind: str
+    labels: tuple[str, ...] = ()
 
 
 class Catalog(msgspec.Struct, frozen=True, dict=True):
@@ -136,6 +215,25 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
     functions: tuple[Function, ...]
     roles: tuple[Role, ...]
     types: tuple[NamedType, ...] = ()
+    timezone: str = "UTC"
+
+    @property
+    def in_utc(self) -> bool:
+        """True if sessions have no other time zone than UTC, so that dates and days are those of UTC."""
+        return self.timezone.upper() in ("UTC", "ETC/UTC", "GMT", "ETC/GMT")
+
+    @cached_property
+    def enum_labels(self) -> dict[str, tuple[str, ...]]:
+        """The labels of each enum type, by qualified name."""
+        return {f"{t.schema}.{t.name}": t.labels for t in self.types if t.kind == "e"}
+
+    @cached_property
+    def functions_by_name(self) -> dict[str, list[Function]]:
+        """Functions by qualified name; several where it is overloaded."""
+        found: dict[str, list[Function]] = {}
+        for function in self.functions:
+            found.setdefault(function.qualified, []).append(function)
+        return found
 
     @cached_property
     def enums(self) -> frozenset[str]:
@@ -146,6 +244,15 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
     def by_name(self) -> dict[str, Table]:
         """Tables by qualified name."""
         return {table.qualified: table for table in self.tables}
+
+    def fits(self, table: str, column: str, other: str, other_column: str) -> bool:
+        """True if every value of a table's column can be one of another table's column.
+
+        A policy may compare ``rooms.id::text`` with any text: that is no room's id then.
+        """
+        mine = self.by_name[table].by_name[column].base_type
+        theirs = self.by_name[other].by_name[other_column].base_type
+        return mine == theirs or theirs in _WIDER.get(mine, ())
 
     @cached_property
     def _roles(self) -> dict[str, Role]:

@@ -5,12 +5,16 @@ count is decided as ``get_row_security_policies`` in ``rewrite/rowsecurity.c`` d
 """
 
 import itertools
+from collections.abc import Iterator
 
 import msgspec
 
-from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, all_of, any_of, failure
+from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, Opaque
 from bridge.authorization.catalog import Catalog, Policy, Table
-from bridge.authorization.parser import Parser
+from bridge.authorization.expressions import all_of, any_of, failure, opaque, rebuild
+from bridge.authorization.normalization import Normalizer, folded_qualifier
+from bridge.authorization.translation import Context, Translator
+from bridge.authorization.types import column_type, plain
 from bridge.errors import CompileError, QueryFailsError
 
 
@@ -22,7 +26,10 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         role: Database role.
         condition: True for the rows that are visible; the row is in scope 0.
         columns: Columns the role may SELECT; None means all.
+        all_columns: All columns of the table.
         scopes: Number of scopes that ``condition`` uses.
+        policies: Number of policies that count for the role.
+        asked: Number of those that Postgres has to be asked about.
         because: Why nobody of the role sees any row, for people; None where the policies decide.
     """
 
@@ -30,31 +37,88 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     condition: Expr
     columns: frozenset[str] | None
+    all_columns: frozenset[str]
     scopes: int
+    policies: int = 0
+    asked: int = 0
     because: str | None = None
 
 
-class RefusedPolicyError(CompileError):
-    """A named policy cannot be answered from memory."""
+def compose(catalog: Catalog, table: Table, role: str, publication: str | None = None) -> Sight:
+    """Return what ``role`` sees of ``table``; the parts that only Postgres can answer are opaque.
+
+    Args:
+        catalog: The database's catalog.
+        table: The table.
+        role: The role.
+        publication: The publication that a table has to be in for its rows to be kept in memory; None
+            where rows are only looked at once.
+    """
+    return _Composer(catalog, role, publication).sight(table)
 
 
-def compose(catalog: Catalog, table: Table, role: str) -> Sight:
-    """Return what ``role`` sees of ``table``.
+def policy_conditions(
+    catalog: Catalog, table: Table, role: str, publication: str | None = None
+) -> list[tuple[Policy, Expr | str]]:
+    """Return each policy of ``table`` that counts for ``role``, with what it asks of a row.
+
+    Where Postgres would fail every SELECT instead, the reason stands in its place.
+    """
+    return list(_Composer(catalog, role, publication).conditions(table))
+
+
+def check_trackable(table: Table, publication: str | None) -> None:
+    """Refuse a look-up table whose rows could not be kept current in memory.
 
     Raises:
-        CompileError: a policy that counts cannot be answered from memory; its name is in the message.
+        CompileError: it has no usable primary key, shares its rows, or is not published.
     """
-    return _Composer(catalog, role).sight(table)
+    if table.inherits:
+        raise CompileError(f"{table.qualified} shares its rows with tables that inherit")
+    if not table.primary_key:
+        raise CompileError(f"{table.qualified} has no primary key: add one to have it read from memory")
+    for column in table.primary_key:
+        type_ = column_type(table.by_name[column])
+        if type_.startswith("other:") or type_.endswith("[]"):
+            # Rows are told apart by their JSON, which upstream may write in another way than to_jsonb.
+            raise CompileError(f"{table.qualified} has a primary key of type {plain(type_)}")
+    missing = None if publication is None else unheard(table, publication)
+    if missing is not None:
+        raise CompileError(f"{table.qualified} is {missing}")
+
+
+def unheard(table: Table, publication: str) -> str | None:
+    """Return why changes of the table do not arrive, and what to do; None if all of them do."""
+    if publication not in table.publications:
+        return (
+            f"not in publication {publication}, so its changes never arrive: "
+            f"alter publication {publication} add table {table.quoted}"
+        )
+    if publication in table.partly_published:
+        return (
+            f"in publication {publication} without some of its changes: alter publication {publication} "
+            "set (publish = 'insert, update, delete, truncate'), and add the table without WHERE"
+        )
+    return None
 
 
 class _Composer:
-    def __init__(self, catalog: Catalog, role: str) -> None:
+    def __init__(self, catalog: Catalog, role: str, publication: str | None) -> None:
         self._catalog = catalog
         self._role = role
         self._expanding: list[str] = []
         self._scopes = itertools.count(1)
         self._scopes_used = 1
-        self._parser = Parser(catalog, role=role, row_filter=self._inner, new_scope=self._new_scope)
+        self._normalizer = Normalizer(lambda name: catalog.by_name[name].unique_keys)
+        self._translator = Translator(
+            Context(
+                catalog,
+                role=role,
+                row_filter=self._inner,
+                new_scope=self._new_scope,
+                trackable=lambda table: check_trackable(table, publication),
+            )
+        )
 
     def sight(self, table: Table) -> Sight:
         columns = self._catalog.readable_columns(self._role, table)
@@ -73,14 +137,37 @@ class _Composer:
                 failed = failure([condition])
                 if failed is not None:
                     condition, because = FALSE, failed.reason
+                condition = self._normalizer.positive(condition)
         return Sight(
             table=table.qualified,
             role=self._role,
             condition=condition,
             columns=columns,
+            all_columns=frozenset(table.by_name),
             scopes=self._scopes_used,
+            policies=len(self._counting(table, self._role)),
+            asked=len({part.reason.partition(": ")[0] for part in opaque(condition)}),
             because=because,
         )
+
+    def conditions(self, table: Table) -> Iterator[tuple[Policy, Expr | str]]:
+        """Yield each policy that counts, with what it asks of a row, or why the query fails."""
+        for policy in self._counting(table, self._role):
+            self._expanding.append(table.qualified)
+            try:
+                expr = self._using(policy, table, 0, self._role)
+                failed = failure([expr])
+                yield policy, failed.reason if failed is not None else self._normalizer.positive(expr)
+            except QueryFailsError as error:
+                yield policy, str(error)
+            finally:
+                self._expanding.pop()
+
+    def _counting(self, table: Table, acting: str) -> list[Policy]:
+        roles = self._catalog.acting_roles(acting)
+        return [
+            p for p in table.policies if p.command in ("SELECT", "ALL") and p.using and roles & set(p.roles)
+        ]
 
     def _new_scope(self) -> int:
         self._scopes_used += 1
@@ -99,10 +186,9 @@ class _Composer:
     def _visible(self, table: Table, scope: int, acting: str) -> Expr:
         if not table.rls or self._catalog.bypasses_rls(acting, table):
             return TRUE
-        roles = self._catalog.acting_roles(acting)
-        policies = [
-            p for p in table.policies if p.command in ("SELECT", "ALL") and p.using and roles & set(p.roles)
-        ]
+        policies = self._counting(table, acting)
+        if not any(p.permissive for p in policies):
+            return FALSE  # then Postgres does not even look at the restrictive ones
         if table.qualified in self._expanding:
             circle = " -> ".join(
                 [*self._expanding[self._expanding.index(table.qualified) :], table.qualified]
@@ -112,18 +198,25 @@ class _Composer:
             )
         self._expanding.append(table.qualified)
         try:
-            permissive = [self._using(p, table, scope, acting) for p in policies if p.permissive]
+            # In the order in which Postgres asks them: an error in one hides what a later one would show.
+            permissive = [self._using(p, table, scope, acting) for p in reversed(policies) if p.permissive]
             restrictive = [self._using(p, table, scope, acting) for p in policies if not p.permissive]
         finally:
             self._expanding.pop()
-        parts = [any_of(permissive), *restrictive]
+        parts = [folded_qualifier(part) for part in (any_of(permissive), *restrictive)]
         # Each restrictive policy is a qualifier of its own: a false one does not spare the others.
         return failure(parts) or all_of(parts)
 
     def _using(self, policy: Policy, table: Table, scope: int, acting: str) -> Expr:
+        where = f'policy "{policy.name}" on {table.qualified}'
         try:
-            return self._parser.parse(policy.using or "", table, scope, acting)
-        except RefusedPolicyError:
-            raise  # the innermost policy is the one to look at
+            expr = self._translator.policy(policy.using or "", table, scope, acting)
         except CompileError as error:
-            raise RefusedPolicyError(f'policy "{policy.name}" on {table.qualified}: {error}') from error
+            raise type(error)(f"{where}: {error}") from error
+        return _explained(expr, where)
+
+
+def _explained(expr: Expr, where: str) -> Expr:
+    if isinstance(expr, Opaque):
+        return Opaque(f"{where}: {expr.reason}", expr.raises, expr.type)
+    return rebuild(expr, lambda part: _explained(part, where))

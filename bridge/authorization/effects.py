@@ -6,14 +6,16 @@ look-up row points at it by primary key (a membership and its dialog), with a re
 again where it concerns many rows.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from bridge.authorization.lookup import LookupRow, LookupTable
-from bridge.authorization.plan import Plan, Reach
+from bridge.authorization.lookup import LookupRow, LookupTable, same
+from bridge.authorization.plan import Plan
+from bridge.authorization.reach import Reach
 from bridge.authorization.roster import Roster
+from bridge.authorization.undecided import UndecidedError
 from bridge.events import Principal, Row
 
 
@@ -40,6 +42,7 @@ def probes(
     after: LookupRow | None,
     *,
     primary_keys: Mapping[str, Sequence[str]],
+    fits: Callable[[str, str, str, str], bool] = lambda *_names: True,
 ) -> list[Probe]:
     """Return what to ask before and after ``lookup`` changes from ``before`` to ``after``.
 
@@ -49,8 +52,10 @@ def probes(
         before: Its row before the change, None for INSERT.
         after: Its row after the change, None for DELETE.
         primary_keys: Primary keys of the plans' tables.
+        fits: Tells whether a value of a look-up column is one of a plan's column: ``(look-up table, its
+            column, plan's table, its column)``.
     """
-    if before == after:
+    if same(before, after):
         return []  # only columns changed that no policy reads
     merged: dict[tuple[int, tuple[tuple[str, Any], ...]], Probe] = {}
     for plan in plans:
@@ -60,7 +65,11 @@ def probes(
             for row in (before, after):
                 if row is None:
                     continue
-                known = {asked: row[lookup.position[own]] for asked, own in reach.link}
+                known = {
+                    asked: row[lookup.position[own]]
+                    for asked, own in reach.link
+                    if fits(lookup.name, own, plan.table, asked)
+                }
                 if None in known.values():
                     continue  # NULL equals nothing, so this look-up row counts for no row
                 users = _users(reach, lookup, row)
@@ -91,7 +100,19 @@ def concerned(probe: Probe, roster: Roster) -> Collection[Principal]:
     return roster.of_users(probe.plan.role, probe.users)
 
 
-def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str] | None = None) -> list[Principal]:
+class Sighting(msgspec.Struct, frozen=True):
+    """Who sees a row.
+
+    Attributes:
+        sees: Those of whom it is known.
+        open: Those of whom only Postgres knows.
+    """
+
+    sees: Sequence[Principal]
+    open: Sequence[Principal] = ()
+
+
+def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str] | None = None) -> Sighting:
     """Return the principals who see ``row`` now.
 
     Args:
@@ -100,10 +121,20 @@ def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str] | None =
         roster: Who is here.
         users: Ask about these users only; None for all.
     """
-    if users is not None:
-        return [p for p in roster.of_users(plan.role, users) if plan.visible(row, p.user_id)]
-    found = plan.users(row)
-    candidates = roster.of_role(plan.role) if found is None else roster.of_users(plan.role, found)
-    if plan.exact:
-        return list(candidates)
-    return [p for p in candidates if plan.visible(row, p.user_id)]
+    candidates: Collection[Principal]
+    if users is None:
+        found, exact = plan.users(row)
+        candidates = roster.of_role(plan.role) if found is None else roster.of_users(plan.role, found)
+        if exact:
+            return Sighting(list(candidates))
+    else:
+        candidates = roster.of_users(plan.role, users)
+    sees: list[Principal] = []
+    undecided: list[Principal] = []
+    for principal in candidates:
+        try:
+            if plan.visible(row, principal):
+                sees.append(principal)
+        except UndecidedError:
+            undecided.append(principal)
+    return Sighting(sees, undecided)

@@ -1,16 +1,24 @@
 """Compiles expressions to closures that answer them for one user and one row.
 
-Three-valued logic: a condition's closure returns True, False or None (NULL).  A subquery becomes a
-walk over its sources, each reached through an index on the columns that are already determined.
+Three-valued logic: a condition's closure returns True, False or None (NULL), or raises UndecidedError
+where only Postgres can tell.  AND and OR look for a part that decides without it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
+from bridge.authorization import builtins, subqueries, types
 from bridge.authorization.algebra import (
     And,
+    AnyOf,
+    ArrayOf,
+    Call,
+    Case,
+    Claims,
+    Coalesce,
     ColumnRef,
     Compare,
     Const,
@@ -20,58 +28,21 @@ from bridge.authorization.algebra import (
     IsNull,
     IsTrue,
     Not,
+    Now,
+    Opaque,
     Or,
+    Rows,
     Source,
     Uid,
-    conjuncts,
-    scopes,
 )
-from bridge.authorization.lookup import Index, Key, LookupRow, LookupTable
-from bridge.events import Row
+from bridge.authorization.env import Env, Layout, Tables, Test, Value
+from bridge.authorization.steps import Step
+from bridge.authorization.undecided import UndecidedError
 
-Tables: TypeAlias = Mapping[str, LookupTable]
-
-
-class Env:
-    """What an expression is evaluated over: the asked row, the subqueries' rows, the user.
-
-    Attributes:
-        row: The row whose visibility is asked (scope 0).
-        rows: The subqueries' current rows, by scope; scope 0 is unused.
-        uid: The user's id; None for anon.
-    """
-
-    __slots__ = ("row", "rows", "uid")
-
-    def __init__(self, scope_count: int) -> None:
-        self.row: Row = {}
-        self.rows: list[LookupRow] = [()] * scope_count
-        self.uid: str | None = None
+_claims: Callable[[str], Any] = lru_cache(maxsize=65_536)(msgspec.json.decode)
 
 
-Value: TypeAlias = Callable[[Env], Any]
-Test: TypeAlias = Callable[[Env], bool | None]
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One source of a subquery: how to find its rows and what they have to fulfil.
-
-    Attributes:
-        scope: Where the current row goes.
-        table: The look-up table.
-        index: Index to ask; None means every row of the table.
-        key: The key to ask it with; None where a part of it is NULL.
-        tests: What else has to be true once this source's row is there.
-    """
-
-    scope: int
-    table: LookupTable
-    index: Index | None
-    key: Callable[[Env], Key]
-    tests: tuple[Test, ...]
-
-
-def compile_value(expr: Expr, tables: Tables, layout: Mapping[int, str]) -> Value:
+def compile_value(expr: Expr, tables: Tables, layout: Layout) -> Value:
     """Return a closure that computes ``expr``.
 
     Args:
@@ -84,16 +55,30 @@ def compile_value(expr: Expr, tables: Tables, layout: Mapping[int, str]) -> Valu
             return lambda _env: value
         case Uid():
             return lambda env: env.uid
-        case ColumnRef(scope=0, name=name):
-            return lambda env: env.row[name]
-        case ColumnRef(scope=scope, name=name):
-            position = tables[layout[scope]].position[name]
-            return lambda env: env.rows[scope][position]
+        case Claims():
+            return lambda env: _claims(env.claims_json)
+        case Now():
+            return lambda env: env.now_us()
+        case ColumnRef():
+            return _column(expr, tables, layout)
+        case Call(name="same", args=(argument,)):
+            return compile_value(argument, tables, layout)
+        case Call():
+            return _call(expr, tables, layout)
+        case ArrayOf(items=items):
+            elements = [compile_value(item, tables, layout) for item in items]
+            return lambda env: [element(env) for element in elements]
+        case Case():
+            return _case(expr, tables, layout)
+        case Coalesce(items=items):
+            return _coalesce([compile_value(item, tables, layout) for item in items])
+        case Rows():
+            return subqueries.rows(_Compiler(tables), expr, layout)
         case _:
             return compile_test(expr, tables, layout)
 
 
-def compile_test(expr: Expr, tables: Tables, layout: Mapping[int, str]) -> Test:
+def compile_test(expr: Expr, tables: Tables, layout: Layout) -> Test:
     """Return a closure that answers the condition ``expr`` with True, False or None."""
     match expr:
         case And(items=items):
@@ -111,103 +96,96 @@ def compile_test(expr: Expr, tables: Tables, layout: Mapping[int, str]) -> Test:
             return lambda env: test(env) is True
         case Compare():
             return _comparison(expr, tables, layout)
+        case AnyOf():
+            return _any_of(expr, tables, layout)
         case Exists(sources=sources, where=where):
-            return _exists(sources, where, tables, layout)
+            return subqueries.exists(_Compiler(tables), sources, where, layout)
         case InRows():
-            return _in_rows(expr, tables, layout)
+            return subqueries.in_rows(_Compiler(tables), expr, layout)
+        case Opaque(reason=reason, raises=raises):
+            return _undecided(reason, raises=raises)
         case _:
             return compile_value(expr, tables, layout)
 
 
-def layout_of(sources: Sequence[Source], outer: Mapping[int, str]) -> dict[int, str]:
-    """Return ``outer`` with the scopes that ``sources`` bring."""
-    return {**outer, **{source.scope: source.table for source in sources}}
+def _undecided(reason: str, *, raises: bool) -> Test:
+    def test(_env: Env) -> bool | None:
+        raise UndecidedError(reason, raises=raises)
+
+    return test
 
 
-def plan_steps(
-    sources: Sequence[Source], conditions: Sequence[Expr], tables: Tables, layout: Mapping[int, str]
-) -> list[Step]:
-    """Order the sources so that each can be asked by an index, and place each condition as early as possible.
-
-    Args:
-        sources: The subquery's tables.
-        conditions: What has to be true, without what the caller deals with itself.
-        tables: Look-up tables by name.
-        layout: The table of each scope, those of ``sources`` included.
-    """
-    waiting = list(conditions)
-    pending = list(sources)
-    unbound = {source.scope for source in sources}
-    steps = []
-    while pending:
-        chosen = max(pending, key=lambda source: len(_keys(source, waiting, unbound)))
-        keys = _keys(chosen, waiting, unbound)
-        pending.remove(chosen)
-        unbound.discard(chosen.scope)
-        rest = [c for c in waiting if c not in keys]
-        ready = tuple(c for c in rest if not scopes(c) & unbound)
-        waiting = [c for c in rest if c not in ready]
-        table = tables[chosen.table]
-        by_column = sorted(((keys[c][0], keys[c][1]) for c in keys), key=lambda pair: pair[0])
-        values = tuple(compile_value(expr, tables, layout) for _, expr in by_column)
-        steps.append(
-            Step(
-                scope=chosen.scope,
-                table=table,
-                index=table.index([column for column, _ in by_column]) if by_column else None,
-                key=_key(values),
-                tests=tuple(compile_test(c, tables, layout) for c in ready),
-            )
-        )
-    return steps
+def _column(expr: ColumnRef, tables: Tables, layout: Layout) -> Value:
+    decode = types.decoder(expr.type)
+    read: Value
+    name, scope = expr.name, expr.scope
+    if scope == 0:
+        read = lambda env: env.row[name]  # noqa: E731 - one of two
+    else:
+        position = tables[layout[scope]].position[name]
+        read = lambda env: env.rows[scope][position]  # noqa: E731 - one of two
+    if decode is None:
+        return read
+    return lambda env: None if (value := read(env)) is None else decode(value)
 
 
-def rows_of(step: Step, env: Env) -> Sequence[LookupRow] | set[LookupRow]:
-    """Return the rows of this step's table that its key allows, in no order."""
-    if step.index is None:
-        return list(step.table.rows.values())
-    key = step.key(env)
-    return step.index.get(key, ()) if key is not None else ()
+def _call(expr: Call, tables: Tables, layout: Layout) -> Value:
+    run = builtins.run(expr.name).run
+    arguments = [compile_value(argument, tables, layout) for argument in expr.args]
+    if len(arguments) == 1:
+        (only,) = arguments
+        return lambda env: None if (value := only(env)) is None else run(value)
+
+    def call(env: Env) -> Any:
+        values = [argument(env) for argument in arguments]
+        return None if None in values else run(*values)
+
+    return call
 
 
-def _keys(source: Source, conditions: Sequence[Expr], unbound: set[int]) -> dict[Expr, tuple[str, Expr]]:
-    """Return the equalities that give this source's columns a value known before its row is."""
-    found: dict[Expr, tuple[str, Expr]] = {}
-    for condition in conditions:
-        if not isinstance(condition, Compare) or condition.op != "=":
-            continue
-        for column, other in ((condition.left, condition.right), (condition.right, condition.left)):
-            if (
-                isinstance(column, ColumnRef)
-                and column.scope == source.scope
-                and not scopes(other) & unbound
-                and column.name not in {name for name, _ in found.values()}
-            ):
-                found[condition] = (column.name, other)
-                break
-    return found
+def _case(expr: Case, tables: Tables, layout: Layout) -> Value:
+    branches = [
+        (compile_test(condition, tables, layout), compile_value(result, tables, layout))
+        for condition, result in expr.branches
+    ]
+    otherwise = compile_value(expr.otherwise, tables, layout)
+
+    def case(env: Env) -> Any:
+        for test, result in branches:
+            if test(env) is True:
+                return result(env)
+        return otherwise(env)
+
+    return case
 
 
-def _key(values: tuple[Value, ...]) -> Callable[[Env], Key]:
-    if len(values) == 1:
-        return values[0]
+def _coalesce(items: Sequence[Value]) -> Value:
+    def coalesce(env: Env) -> Any:
+        for item in items:
+            value = item(env)
+            if value is not None:
+                return value
+        return None
 
-    def key(env: Env) -> Key:
-        parts = tuple([value(env) for value in values])
-        return None if None in parts else parts
-
-    return key
+    return coalesce
 
 
 def _all(tests: Sequence[Test]) -> Test:
     def test(env: Env) -> bool | None:
         answer: bool | None = True
+        open_: UndecidedError | None = None
         for part in tests:
-            result = part(env)
+            try:
+                result = part(env)
+            except UndecidedError as error:
+                open_ = open_ or error
+                continue
             if result is False:
                 return False
             if result is None:
                 answer = None
+        if open_ is not None:
+            raise open_
         return answer
 
     return test
@@ -216,21 +194,35 @@ def _all(tests: Sequence[Test]) -> Test:
 def _any(tests: Sequence[Test]) -> Test:
     def test(env: Env) -> bool | None:
         answer: bool | None = False
+        open_: UndecidedError | None = None
         for part in tests:
-            result = part(env)
+            try:
+                result = part(env)
+            except UndecidedError as error:
+                if error.raises:
+                    raise  # Postgres may fail here, whatever comes after
+                open_ = open_ or error
+                continue
             if result is True:
                 return True
             if result is None:
                 answer = None
+        if open_ is not None:
+            raise open_
         return answer
 
     return test
 
 
-def _comparison(expr: Compare, tables: Tables, layout: Mapping[int, str]) -> Test:
+def _comparison(expr: Compare, tables: Tables, layout: Layout) -> Test:
     left = compile_value(expr.left, tables, layout)
     right = compile_value(expr.right, tables, layout)
     compare = _COMPARISONS[expr.op]
+    key = types.comparison_key(expr.left.type)
+    if key is not None:
+        return lambda env: (
+            None if (a := left(env)) is None or (b := right(env)) is None else compare(key(a), key(b))
+        )
 
     def test(env: Env) -> bool | None:
         a, b = left(env), right(env)
@@ -249,53 +241,44 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _exists(sources: Sequence[Source], where: Expr, tables: Tables, outer: Mapping[int, str]) -> Test:
-    steps = plan_steps(sources, conjuncts(where), tables, layout_of(sources, outer))
-    if not steps:  # EXISTS (SELECT ... WHERE condition)
-        always = compile_test(where, tables, outer)
-        return lambda env: always(env) is True
-    if len(steps) == 1 and steps[0].index is not None and not steps[0].tests:
-        index, key = steps[0].index, steps[0].key
-        return lambda env: key(env) in index
-    return lambda env: _matches(steps, 0, env)
-
-
-def _matches(steps: Sequence[Step], depth: int, env: Env) -> bool:
-    if depth == len(steps):
-        return True
-    step = steps[depth]
-    for row in rows_of(step, env):
-        env.rows[step.scope] = row
-        if all(test(env) is True for test in step.tests) and _matches(steps, depth + 1, env):
-            return True
-    return False
-
-
-def _in_rows(expr: InRows, tables: Tables, outer: Mapping[int, str]) -> Test:
-    layout = layout_of(expr.sources, outer)
-    steps = plan_steps(expr.sources, conjuncts(expr.where), tables, layout)
+def _any_of(expr: AnyOf, tables: Tables, layout: Layout) -> Test:
     left = compile_value(expr.left, tables, layout)
-    value = compile_value(expr.value, tables, layout)
+    array = compile_value(expr.array, tables, layout)
+    key = types.comparison_key(expr.left.type)
 
     def test(env: Env) -> bool | None:
-        wanted = left(env)
-        seen: set[Any] = set()
-        _collect(steps, 0, env, value, seen)
-        if not seen:
+        wanted, elements = left(env), array(env)
+        if elements is None:
+            return None
+        if not elements:
             return False
-        if wanted is not None and wanted in seen:
+        if wanted is None:
+            return None
+        if key is not None:
+            wanted = key(wanted)
+            elements = [None if element is None else key(element) for element in elements]
+        if wanted in elements:
             return True
-        return None if wanted is None or None in seen else False
+        return None if None in elements else False
 
     return test
 
 
-def _collect(steps: Sequence[Step], depth: int, env: Env, value: Value, seen: set[Any]) -> None:
-    if depth == len(steps):
-        seen.add(value(env))
-        return
-    step = steps[depth]
-    for row in rows_of(step, env):
-        env.rows[step.scope] = row
-        if all(test(env) is True for test in step.tests):
-            _collect(steps, depth + 1, env, value, seen)
+class _Compiler:
+    """Compiles the parts of subqueries."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    def value(self, expr: Expr, layout: Layout) -> Value:
+        return compile_value(expr, self.tables, layout)
+
+    def test(self, expr: Expr, layout: Layout) -> Test:
+        return compile_test(expr, self.tables, layout)
+
+
+def steps_of(
+    sources: Sequence[Source], conditions: Sequence[Expr], tables: Tables, layout: Layout
+) -> list[Step]:
+    """Return how to walk ``sources``, whose scopes ``layout`` holds, under ``conditions``."""
+    return subqueries.steps_of(_Compiler(tables), sources, conditions, layout)

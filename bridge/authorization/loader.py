@@ -8,12 +8,15 @@ import msgspec
 import structlog
 
 from bridge import metrics
+from bridge.authorization import temporal
 from bridge.authorization.authorizer import Authorizer
 from bridge.authorization.catalog import decode_catalog
 from bridge.authorization.dialogs import dialog_columns
+from bridge.authorization.lookup import LookupTable
 from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
+from bridge.clock import Clock
 from bridge.events import Row
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -22,11 +25,14 @@ PAGE_ROWS = 10_000
 """Rows read at a time: a page is a few megabytes and takes well under a second."""
 
 
-class Database(Protocol):
+class CatalogReader(Protocol):
     """What loading needs of the project's database."""
 
     async def catalog(self) -> str | bytes:
         """Return the JSON text of ``bridge_catalog()``."""
+
+    async def catalog_marker(self) -> str:
+        """Return a text that changes whenever the catalog may have changed."""
 
     async def rows(
         self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
@@ -54,7 +60,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     remembered_rows: int
 
 
-async def compile_catalog(database: Database, settings: Settings) -> tuple[PlanSet, Mapping[str, str]]:
+async def compile_catalog(
+    database: CatalogReader, settings: Settings, clock: Clock
+) -> tuple[PlanSet, Mapping[str, str]]:
     """Read the catalog and compile the plans; also return each table's dialog column.
 
     Raises:
@@ -62,7 +70,12 @@ async def compile_catalog(database: Database, settings: Settings) -> tuple[PlanS
         SourceError: the database did not answer.
     """
     catalog = decode_catalog(await database.catalog())
-    planset = compile_plans(catalog, watched=settings.tables, roles=settings.roles)
+    planset = compile_plans(
+        catalog,
+        watched=settings.tables,
+        roles=settings.roles,
+        now_us=lambda: temporal.from_datetime(clock.now()),
+    )
     columns = dialog_columns(
         catalog,
         settings.tables,
@@ -70,17 +83,24 @@ async def compile_catalog(database: Database, settings: Settings) -> tuple[PlanS
         message_table=settings.message_table,
         column=settings.dialog_column,
     )
-    for refusal in planset.refusals:
-        log.error("policy_refused", table=refusal.table, role=refusal.role, reason=refusal.reason)
+    for (table, role), plan in planset.plans.items():
+        for part in plan.opaque:
+            log.warning("policy_asked", table=table, role=role, reason=part.reason)
     for (table, role), reason in planset.nobody.items():
-        log.info("table_hidden", table=table, role=role, reason=reason)
+        from_all = all((table, other) in planset.nobody for other in settings.roles)
+        say = log.warning if from_all else log.info  # anon reads nothing in most projects
+        say("table_hidden", table=table, role=role, reason=reason)
     for table in settings.tables:
         if not catalog.by_name[table].rls:
-            log.warning("rls_disabled", table=table, hint=f"alter table {table} enable row level security")
+            log.warning(
+                "rls_disabled",
+                table=table,
+                hint=f"alter table {catalog.by_name[table].quoted} enable row level security",
+            )
     return planset, columns
 
 
-async def load(database: Database, settings: Settings, roster: Roster) -> Authorizer:
+async def load(database: CatalogReader, settings: Settings, roster: Roster, clock: Clock) -> Authorizer:
     """Return a stage whose look-up rows are at least as new as this call.
 
     The caller has to be subscribed already: what changes during the load arrives as a change, and
@@ -90,10 +110,11 @@ async def load(database: Database, settings: Settings, roster: Roster) -> Author
         ConfigError: a watched table does not exist or cannot be watched.
         SourceError: the database did not answer.
     """
-    planset, columns = await compile_catalog(database, settings)
+    marker = await database.catalog_marker()  # before the catalog: better to read that once too often
+    planset, columns = await compile_catalog(database, settings, clock)
     memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)
     for name, lookup in planset.lookups.items():
-        await _load_pages(database, name, lookup.columns, memory)
+        await load_pages(database, lookup)
         metrics.LOOKUP_ROWS.labels(name).set_function(functools.partial(len, lookup))
     for name in planset.watched:
         await _remember_pages(database, name, memory, settings.remembered_rows)
@@ -103,20 +124,27 @@ async def load(database: Database, settings: Settings, roster: Roster) -> Author
         roster=roster,
         dialog_columns=columns,
         dialog_table=settings.dialog_table,
+        marker=marker,
     )
 
 
-async def _load_pages(database: Database, table: str, columns: Sequence[str], memory: RowMemory) -> None:
+async def load_pages(database: CatalogReader, lookup: LookupTable) -> None:
+    """Read all rows of a look-up table, page by page.
+
+    Raises:
+        SourceError: the database did not answer.
+    """
     after: Row | None = None
     while True:
-        page = await database.rows(table, after=after, max_rows=PAGE_ROWS, columns=columns)
-        memory.load(table, page)
+        page = await database.rows(lookup.name, after=after, max_rows=PAGE_ROWS, columns=lookup.columns)
+        for row in page:
+            lookup.put(lookup.pack(row))
         if len(page) < PAGE_ROWS:
             return
-        after = {column: page[-1][column] for column in memory.keys[table]}
+        after = {column: page[-1][column] for column in lookup.primary_key}
 
 
-async def _remember_pages(database: Database, table: str, memory: RowMemory, limit: int) -> None:
+async def _remember_pages(database: CatalogReader, table: str, memory: RowMemory, limit: int) -> None:
     """Remember rows that exist already, so that a DELETE of one of them reaches those who saw it."""
     remembered = memory.remembered[table]
     after: Row | None = None

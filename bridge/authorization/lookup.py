@@ -2,9 +2,12 @@
 
 Rows are tuples of the needed columns only.  A table is loaded whole and then kept current from
 the change stream by primary key, so a decision uses the rows as of the change it is about.
+A million memberships have to fit: texts that repeat are kept once, a row that is nothing but its
+primary key is its own key, and the rows of one index entry are a tuple while they are few.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from bridge.events import Row
@@ -13,7 +16,13 @@ LookupRow: TypeAlias = tuple[Any, ...]
 Key: TypeAlias = Any
 """One column's value, or a tuple of several, in the order of the index's columns."""
 
-Index: TypeAlias = dict[Key, set[LookupRow]]
+Bucket: TypeAlias = tuple[LookupRow, ...] | dict[Key, LookupRow]
+"""The rows of one index entry: by primary key where they are many."""
+
+Index: TypeAlias = dict[Key, Bucket]
+
+FEW = 32
+"""Rows of an index entry that are kept as a tuple, which is copied when one of them changes."""
 
 
 class LookupTable:
@@ -45,7 +54,13 @@ class LookupTable:
 
     def pack(self, row: Row) -> LookupRow:
         """Return the needed columns of ``row`` as this table keeps them."""
-        return tuple([_held(row[column]) for column in self.columns])
+        return tuple(
+            [
+                # The values of a key of one column are all different: to intern them would cost memory.
+                sys.intern(value) if type(value := row[column]) is str and (i or self._width > 1) else value
+                for i, column in enumerate(self.columns)
+            ]
+        )
 
     def index(self, columns: Sequence[str]) -> Index:
         """Return the index by ``columns``, made now if no plan asked for it before.
@@ -57,57 +72,75 @@ class LookupTable:
             positions = tuple(self.position[column] for column in wanted)
             index: Index = {}
             self._indexes[wanted] = (positions, index)
-            for row in self.rows.values():
-                _add(index, positions, row)
+            for key, row in self.rows.items():
+                self._add(index, positions, key, row)
         return self._indexes[wanted][1]
 
     def put(self, row: LookupRow) -> LookupRow | None:
         """Insert ``row`` or replace the one with its primary key, which is returned."""
-        key = row[0] if self._width == 1 else row[: self._width]
+        key = self._key(row)
         before = self.rows.get(key)
-        if before == row:
+        if same(before, row):
             return before
         if before is not None:
-            self._unindex(before)
+            self._unindex(key, before)
         self.rows[key] = row
         for positions, index in self._indexes.values():
-            _add(index, positions, row)
+            self._add(index, positions, key, row)
         return before
 
     def remove(self, key: Key) -> LookupRow | None:
         """Remove the row with this primary key and return it; None if there is none."""
         before = self.rows.pop(key, None)
         if before is not None:
-            self._unindex(before)
+            self._unindex(key, before)
         return before
 
-    def _unindex(self, row: LookupRow) -> None:
+    def _key(self, row: LookupRow) -> Key:
+        if self._width == 1:
+            return row[0]
+        return row if self._width == len(row) else row[: self._width]
+
+    def _add(self, index: Index, positions: tuple[int, ...], key: Key, row: LookupRow) -> None:
+        if any(row[position] is None for position in positions):
+            return
+        value = _index_key(positions, row)
+        bucket = index.get(value)
+        if bucket is None:
+            index[value] = (row,)
+        elif isinstance(bucket, dict):
+            bucket[key] = row
+        elif len(bucket) < FEW:
+            index[value] = (*bucket, row)
+        else:
+            index[value] = {**{self._key(other): other for other in bucket}, key: row}
+
+    def _unindex(self, key: Key, row: LookupRow) -> None:
         for positions, index in self._indexes.values():
             value = _index_key(positions, row)
             bucket = index.get(value)
-            if bucket is not None:
-                bucket.discard(row)
-                if not bucket:
-                    del index[value]
+            if bucket is None:
+                continue
+            if isinstance(bucket, dict):
+                bucket.pop(key, None)
+            else:
+                bucket = tuple([other for other in bucket if self._key(other) != key])
+                index[value] = bucket
+            if not bucket:
+                del index[value]
 
 
-def _held(value: Any) -> Any:
-    # json and array values can only be tested for NULL, but a row has to be hashable.
-    return str(value) if isinstance(value, dict | list) else value
+def same(row: LookupRow | None, other: LookupRow | None) -> bool:
+    """True if two rows are the same, also in jsonb, where 1 is not true, nor printed as 1.0 is."""
+    return row == other and repr(row) == repr(other)
+
+
+def rows_in(bucket: Bucket) -> Collection[LookupRow]:
+    """Return the rows of an index entry."""
+    return bucket.values() if isinstance(bucket, dict) else bucket
 
 
 def _index_key(positions: tuple[int, ...], row: LookupRow) -> Key:
     if len(positions) == 1:
         return row[positions[0]]
     return tuple([row[position] for position in positions])
-
-
-def _add(index: Index, positions: tuple[int, ...], row: LookupRow) -> None:
-    if any(row[position] is None for position in positions):
-        return
-    key = _index_key(positions, row)
-    bucket = index.get(key)
-    if bucket is None:
-        index[key] = {row}
-    else:
-        bucket.add(row)

@@ -1,111 +1,88 @@
 """One compiled plan: what one role sees of one table, in both directions."""
 
-import msgspec
+from collections.abc import Callable
+from typing import Any
 
-from bridge.authorization.algebra import (
-    ColumnRef,
-    Compare,
-    Exists,
-    Expr,
-    InRows,
-    conjuncts,
-    walk,
-)
-from bridge.authorization.audience import Users, compile_finder, user_columns
+from bridge.authorization.algebra import Opaque
+from bridge.authorization.audience import FinderCompiler, Users
+from bridge.authorization.cohorts import Cohorts
 from bridge.authorization.composition import Sight
-from bridge.authorization.evaluation import Env, Tables, compile_test
-from bridge.events import Row
-
-
-class Reach(msgspec.Struct, frozen=True, kw_only=True):
-    """How the rows of one look-up table can change who sees which rows of a plan's table.
-
-    Attributes:
-        lookup: The look-up table.
-        link: Pairs (column of the plan's table, column of the look-up table) that must be equal, so
-            that a look-up row concerns only those rows; empty if it may concern every row.
-        user_column: Column of the look-up table that must equal the user's id, so that a look-up
-            row concerns only that user; None if it may concern every user.
-    """
-
-    lookup: str
-    link: tuple[tuple[str, str], ...]
-    user_column: str | None
+from bridge.authorization.env import Env, Tables
+from bridge.authorization.evaluation import compile_test
+from bridge.authorization.expressions import opaque
+from bridge.authorization.reach import reaches, row_columns
+from bridge.authorization.undecided import UndecidedError
+from bridge.events import Principal, Row
 
 
 class Plan:
     """Answers who sees a row, for one table and one role.
 
-    A row has to hold at least :attr:`row_columns`; a plan keeps no state between calls.
+    A row has to hold at least :attr:`row_columns`.  Between calls a plan keeps the cohorts only: the
+    users who are here by what depends on them alone.
+
+    Args:
+        sight: The condition and the columns.
+        tables: Look-up tables by name.
+        now_us: Returns the time, in microseconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, sight: Sight, tables: Tables) -> None:
+    def __init__(self, sight: Sight, tables: Tables, now_us: Callable[[], int]) -> None:
+        self.sight = sight
         self.table = sight.table
         self.role = sight.role
         self.columns = sight.columns
         self.condition = sight.condition
-        self.row_columns = row_columns(sight.condition)
         self.reaches = reaches(sight.condition)
+        self.opaque: tuple[Opaque, ...] = opaque(sight.condition)
+        # What Postgres is asked about has to be whole: it is not known what it reads.
+        self.row_columns = sight.all_columns if self.opaque else row_columns(sight.condition)
+        self.cohorts = Cohorts(sight.role)
+        self._env = Env(sight.scopes, now_us)
+        # Cohorts are computed while a row is being asked about, so they have a place of their own.
+        self._user_env = Env(sight.scopes, now_us)
         self._test = compile_test(sight.condition, tables, {})
-        self._finder = compile_finder(sight.condition, tables, {})
-        self._env = Env(sight.scopes)
+        self._finder = FinderCompiler(tables, self.cohorts, self._for_user).compile(sight.condition, {})
+
+    def _for_user(self, compute: Callable[[Env], Any]) -> Callable[[Principal], Any]:
+        env = self._user_env
+
+        def of(principal: Principal) -> Any:
+            env.uid, env.claims_json = principal.user_id, principal.claims_json
+            return compute(env)
+
+        return of
 
     @property
-    def exact(self) -> bool:
-        """True if :meth:`users` needs no check with :meth:`visible`."""
-        return self._finder.exact
+    def walks_everybody(self) -> bool:
+        """True if a change may need a look at every connected user, because no index leads to them."""
+        return self._finder.walks
 
-    def visible(self, row: Row, user_id: str | None) -> bool:
-        """True if this user (None: anon) sees ``row`` now."""
+    def environment(self) -> Env:
+        """Return what parts of :attr:`condition` can be evaluated over."""
+        return Env(len(self._env.rows), self._env.now_us)
+
+    def visible(self, row: Row, principal: Principal) -> bool:
+        """True if ``principal`` sees ``row`` now.
+
+        Raises:
+            UndecidedError: only Postgres can tell.
+        """
         env = self._env
-        env.row, env.uid = row, user_id
+        env.row, env.uid, env.claims_json = row, principal.user_id, principal.claims_json
         return self._test(env) is True
 
-    def users(self, row: Row) -> Users:
-        """Return the ids of all users who may see ``row`` now; others too unless :attr:`exact`."""
+    def users(self, row: Row) -> tuple[Users, bool]:
+        """Return the ids of all users who are here and may see ``row`` now (None: everybody).
+
+        The second value is False where each of them has to be asked with :meth:`visible`.
+        """
         env = self._env
-        env.row, env.uid = row, None
-        return self._finder.find(env)
-
-
-def row_columns(condition: Expr) -> frozenset[str]:
-    """Return the columns of the asked row that the condition reads."""
-    return frozenset(n.name for n in walk(condition) if isinstance(n, ColumnRef) and n.scope == 0)
-
-
-def lookup_columns(condition: Expr) -> dict[str, set[str]]:
-    """Return the columns that the condition reads of each look-up table."""
-    tables = {s.scope: s.table for n in walk(condition) if isinstance(n, Exists | InRows) for s in n.sources}
-    needed: dict[str, set[str]] = {table: set() for table in tables.values()}
-    for node in walk(condition):
-        if isinstance(node, ColumnRef) and node.scope != 0:
-            needed[tables[node.scope]].add(node.name)
-    return needed
-
-
-def reaches(condition: Expr) -> tuple[Reach, ...]:
-    """Return how each look-up row can change the answer of the condition."""
-    found = []
-    for node in walk(condition):
-        if not isinstance(node, Exists | InRows):
-            continue
-        # Not the values that InRows compares: one NULL, or the first row, turns NOT IN for all others.
-        conditions = conjuncts(node.where)
-        users = {c.scope: c.name for c in user_columns(Exists(node.sources, node.where))}
-        for source in node.sources:
-            link = {pair for c in conditions if (pair := _link(c, source.scope)) is not None}
-            found.append(
-                Reach(lookup=source.table, link=tuple(sorted(link)), user_column=users.get(source.scope))
-            )
-    return tuple(found)
-
-
-def _link(condition: Expr, scope: int) -> tuple[str, str] | None:
-    match condition:
-        case (
-            Compare(op="=", left=ColumnRef(scope=0) as asked, right=ColumnRef() as own)
-            | Compare(op="=", left=ColumnRef() as own, right=ColumnRef(scope=0) as asked)
-        ) if own.scope == scope:
-            return asked.name, own.name
-        case _:
-            return None
+        if self.cohorts:
+            self.cohorts.refresh()
+        env.row, env.uid, env.claims_json, env.doubt = row, None, "{}", False
+        try:
+            users = self._finder.find(env)
+        except UndecidedError:
+            return None, False
+        return users, self._finder.exact and not env.doubt

@@ -1,23 +1,15 @@
 """All plans of one catalog: compiled together because they share the look-up tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from bridge.authorization.catalog import Catalog, Table
-from bridge.authorization.composition import Sight, compose
+from bridge.authorization.composition import Sight, compose, unheard
 from bridge.authorization.lookup import LookupTable
-from bridge.authorization.plan import Plan, lookup_columns
-from bridge.authorization.types import column_type
-from bridge.errors import CompileError, ConfigError
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """Why a role gets nothing of a table: a policy that cannot be answered, and what to do."""
-
-    table: str
-    role: str
-    reason: str
+from bridge.authorization.plan import Plan
+from bridge.authorization.reach import lookup_columns
+from bridge.errors import ConfigError
 
 
 class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,9 +17,8 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         catalog: What they were compiled from.
-        plans: By (table, role); a pair that is missing was refused.
+        plans: By (table, role).
         lookups: The look-up tables the plans read, by name; empty until they are loaded.
-        refusals: What could not be compiled.
         nobody: Why a role sees nothing of a table, by (table, role), where Postgres says so.
     """
 
@@ -35,8 +26,21 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
     watched: tuple[str, ...]
     plans: Mapping[tuple[str, str], Plan]
     lookups: Mapping[str, LookupTable]
-    refusals: tuple[Refusal, ...]
     nobody: Mapping[tuple[str, str], str]
+
+    def means_the_same(self, other: "PlanSet") -> bool:
+        """True if both answer everything alike, whatever else differs between their catalogs."""
+        return (
+            self.watched == other.watched
+            and self.upstream_keys == other.upstream_keys
+            and {key: plan.sight for key, plan in self.plans.items()}
+            == {key: plan.sight for key, plan in other.plans.items()}
+            and {name: lookup.columns for name, lookup in self.lookups.items()}
+            == {name: lookup.columns for name, lookup in other.lookups.items()}
+            and all(
+                _same_rows(self.catalog.by_name[n], other.catalog.by_name[n]) for n in self.upstream_tables
+            )
+        )
 
     @property
     def upstream_tables(self) -> tuple[str, ...]:
@@ -50,7 +54,12 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compile_plans(
-    catalog: Catalog, *, watched: Sequence[str], roles: Sequence[str], publication: str = "supabase_realtime"
+    catalog: Catalog,
+    *,
+    watched: Sequence[str],
+    roles: Sequence[str],
+    now_us: Callable[[], int],
+    publication: str = "supabase_realtime",
 ) -> PlanSet:
     """Compile what each role sees of each watched table.
 
@@ -58,32 +67,26 @@ def compile_plans(
         catalog: The database's catalog.
         watched: Qualified names of the watched tables.
         roles: Roles that clients can have.
+        now_us: Returns the time, in microseconds since 1970-01-01 UTC.
         publication: The publication that upstream reads.
 
     Raises:
         ConfigError: a watched table does not exist, or cannot be watched at all.
     """
-    refusals: list[Refusal] = []
-    sights: list[Sight] = []
-    for name in watched:
-        table = _watchable(catalog, name, publication)
-        for role in roles:
-            try:
-                sight = compose(catalog, table, role)
-                _check_lookups(catalog, sight, publication)
-            except CompileError as error:
-                refusals.append(Refusal(name, role, str(error)))
-            else:
-                sights.append(sight)
-    lookups = _lookup_tables(catalog, sights)
+    tables = [_watchable(catalog, name, publication) for name in watched]
+    sights = [compose(catalog, table, role, publication) for table in tables for role in roles]
+    lookups = lookup_tables(catalog, sights)
     return PlanSet(
         catalog=catalog,
         watched=tuple(watched),
-        plans={(sight.table, sight.role): Plan(sight, lookups) for sight in sights},
+        plans={(sight.table, sight.role): Plan(sight, lookups, now_us) for sight in sights},
         lookups=lookups,
-        refusals=tuple(refusals),
         nobody={(s.table, s.role): s.because for s in sights if s.because is not None},
     )
+
+
+def _same_rows(one: Table, other: Table) -> bool:
+    return one.columns == other.columns and one.storage == other.storage
 
 
 def _watchable(catalog: Catalog, name: str, publication: str) -> Table:
@@ -94,39 +97,14 @@ def _watchable(catalog: Catalog, name: str, publication: str) -> Table:
         raise ConfigError(f"{name} is not a table, so it has no changes: correct BRIDGE_TABLES")
     if not table.primary_key:
         raise ConfigError(f"table {name} has no primary key, so its changes cannot be told apart: add one")
-    if publication not in table.publications:
-        raise ConfigError(
-            f"table {name} is not in publication {publication}, so its changes never arrive: "
-            f"alter publication {publication} add table {name}"
-        )
+    missing = unheard(table, publication)
+    if missing is not None:
+        raise ConfigError(f"table {name} is {missing}")
     return table
 
 
-def _check_lookups(catalog: Catalog, sight: Sight, publication: str) -> None:
-    """Refuse a plan whose look-up rows could not be kept current."""
-    for name in lookup_columns(sight.condition):
-        table = catalog.by_name[name]
-        if not table.primary_key:
-            raise CompileError(
-                f"policies of {sight.table} read {name}, which has no primary key: add one, "
-                "or its rows cannot be kept current in memory"
-            )
-        for column in table.primary_key:
-            type_ = column_type(table.by_name[column])
-            if type_.startswith("other:"):
-                # Rows are told apart by their JSON, which upstream may write in another way than to_jsonb.
-                raise CompileError(
-                    f"policies of {sight.table} read {name}, which has a primary key of type "
-                    f"{type_.removeprefix('other:')}: its rows cannot be told apart in memory"
-                )
-        if publication not in table.publications:
-            raise CompileError(
-                f"policies of {sight.table} read {name}, which is not in publication {publication}: "
-                f"alter publication {publication} add table {name}"
-            )
-
-
-def _lookup_tables(catalog: Catalog, sights: Sequence[Sight]) -> dict[str, LookupTable]:
+def lookup_tables(catalog: Catalog, sights: Sequence[Sight]) -> dict[str, LookupTable]:
+    """Return the tables that the sights look into, empty, each with the columns that they read."""
     needed: dict[str, set[str]] = {}
     for sight in sights:
         for name, columns in lookup_columns(sight.condition).items():

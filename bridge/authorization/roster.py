@@ -5,7 +5,7 @@ replay cannot work out afterwards (who lost sight of a dialog, and when) has to 
 it happens, so a principal stays on the roster for as long as its cursor can be resumed.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from bridge.clock import Clock
 from bridge.events import Principal
@@ -26,7 +26,11 @@ class Roster:
         self._clock = clock
         self._by_role: dict[str, dict[str | None, set[Principal]]] = {}
         self._members: dict[str, set[Principal]] = {}
+        # Most users are here once: these are found without looking into a set.
+        self._once: dict[str, dict[str | None, Principal]] = {}
         self._leaving: dict[Principal, float] = {}
+        self.on_change: Callable[[Principal], None] = lambda _principal: None
+        """Called with each principal that came or went."""
 
     def __len__(self) -> int:
         return sum(map(len, self._members.values()))
@@ -35,7 +39,11 @@ class Roster:
         """Count ``principal`` as present."""
         self._leaving.pop(principal, None)
         self._members.setdefault(principal.role, set()).add(principal)
-        self._by_role.setdefault(principal.role, {}).setdefault(principal.user_id, set()).add(principal)
+        known = self._by_role.setdefault(principal.role, {}).setdefault(principal.user_id, set())
+        if principal not in known:
+            known.add(principal)
+            self._count(principal)
+            self.on_change(principal)
 
     def remove(self, principal: Principal) -> None:
         """Count ``principal`` as gone, and forget it when its cursor is too old to resume."""
@@ -56,6 +64,17 @@ class Roster:
             users[principal.user_id].discard(principal)
             if not users[principal.user_id]:
                 del users[principal.user_id]
+            self._count(principal)
+            self.on_change(principal)
+
+    def _count(self, principal: Principal) -> None:
+        """Keep up with whether its user is here once."""
+        here = self._by_role[principal.role].get(principal.user_id, _NOBODY)
+        once = self._once.setdefault(principal.role, {})
+        if len(here) == 1:
+            (once[principal.user_id],) = here
+        else:
+            once.pop(principal.user_id, None)
 
     def roles(self) -> Collection[str]:
         """Return the roles that somebody has."""
@@ -65,11 +84,19 @@ class Roster:
         """Return everybody with this role."""
         return self._members.get(role, _NOBODY)
 
-    def of_users(self, role: str, users: Collection[str]) -> list[Principal]:
+    def of_user(self, role: str, user_id: str | None) -> Collection[Principal]:
+        """Return the principals of one user with this role."""
+        return self._by_role.get(role, {}).get(user_id, _NOBODY)
+
+    def of_users(self, role: str, users: Collection[str | None]) -> list[Principal]:
         """Return those of ``users`` who are here with this role."""
         known = self._by_role.get(role)
         if not known:
             return []
         if len(users) > len(known):
             return [p for user, here in known.items() if user in users for p in here]
-        return [p for user in users for p in known.get(user, _NOBODY)]
+        once = self._once[role]
+        found = [once[user] for user in users if user in once]
+        if len(once) < len(known):
+            found += [p for user in users if user not in once for p in known.get(user, _NOBODY)]
+        return found

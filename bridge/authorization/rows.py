@@ -57,6 +57,10 @@ class RowMemory:
             for name in planset.upstream_tables
         }
 
+    def needed(self, table: str) -> frozenset[str]:
+        """Return the columns of a watched table that deciding needs."""
+        return self._needed[table]
+
     def load(self, table: str, rows: Iterable[Row]) -> None:
         """Put rows that were read from the database into a look-up table."""
         lookup = self.lookups[table]
@@ -150,6 +154,13 @@ class RowMemory:
 
     def store(self, change: Change) -> None:
         """Make ``change`` part of what is known."""
+        if change.action == "INSERT" and change.new is not None:
+            if change.table in self.lookups:
+                table = self.lookups[change.table]
+                table.put(table.pack(change.new))
+            if change.table in self.remembered:
+                self.remembered[change.table].put(change.new)
+            return
         key = self.key_row(change)
         lookup = self.lookups.get(change.table)
         if lookup is not None:

@@ -66,7 +66,9 @@ class Shaper:
         return event, Delivery(view=View(action=action, columns=plan.columns), principals=tuple(principals))
 
 
-def views(before: list[Principal], after: list[Principal]) -> list[tuple[Action, list[Principal]]]:
+def views(
+    before: Sequence[Principal], after: Sequence[Principal]
+) -> list[tuple[Action, Sequence[Principal]]]:
     """Return what those who saw the row before and those who see it after experience."""
     if not before:
         return [("INSERT", after)]

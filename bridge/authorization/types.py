@@ -1,14 +1,17 @@
-"""Which Postgres types can be compared here with the same result as there.
+"""Which Postgres types have values here that mean the same as there.
 
-The rule is to refuse what could differ: only types whose JSON text (as ``to_jsonb`` prints it) is
-canonical, so that equal values are equal text and unequal ones are not.
+The rule is to refuse what could differ.  A row's JSON (as ``to_jsonb`` prints it) is turned into the
+value that expressions use by :func:`decoder`; what it cannot represent raises UndecidedError.
 """
 
-import uuid
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from bridge.authorization.algebra import Const, Type
-from bridge.authorization.catalog import Column
+from bridge.authorization import arrays, jsonb, temporal
+from bridge.authorization.algebra import Type
+from bridge.authorization.catalog import Catalog, Column
+from bridge.authorization.undecided import UndecidedError
 from bridge.errors import CompileError
 
 _FAMILIES: dict[str, Type] = {
@@ -19,24 +22,47 @@ _FAMILIES: dict[str, Type] = {
     "int2": "int",
     "int4": "int",
     "int8": "int",
+    "numeric": "numeric",
+    "timestamptz": "timestamptz",
+    "timestamp": "timestamp",
+    "date": "date",
+    "interval": "interval",
+    "jsonb": "jsonb",
+    "json": "json",
+    "name": "name",
     # The names that format_type and the parser use for the same types.
     "boolean": "bool",
     "smallint": "int",
     "integer": "int",
     "bigint": "int",
+    "decimal": "numeric",
     "character varying": "text",
+    "timestamp with time zone": "timestamptz",
+    "timestamp without time zone": "timestamp",
 }
 
 _INT_BITS = {"int2": 16, "smallint": 16, "int4": 32, "integer": 32, "int8": 64, "bigint": 64}
 
-ORDERED: frozenset[Type] = frozenset({"int"})
+INDEXED: frozenset[Type] = frozenset({"uuid", "text", "int", "bool"})
+"""Types whose JSON is canonical, as that of enums: equal values are equal JSON, so rows are found."""
+
+ORDERED: frozenset[Type] = frozenset(
+    {"int", "numeric", "uuid", "bool", "timestamptz", "timestamp", "date", "interval"}
+)
 """Types that may also be compared with <, <=, > and >=: text order depends on the collation."""
 
+_NO_COLUMNS = frozenset({"json", "interval", "name"})
+"""Types of which a column's JSON does not tell the value: json keeps keys twice, an interval its style."""
 
-_OTHER_NULLS = frozenset(
-    f"other:pg_catalog.{name}" for name in ("json", "jsonb", "numeric", "float4", "float8")
-)
-"""Types of which a value that is not NULL has the JSON null: ``'null'::jsonb``, NaN as Realtime sends it."""
+
+def is_indexed(type_: Type) -> bool:
+    """True if rows can be found by the JSON of a value of this type."""
+    return type_ in INDEXED or (type_.startswith("enum:") and not type_.endswith("[]"))
+
+
+def is_hashable(type_: Type) -> bool:
+    """True if equal values of this type are equal in Python, and can be found in a dictionary."""
+    return is_indexed(type_) or type_ in ("name", "numeric", "timestamptz", "timestamp", "date")
 
 
 def column_type(column: Column) -> Type:
@@ -46,57 +72,118 @@ def column_type(column: Column) -> Type:
         return f"other:row {column.base_type}"
     if column.typtype == "e":
         return f"enum:{column.base_type}"
+    if column.enum_elements is not None:
+        return f"enum:{column.enum_elements}[]"
+    is_array = name.startswith("_")
     if schema != "pg_catalog":
         return f"other:{column.base_type}"
-    family = _FAMILIES.get(name)
-    if family is None:
+    family = _FAMILIES.get(name.removeprefix("_"))
+    if family is None or family in _NO_COLUMNS:
         return f"other:{column.base_type}"
     # A nondeterministic collation (always one that somebody created) calls different texts equal.
     if family == "text" and not (column.collation or "pg_catalog.default").startswith("pg_catalog."):
         return f"other:{column.base_type} collate {column.collation}"
-    return family
+    if is_array and family == "jsonb":  # whose elements may be JSON arrays, or the JSON null
+        return f"other:{column.base_type}"
+    return f"{family}[]" if is_array else family
 
 
-def named_type(names: list[str], *, enums: frozenset[str]) -> Type:
-    """Return the family of a type that a cast names, for example ``["pg_catalog", "int4"]``."""
+def named_type(names: list[str], catalog: Catalog, path: tuple[str, ...] = ()) -> Type:
+    """Return the family of a type by name, for example ``["pg_catalog", "int4"]``.
+
+    Args:
+        names: Schema, if it is written, and name.
+        catalog: Knows the enums.
+        path: Schemas in which an unqualified name is looked for.
+    """
     *schema, name = names
-    if schema in ([], ["pg_catalog"]):
-        return _FAMILIES.get(name, f"other:{name}")
-    qualified = ".".join(names)
-    return f"enum:{qualified}" if qualified in enums else f"other:{qualified}"
+    if name.endswith("[]"):
+        element = named_type([*schema, name[:-2]], catalog, path)
+        return f"{element}[]"
+    if schema in ([], ["pg_catalog"]) and name in _FAMILIES:
+        return _FAMILIES[name]
+    for qualified in [".".join(names)] if schema else [f"{s}.{name}" for s in path]:
+        if qualified in catalog.enums:
+            return f"enum:{qualified}"
+    return f"other:{'.'.join(names)}"
+
+
+def type_of_text(text: str, catalog: Catalog, path: tuple[str, ...] = ()) -> Type:
+    """Return the family of a type as ``format_type`` prints it: ``varchar(20)``, ``public.mood[]``."""
+    is_array = text.endswith("[]")
+    base = text.removesuffix("[]").partition("(")[0].strip()
+    if text.startswith("timestamp("):
+        base = "timestamp with time zone" if text.endswith("with time zone") else "timestamp"
+    names = [part.strip('"') for part in base.split(".")]
+    family = named_type(names, catalog, path)
+    return f"{family}[]" if is_array else family
 
 
 def int_bits(names: list[str]) -> int:
     """Return the width of the integer type that a cast names; 64 if it is none."""
-    return _INT_BITS.get(names[-1], 64)
+    return _INT_BITS.get(names[-1].removesuffix("[]"), 64)
 
 
-def constant(text: str, type_: Type) -> Const:
-    """Return the constant ``'text'::type_`` in the form in which rows hold such values.
+def element_of(type_: Type) -> Type:
+    """Return the type of an array's elements.
 
     Raises:
-        CompileError: the text is not a value of a type that can be compared here.
+        CompileError: it is no array of a known type.
     """
+    if not type_.endswith("[]") or type_.startswith("other:"):
+        raise CompileError(f"a value of type {plain(type_)} is not an array that is supported in memory")
+    return type_[:-2]
+
+
+def plain(type_: Type) -> str:
+    """Return the type's name for people."""
+    return type_.partition(":")[2] if ":" in type_ else type_
+
+
+def decoder(type_: Type) -> Callable[[Any], Any] | None:
+    """Return what turns the JSON of a column into a value; None where it is the value already."""
+    match type_:
+        case "numeric":
+            return _numeric
+        case "timestamptz":
+            return temporal.timestamptz
+        case "timestamp":
+            return temporal.timestamp
+        case "date":
+            return temporal.date
+        case _ if type_.endswith("[]") and not type_.startswith("other:"):
+            return _array(decoder(type_[:-2]))
+        case _:
+            return None
+
+
+def _numeric(value: Any) -> Decimal:
+    # A float of more than 15 digits may have lost some on its way.
     try:
-        value: Any
-        match type_:
-            case "text":
-                value = text
-            case "uuid":
-                value = str(uuid.UUID(text))
-            case "int":
-                value = int(text)
-            case "bool":
-                value = {"t": True, "true": True, "f": False, "false": False}[text.strip().lower()]
-            case _ if type_.startswith("enum:"):
-                value = text
-            case _:
-                raise CompileError(
-                    f"a constant of type {type_.partition(':')[2]} cannot be compared in memory"
-                )
-    except (ValueError, KeyError) as error:
-        raise CompileError(f"a constant is no value of its type {type_}") from error
-    return Const(value, type_)
+        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    except (InvalidOperation, TypeError, ValueError):
+        raise UndecidedError("a numeric is not a number that JSON has") from None
+    if number.is_nan():  # which equals itself in Postgres, and nothing in Python
+        raise UndecidedError("a numeric is NaN")
+    if isinstance(value, float) and len(number.as_tuple().digits) > 15:  # noqa: PLR2004 - digits a float holds
+        raise UndecidedError("a numeric has more digits than its JSON tells")
+    return number
+
+
+def _array(element: Callable[[Any], Any] | None) -> Callable[[Any], list[Any]]:
+    def decode(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise UndecidedError("an array's JSON is no list")
+        # ANY looks at every element of every dimension.
+        flat: list[Any] = arrays.Flattened() if any(isinstance(item, list) for item in value) else []
+        for item in value:
+            if isinstance(item, list):
+                flat += decode(item)
+            else:
+                flat.append(item if element is None or item is None else element(item))
+        return flat
+
+    return decode
 
 
 def check_comparable(op: str, left: Type, right: Type) -> None:
@@ -105,21 +192,24 @@ def check_comparable(op: str, left: Type, right: Type) -> None:
     Raises:
         CompileError: the types are of different families or of none that is known.
     """
-    if left != right:
-        raise CompileError(f"comparison of {left} with {right} is not known to be the built-in one")
-    if left.startswith("other:"):
-        raise CompileError(f"values of type {left.partition(':')[2]} cannot be compared in memory")
+    if left != right and {left, right} not in ({"int", "numeric"}, {"text", "name"}):
+        raise CompileError(f"comparison of {plain(left)} with {plain(right)} is not supported in memory")
+    if left.startswith("other:") or left.endswith("[]") or left in ("json", "unknown"):
+        raise CompileError(f"values of type {plain(left)} cannot be compared in memory")
     if op not in ("=", "<>") and left not in ORDERED:
-        raise CompileError(f"the order of {left} values depends on the database")
+        raise CompileError(f"the order of {plain(left)} values depends on the database")
 
 
 def check_null_test(operand: Type) -> None:
-    """Refuse IS NULL where a row's JSON does not tell it.
+    """Refuse IS NULL where a value tells it in another way: a row is NULL if all of its columns are.
 
     Raises:
-        CompileError: a value of this type can look like NULL, or (a row of NULLs) is it without looking so.
+        CompileError: it is a row.
     """
-    if operand in _OTHER_NULLS or operand.startswith("other:row "):
-        raise CompileError(
-            f"IS NULL of a value of type {operand.partition(':')[2]} is not supported in memory"
-        )
+    if operand.startswith("other:row "):
+        raise CompileError(f"IS NULL of a value of type {plain(operand)} is not supported in memory")
+
+
+def comparison_key(type_: Type) -> Callable[[Any], Any] | None:
+    """Return what makes Python's comparison that of the type; None where it is already."""
+    return {"jsonb": jsonb.canonical, "interval": temporal.span_us}.get(type_)

@@ -37,7 +37,16 @@ def public_application(
     async def client(_request: Request) -> Response:
         return FileResponse(client_js or "", media_type="text/javascript")
 
-    served: list[BaseRoute] = [Route("/poll", polls.answer), Route("/healthz", healthz)]
+    async def websocket(_request: Request) -> Response:
+        advice = "send the upgrade request of a WebSocket; a proxy has to pass Upgrade and Connection on"
+        error = {"code": "malformed", "message": f"/ws is for WebSockets: {advice}"}
+        return JSONResponse({"error": error}, status_code=426, headers={"Upgrade": "websocket"})
+
+    served: list[BaseRoute] = [
+        Route("/poll", polls.answer),
+        Route("/healthz", healthz),
+        Route("/ws", websocket),
+    ]
     if client_js is not None:
         served.append(Route("/client.js", client))
     cors = Middleware(
@@ -47,7 +56,10 @@ def public_application(
         allow_headers=["Authorization"],
         max_age=600,
     )
-    return Starlette(routes=[*served, *routes], middleware=[cors])
+    application = Starlette(routes=[*served, *routes], middleware=[cors])
+    # A redirect would name http, behind a proxy that speaks https to the client: 404 is the better answer.
+    application.router.redirect_slashes = False
+    return application
 
 
 def admin_application(readiness: Readiness, connections: Callable[[], list[dict[str, Any]]]) -> Starlette:

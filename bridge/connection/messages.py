@@ -96,6 +96,8 @@ def decode(data: bytes) -> ClientMessage:
         return _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error).replace("`", "")
+        if reason.endswith((" - at $.type", " field type")):
+            reason = "no known type: send auth, subscribe, unsubscribe or ping"
         raise MalformedMessageError(f"malformed message: {reason}") from None
 
 

@@ -106,12 +106,23 @@ class Session:
     Every method returns the commands that the transport has to carry out, in order.
     """
 
-    __slots__ = ("_connection_id", "_early", "_identity", "_ping_interval_s", "_rate", "deadline_s", "state")
+    __slots__ = (
+        "_connection_id",
+        "_early",
+        "_identity",
+        "_ping_interval_s",
+        "_rate",
+        "deadline_s",
+        "refusal",
+        "state",
+    )
 
     def __init__(self, *, connection_id: str, opened_s: float, ping_interval_s: float) -> None:
         self.state = State.UNAUTHENTICATED
         self.deadline_s: float | None = opened_s + AUTH_TIMEOUT_S
         """When the client has to have sent a token; None once it has."""
+        self.refusal: ClientError | None = None
+        """Why we closed the session; None if we did not."""
         self._connection_id = connection_id
         self._ping_interval_s = ping_interval_s
         self._rate = MessageRate(opened_s)
@@ -184,7 +195,7 @@ class Session:
         """Close the session because of ``error``, which the client is told."""
         if self.state is State.CLOSED:
             return []
-        self.state, self.deadline_s = State.CLOSED, None
+        self.state, self.deadline_s, self.refusal = State.CLOSED, None, error
         # RFC 6455 section 5.5: a control frame carries 125 bytes, 2 of which are the code.
         reason = str(error).encode()[:123].decode(errors="ignore")
         return [Send(Error(error.code, str(error))), Close(error.close_code, reason)]

@@ -14,7 +14,9 @@ from bridge.events import Principal
 ROLES = ("authenticated", "anon")
 """Database roles that a client's token may have."""
 
-_VOLATILE_CLAIMS = frozenset({"iat", "exp", "nbf", "jti", "session_id", "amr", "aal"})
+_VOLATILE_CLAIMS = frozenset({"iat", "exp", "nbf", "jti"})
+"""Claims that change with every token of one session; policies do not see them."""
+
 _ASYMMETRIC = ("ES256", "RS256", "EdDSA")
 
 Key: TypeAlias = Any
@@ -84,6 +86,10 @@ class Verifier:
                 issuer=self._issuer,
                 options={"require": ["exp"], "verify_exp": False, "verify_aud": False, "verify_iat": False},
             )
+        except jwt.MissingRequiredClaimError as error:
+            raise InvalidTokenError(
+                f"the token has no {error.claim}: send the session's access_token"
+            ) from None
         except jwt.InvalidIssuerError:
             raise InvalidTokenError("the token is of another project: sign in to this one") from None
         except jwt.InvalidSignatureError:

@@ -137,6 +137,7 @@ class WebSocketConnection(asyncio.Protocol):
         sent = self._protocol.close_sent
         code = 1006 if sent is None else sent.code
         metrics.CONNECTIONS_CLOSED.labels(str(code)).inc()
+        refusal = self._session.refusal
         log.info(
             "connection_closed",
             connection_id=self.id,
@@ -145,6 +146,7 @@ class WebSocketConnection(asyncio.Protocol):
             duration_s=round(self._context.clock.monotonic_s() - self._opened_s, 3),
             messages_in=self._received,
             unsent_bytes=self._writer.pending_bytes,
+            **({} if refusal is None else {"code": refusal.code, "reason": str(refusal)}),
         )
 
     # What the hub and the flusher call.

@@ -20,7 +20,20 @@ declare
 begin
     if relation is null then
         raise exception 'table % does not exist', "table"
-            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
+            using errcode = '42P01', hint = 'Give schema and name, like public.messages or public."Messages".';
+    end if;
+    if exists (select from pg_catalog.pg_class where oid = relation and relkind = 'p') then
+        raise exception 'table % is partitioned: its changes carry the names of the partitions', relation
+            using errcode = '0A000', hint = 'Publish and watch the partitions by their names.';
+    end if;
+    -- Postgres refuses every UPDATE and DELETE on a published table whose rows it cannot name.
+    if not exists (select from pg_catalog.pg_index where indrelid = relation and indisprimary) then
+        raise exception 'table % has no primary key: once it is published, updates and deletes on it fail', relation
+            using errcode = '55000', hint = 'Add a primary key, then publish it.';
+    end if;
+    if exists (select from pg_catalog.pg_class where oid = relation and relreplident = 'n') then
+        raise exception 'table % has replica identity nothing: once it is published, updates and deletes on it fail', relation
+            using errcode = '55000', hint = format('alter table %s replica identity default;', relation);
     end if;
     if not exists (select from pg_catalog.pg_publication where pubname = 'supabase_realtime') then
         create publication supabase_realtime;
@@ -43,13 +56,24 @@ revoke all on function public.bridge_publish(text) from public, anon, authentica
 do $migration$
 declare
     name text;
+    advice text;
+    any_table boolean := false;
 begin
     foreach name in array array['public.dialogs', 'public.dialog_participants', 'public.messages'] loop
         -- A view of that name, or nothing at all, is a project with a schema of its own.
-        if exists (select from pg_catalog.pg_class where oid = to_regclass(name) and relkind = 'r') then
+        continue when not exists (select from pg_catalog.pg_class where oid = to_regclass(name) and relkind in ('r', 'p'));
+        any_table := true;
+        begin
             raise notice '%', public.bridge_publish(name);
-        end if;
+        exception when object_not_in_prerequisite_state or feature_not_supported then
+            get stacked diagnostics advice = pg_exception_hint;
+            raise warning '% is left out of the publication: %', name, sqlerrm using hint = advice;
+        end;
     end loop;
+    if not any_table then
+        raise notice 'nothing is published: there is no public.dialogs, public.dialog_participants or public.messages'
+            using hint = 'Publish your own with public.bridge_publish(), or apply the reference schema, then this file.';
+    end if;
 end
 $migration$;
 commit;

@@ -1,4 +1,4 @@
--- What the worker calls: the catalog, the rows of a table page by page, and one row.
+-- What the worker calls: the catalog, the rows of a table page by page, one row, and who sees given rows.
 --
 -- Why: the worker has only the REST endpoint and the service-role key, and has to read the policies and the rows that
 --   they look into.  The functions run with the caller's rights: service_role reads what its grants and BYPASSRLS
@@ -6,8 +6,9 @@
 -- Locks: none.
 -- Checked: tests/sql/.
 -- Safe to run twice: yes.
--- Undo: drop function public.bridge_catalog(), public.bridge_rows(text, jsonb, integer, text[]),
---       public.bridge_row(text, jsonb);
+-- Undo: drop function public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
+--       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb),
+--       public.bridge_condition(regclass, text);
 begin;
 set local lock_timeout = '2s';
 set local search_path = '';
@@ -42,6 +43,7 @@ tables as (
                 where acl.privilege_type = 'USAGE'
             ) as u
         ),
+        'storage', pg_catalog.pg_relation_filenode(r.oid)::text,
         'rls', r.relrowsecurity,
         'force_rls', r.relforcerowsecurity,
         'replica_identity', r.relreplident,
@@ -50,6 +52,14 @@ tables as (
             from pg_catalog.pg_publication_tables as t
             where t.schemaname = r.nspname and t.tablename = r.relname
         ),
+        'partly_published', (  -- where some changes of the table are left out
+            select coalesce(jsonb_agg(t.pubname order by t.pubname), '[]')
+            from pg_catalog.pg_publication_tables as t
+            join pg_catalog.pg_publication as p on p.pubname = t.pubname
+            where t.schemaname = r.nspname and t.tablename = r.relname
+              -- rowfilter is a column since Postgres 15
+              and (not (p.pubinsert and p.pubupdate and p.pubdelete) or to_jsonb(t) ->> 'rowfilter' is not null)
+        ),
         'primary_key', (
             select coalesce(jsonb_agg(a.attname order by k.position), '[]')
             from pg_catalog.pg_constraint as pk
@@ -57,12 +67,33 @@ tables as (
             join pg_catalog.pg_attribute as a on a.attrelid = r.oid and a.attnum = k.attnum
             where pk.conrelid = r.oid and pk.contype = 'p'
         ),
+        'unique', (
+            select coalesce(jsonb_agg(u.columns order by u.columns), '[]')
+            from (
+                select (
+                    select jsonb_agg(a.attname order by k.position)
+                    from unnest(ix.indkey::smallint[]) with ordinality as k (attnum, position)
+                    join pg_catalog.pg_attribute as a on a.attrelid = r.oid and a.attnum = k.attnum
+                    where k.position <= ix.indnkeyatts
+                ) as columns
+                from pg_catalog.pg_index as ix
+                where ix.indrelid = r.oid and ix.indisunique and ix.indimmediate and ix.indisvalid
+                  and ix.indpred is null and ix.indexprs is null
+            ) as u
+        ),
+        'inherits', exists (select from pg_catalog.pg_inherits as i where r.oid in (i.inhrelid, i.inhparent)),
         'columns', (
             select coalesce(jsonb_agg(jsonb_build_object(
                 'name', a.attname,
                 'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
                 'base_type', format('%s.%s', bn.nspname, bt.typname),
                 'typtype', bt.typtype,
+                'enum_elements', (
+                    select format('%s.%s', en.nspname, e.typname)
+                    from pg_catalog.pg_type as e
+                    join pg_catalog.pg_namespace as en on en.oid = e.typnamespace
+                    where e.oid = bt.typelem and bt.typcategory = 'A' and e.typtype = 'e'
+                ),
                 'not_null', a.attnotnull,
                 'collation', (
                     select format('%s.%s', cn.nspname, co.collname)
@@ -148,7 +179,8 @@ functions as (
             select coalesce(jsonb_agg(jsonb_build_object(
                 'name', nullif(f.proargnames[i.position], ''),
                 'type', pg_catalog.format_type(i.type, null),
-                'mode', coalesce(f.proargmodes[i.position]::text, 'i')
+                'mode', coalesce(f.proargmodes[i.position]::text, 'i'),
+                'default', pg_catalog.pg_get_function_arg_default(f.oid, i.position::integer)
             ) order by i.position), '[]')
             from unnest(coalesce(f.proallargtypes, f.proargtypes::oid[])) with ordinality as i (type, position)
         ),
@@ -187,6 +219,7 @@ functions as (
 content as (
     select jsonb_build_object(
         'version', 1,
+        'timezone', current_setting('TimeZone'),
         'server_version_num', current_setting('server_version_num')::integer,
         'tables', (
             select coalesce(jsonb_agg(t.entry order by t.entry ->> 'schema', t.entry ->> 'name'), '[]') from tables as t
@@ -231,6 +264,41 @@ $function$;
 comment on function public.bridge_catalog() is
     'Tables, policies, grants, functions and roles as JSON text, for the bridge to compile the policies from.';
 
+-- Changes with every change of what bridge_catalog() answers, and costs a few milliseconds: the worker asks for it
+-- every few seconds.  The row versions of the system catalogs say that something changed, not what.
+create or replace function public.bridge_catalog_marker() returns text
+language sql stable
+set search_path = ''
+as $function$
+with schemas as (
+    select n.oid, n.xmin, n.ctid from pg_catalog.pg_namespace as n
+    where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\_t%'
+),
+versions (entry) as (
+    select format('n%s:%s:%s', s.oid, s.xmin, s.ctid) from schemas as s
+    union all select format('c%s:%s:%s', c.oid, c.xmin, c.ctid) from pg_catalog.pg_class as c join schemas as s on s.oid = c.relnamespace
+    union all
+    select format('a%s.%s:%s:%s', a.attrelid, a.attnum, a.xmin, a.ctid)
+    from pg_catalog.pg_attribute as a
+    join pg_catalog.pg_class as c on c.oid = a.attrelid
+    join schemas as s on s.oid = c.relnamespace
+    where a.attnum > 0
+    union all select format('f%s:%s:%s', f.oid, f.xmin, f.ctid) from pg_catalog.pg_proc as f join schemas as s on s.oid = f.pronamespace
+    union all select format('t%s:%s:%s', t.oid, t.xmin, t.ctid) from pg_catalog.pg_type as t join schemas as s on s.oid = t.typnamespace
+    union all select format('p%s:%s:%s', p.oid, p.xmin, p.ctid) from pg_catalog.pg_policy as p
+    union all select format('e%s:%s:%s', e.oid, e.xmin, e.ctid) from pg_catalog.pg_enum as e
+    union all select format('i%s:%s', i.inhrelid, i.inhparent) from pg_catalog.pg_inherits as i
+    union all select format('m%s:%s:%s:%s', m.roleid, m.member, m.xmin, m.ctid) from pg_catalog.pg_auth_members as m
+    union all select format('r%s:%s:%s:%s', r.oid, r.rolsuper, r.rolbypassrls, r.rolinherit) from pg_catalog.pg_roles as r
+    union all select format('u%s:%s:%s', u.oid, u.xmin, u.ctid) from pg_catalog.pg_publication as u
+    union all select format('v%s:%s:%s', v.oid, v.xmin, v.ctid) from pg_catalog.pg_publication_rel as v
+    union all select format('w%s:%s:%s', w.oid, w.xmin, w.ctid) from pg_catalog.pg_publication_namespace as w
+)
+select pg_catalog.md5(string_agg(v.entry, ',' order by v.entry)) from versions as v
+$function$;
+comment on function public.bridge_catalog_marker() is
+    'A text that changes whenever what bridge_catalog() answers may have changed.';
+
 create or replace function public.bridge_rows(
     "table" text, after jsonb default null, max_rows integer default 10000, columns text[] default null
 ) returns text
@@ -238,7 +306,10 @@ language plpgsql stable
 set search_path = ''
 as $function$
 declare
-    relation regclass := to_regclass("table");
+    -- A name as bridge_catalog() has it: without quotes, whatever its case.
+    relation regclass := case when "table" like '_%._%' then
+        to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
+    end;
     key_columns text;
     key_values text;
     selected text;
@@ -275,14 +346,14 @@ begin
             using errcode = '42703', hint = 'Compare with the columns in bridge_catalog().';
     end if;
     selected := case
-        when columns is null then 'to_jsonb(r)'
+        when columns is null then 'to_jsonb(r)::json'
         else (
-            select format('jsonb_build_object(%s)', string_agg(format('%L, r.%I', w.name, w.name), ', '))
+            select format('json_build_object(%s)', string_agg(format('%L, r.%I', w.name, w.name), ', '))
             from unnest(columns) as w (name)
         )
     end;
     execute format(
-        'select coalesce(jsonb_agg(p.entry), ''[]'')::text from (select %s as entry from %s as r %s order by %s limit $2) as p',
+        'select ''['' || coalesce(string_agg(p.entry::text, '',''), '''') || '']'' from (select %s as entry from %s as r %s order by %s limit $2) as p',
         selected,
         relation,
         case when after is null then '' else format('where (%s) > (%s)', key_columns, key_values) end,
@@ -299,7 +370,10 @@ language plpgsql stable
 set search_path = ''
 as $function$
 declare
-    relation regclass := to_regclass("table");
+    -- A name as bridge_catalog() has it: without quotes, whatever its case.
+    relation regclass := case when "table" like '_%._%' then
+        to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
+    end;
     condition text;
     answer text;
 begin
@@ -324,18 +398,146 @@ $function$;
 comment on function public.bridge_row(text, jsonb) is
     'One row by primary key, as the text of a JSON object; null when there is none.';
 
+-- The condition under which a role sees a row of a table, as SQL over a row that is named as the table is.
+create or replace function public.bridge_condition(relation regclass, role_name text) returns text
+language plpgsql stable
+set search_path = ''
+as $function$
+declare
+    permissive text;
+    restrictive text;
+    is_bound boolean;
+begin
+    if not has_any_column_privilege(role_name, relation, 'SELECT')
+        or not has_schema_privilege(role_name, (select c.relnamespace from pg_catalog.pg_class as c where c.oid = relation), 'USAGE')
+    then
+        return 'false';
+    end if;
+    select
+        c.relrowsecurity
+        and not r.rolsuper and not r.rolbypassrls
+        and (c.relforcerowsecurity or not pg_has_role(role_name, c.relowner, 'USAGE'))
+    into is_bound
+    from pg_catalog.pg_class as c, pg_catalog.pg_roles as r
+    where c.oid = relation and r.rolname = role_name;
+    if not is_bound then
+        return 'true';
+    end if;
+    select
+        string_agg(format('(%s)', pg_catalog.pg_get_expr(p.polqual, p.polrelid)), ' or ' order by p.polname desc) filter (where p.polpermissive),
+        string_agg(format('(%s)', pg_catalog.pg_get_expr(p.polqual, p.polrelid)), ' and ' order by p.polname) filter (where not p.polpermissive)
+    into permissive, restrictive
+    from pg_catalog.pg_policy as p
+    where p.polrelid = relation and p.polcmd in ('r', '*') and p.polqual is not null
+      and exists (
+          select from unnest(p.polroles) as m (oid)
+          where case when m.oid = 0 then true else pg_has_role(role_name, m.oid, 'USAGE') end
+      );
+    return case
+        when permissive is null then 'false'
+        when restrictive is null then format('(%s)', permissive)
+        else format('(%s) and %s', permissive, restrictive)
+    end;
+end
+$function$;
+comment on function public.bridge_condition(regclass, text) is
+    'What the SELECT policies of a table ask of a row for a role, for bridge_visible().';
+
+-- Runs the policies themselves, for what the worker cannot decide in memory.  The rows are those of changes, as JSON:
+-- a row may have changed again since, or be gone.  Each policy's USING expression is evaluated over the given row, under
+-- the user's role and claims, with everything that it reads as it is now.
+create or replace function public.bridge_visible("table" text, rows text, principals jsonb) returns text
+language plpgsql volatile
+set search_path = ''
+as $function$
+declare
+    relation regclass := to_regclass("table");
+    caller text := current_user;
+    claims_before text := current_setting('request.jwt.claims', true);
+    given jsonb := rows::jsonb;
+    principal jsonb;
+    condition text;
+    conditions jsonb := '{}';
+    query text;
+    found jsonb;
+    found_one jsonb;
+    answers jsonb := '[]';
+    position integer;
+    sees boolean;
+begin
+    if relation is null then
+        raise exception 'table % does not exist', "table"
+            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
+    end if;
+    for principal in select p.value from jsonb_array_elements(principals) as p loop
+        if principal ->> 'role' is null or principal ->> 'role' not in ('anon', 'authenticated') then
+            raise exception 'role % is not one of anon and authenticated', principal ->> 'role'
+                using errcode = '22023', hint = 'Only roles of clients can be asked for.';
+        end if;
+        condition := conditions ->> (principal ->> 'role');
+        if condition is null then
+            condition := public.bridge_condition(relation, principal ->> 'role');
+            conditions := conditions || jsonb_build_object(principal ->> 'role', condition);
+        end if;
+        query := format(
+            'select coalesce(jsonb_agg(g.ordinality - 1), ''[]'') '
+            'from pg_catalog.jsonb_array_elements($1) with ordinality as g '
+            'cross join lateral pg_catalog.jsonb_populate_record(null::%s, g.value) as %I where %s',
+            relation, (select c.relname from pg_catalog.pg_class as c where c.oid = relation), condition
+        );
+        perform set_config('request.jwt.claims', principal ->> 'claims', true);
+        -- As in a request, which is what helpers rely on; one that asked before may have changed it for the transaction.
+        perform set_config('search_path', 'public, extensions', true);
+        perform set_config('row_security', 'on', true);
+        begin
+            perform set_config('role', principal ->> 'role', true);
+            execute query using given into found;
+        exception when others then
+            -- One row may be what fails: each has an answer of its own then, and a failure is a no.
+            perform set_config('role', principal ->> 'role', true);
+            found := '[]';
+            for position in 0 .. jsonb_array_length(given) - 1 loop
+                begin
+                    execute query using jsonb_build_array(given -> position) into found_one;
+                    sees := found_one <> '[]';
+                exception when others then
+                    sees := false;
+                end;
+                if sees then
+                    found := found || to_jsonb(position);
+                end if;
+            end loop;
+        end;
+        perform set_config('role', caller, true);
+        perform set_config('search_path', '', true);
+        answers := answers || jsonb_build_array(found);
+    end loop;
+    perform set_config('request.jwt.claims', coalesce(claims_before, ''), true);
+    return answers::text;
+end
+$function$;
+comment on function public.bridge_visible(text, text, jsonb) is
+    'For each principal ({role, claims}) the positions, from 0, of the rows (a JSON array as text) that its policies show.';
+
 -- Supabase's default privileges give EXECUTE to anon and authenticated: take it back by name.
 revoke all on function public.bridge_catalog() from public, anon, authenticated;
+revoke all on function public.bridge_catalog_marker() from public, anon, authenticated;
 revoke all on function public.bridge_rows(text, jsonb, integer, text[]) from public, anon, authenticated;
 revoke all on function public.bridge_row(text, jsonb) from public, anon, authenticated;
+revoke all on function public.bridge_condition(regclass, text) from public, anon, authenticated;
+revoke all on function public.bridge_visible(text, text, jsonb) from public, anon, authenticated;
 grant execute on function public.bridge_catalog() to service_role;
+grant execute on function public.bridge_catalog_marker() to service_role;
 grant execute on function public.bridge_rows(text, jsonb, integer, text[]) to service_role;
 grant execute on function public.bridge_row(text, jsonb) to service_role;
+grant execute on function public.bridge_condition(regclass, text) to service_role;
+grant execute on function public.bridge_visible(text, text, jsonb) to service_role;
 
 do $verify$ begin                       -- fail here, not in production
     if has_function_privilege('anon', 'public.bridge_catalog()', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_rows(text, jsonb, integer, text[])', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_visible(text, text, jsonb)', 'execute')
     then
         raise exception 'a bridge function can be called by others than service_role'
             using hint = 'Revoke what default privileges granted.';

@@ -154,6 +154,8 @@ def test_token_is_one_that_the_project_accepts():
         (["run"], {"SUPABASE_URL": "http://x", "SUPABASE_SERVICE_ROLE_KEY": "k", "BRIDGE_PROT": "1"}, "did you mean BRIDGE_PORT?"),
         (["run"], {"SUPABASE_URL": "x", "SUPABASE_SERVICE_ROLE_KEY": "k"}, "SUPABASE_URL is not an http(s) URL"),
         (["run"], {"SUPABASE_URL": "http://x", "SUPABASE_SERVICE_ROLE_KEY": "k", "BRIDGE_PORT": "99999"}, "BRIDGE_PORT='99999' is not valid"),
+        (["demo", "--port", "99999"], {}, "99999 is not in the range"),
+        (["tail", "--as", "11111111-1111-1111-1111-111111111111", "--url", "foo"], {"SUPABASE_URL": "http://x", "SUPABASE_SERVICE_ROLE_KEY": "k", "SUPABASE_JWT_SECRET": "s" * 32}, "foo is no WebSocket URL"),
         (["token", "--user", "11111111-1111-1111-1111-111111111111"], {}, "SUPABASE_JWT_SECRET is not set"),
         (["token", "--user", "me"], {}, "is not a valid UUID"),
         (["tail", "--as", "11111111-1111-1111-1111-111111111111"], {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "SUPABASE_JWT_SECRET": "s" * 32, "BRIDGE_PORT": "1"}, "no bridge answers"),
@@ -182,6 +184,44 @@ def test_a_taken_port_is_named():
         )
     assert result.returncode != 0
     assert port in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_address_of_another_machine_is_advised_on():
+    """The message names the settings to look at."""
+    for host in ("192.0.2.1", "nowhere.invalid"):
+        result = _run(
+            "run",
+            SUPABASE_URL="http://127.0.0.1:1",
+            SUPABASE_SERVICE_ROLE_KEY="k",
+            BRIDGE_HOST=host,
+            BRIDGE_PORT="0",
+            BRIDGE_ADMIN_PORT="0",
+        )
+        assert result.returncode == 1
+        assert f"cannot listen on {host}" in result.stderr
+        assert "set BRIDGE_HOST" in result.stderr
+
+
+async def test_tail_of_something_else_says_so():
+    """A web server that is no bridge: one line, no traceback."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        result = await asyncio.to_thread(
+            _run,
+            *("tail", "--as", str(uuid.uuid4()), "--url", url),
+            SUPABASE_URL="http://x",
+            SUPABASE_SERVICE_ROLE_KEY="k",
+            SUPABASE_JWT_SECRET="s" * 32,
+        )
+    assert result.returncode == 2
+    assert "does not answer as a bridge does" in result.stderr
     assert "Traceback" not in result.stderr
 
 

@@ -106,18 +106,18 @@ async def test_further_tables_come_as_row_change(own: LocalStack):
             assert (event["table"], event["dialog_id"], event["new"]["body"]) == ("notices", None, "for all")
 
 
-async def test_a_policy_that_does_not_compile_is_said_and_not_delivered(own: LocalStack):
-    """Arithmetic on numerics is not compiled: the log names the policy, the change reaches nobody, and is counted."""
+async def test_a_policy_that_is_not_compiled_is_said_and_asked_about(own: LocalStack):
+    """Arithmetic on numerics is not compiled: the log names the policy, and Postgres decides."""
     async with (
         await psycopg.AsyncConnection.connect(own.database_url, autocommit=True) as db,
         running_worker(own, BRIDGE_TABLES=TABLES) as worker,
         websocket_client(worker.ws_url, own.token(str(uuid.uuid4()))) as user,
     ):
-        refused = await worker.logged("policy_refused")
-        assert (refused["table"], refused["role"]) == ("public.ledgers", "authenticated")
-        assert 'policy "p" on public.ledgers' in refused["reason"]
-        await db.execute("insert into public.ledgers values (1, 100)")
+        asked = await worker.logged("policy_asked")
+        assert (asked["table"], asked["role"]) == ("public.ledgers", "authenticated")
+        assert 'policy "p" on public.ledgers' in asked["reason"]
+        await db.execute("insert into public.ledgers values (1, 2), (2, 100)")
         await db.execute("insert into public.notices values (2, 'after it')")
         await user.until(lambda m: m.get("new", {}).get("body") == "after it")
-        assert {e["table"] for e in user.events} == {"notices"}
-        assert await worker.metric("bridge_changes_undeliverable_total") == 1
+        assert [(e["table"], e["new"]["id"]) for e in user.events] == [("ledgers", 2), ("notices", 2)]
+        assert await worker.metric("bridge_visibility_asked_total") == 2

@@ -27,6 +27,10 @@ FAMILY = {
     "bigint": "int",
     "boolean": "bool",
     f"{SCHEMA}.mood": "enum",
+    "jsonb": "jsonb",
+    "uuid[]": "uuids",
+    "timestamptz": "time",
+    "numeric": "numeric",
 }
 DOMAIN: dict[str, tuple[Any, ...]] = {
     "uuid": IDS,
@@ -34,6 +38,10 @@ DOMAIN: dict[str, tuple[Any, ...]] = {
     "int": (-1, 0, 1, 2),
     "bool": (True, False),
     "enum": ("glad", "sad"),
+    "jsonb": ({"k": "a"}, {"k": "b", "n": 1}, {"k": None, "u": [USERS[0]]}, {}, ["a"], "a"),
+    "uuids": ([], [USERS[0]], [USERS[1], None], [USERS[0], USERS[1]]),
+    "time": ("2020-01-01T00:00:00+00:00", "2120-01-01T00:00:00+00:00", "infinity"),
+    "numeric": (1, 1.5, 2),
 }
 CAST = {"uuid": "uuid", "text": "text", "int": "integer", "bool": "boolean", "enum": f"{SCHEMA}.mood"}
 
@@ -174,8 +182,133 @@ def _helper(draw: Draw, scope: Scope) -> str:
     return f"{draw(st.sampled_from(scope.helpers))}({scope.column(draw, 'uuid')})"
 
 
-ATOMS = (_is_user, _is_user, _comparison, _comparison, _null_test, _list, _boolean_column, _role)
-RARE_ATOMS = (_constant, _is_user_text, _helper, _helper)
+def _user_value(draw: Draw, _scope: Scope) -> str:
+    """What depends on the user alone: claims, in the ways that people write them."""
+    return draw(
+        st.sampled_from(
+            (
+                "auth.jwt() ->> 'role'",
+                "auth.jwt() -> 'app_metadata' ->> 'word'",
+                "auth.jwt() #>> '{app_metadata,word}'",
+                "current_setting('request.jwt.claims', true)::json ->> 'email'",
+                "auth.email()",
+                "auth.uid()::text",
+                "nullif(auth.jwt() -> 'app_metadata' ->> 'word', 'b')",
+            )
+        )
+    )
+
+
+def _claim(draw: Draw, scope: Scope) -> str:
+    text = scope.column(draw, "text") or "'a'"
+    form = draw(
+        st.sampled_from(
+            (
+                "{c} = ({u})",
+                "({u}) = {c}",
+                "({u}) <> {c}",
+                "lower({u}) = lower({c})",
+                "({u}) is null",
+                "coalesce({u}, 'a') = {c}",
+                "({u}) in ('a', 'b')",
+                "auth.jwt() -> 'app_metadata' -> 'words' ? {c}",
+                "((auth.jwt() -> 'app_metadata' ->> 'org')::uuid) = {i}",
+                "(auth.jwt() -> 'app_metadata' ->> 'level')::int >= 2",
+            )
+        )
+    )
+    return f"({form})".format(
+        c=text, u=_user_value(draw, scope), i=scope.column(draw, "uuid") or "auth.uid()"
+    )
+
+
+def _json(draw: Draw, scope: Scope) -> str:
+    column = scope.column(draw, "jsonb")
+    if column is None:
+        return "true"
+    form = draw(
+        st.sampled_from(
+            (
+                "{j} ->> 'k' = 'a'",
+                "{j} ->> 'k' <> 'a'",
+                "coalesce({j} ->> 'k', 'b') = 'b'",
+                "{j} ? 'n'",
+                '{j} @> \'{{"k": "b"}}\'',
+                "{j} -> 'n' = '1'",
+                "({j} ->> 'n')::int = 1",
+                "{j} -> 'k' is null",
+                "{j} -> 'u' ? auth.uid()::text",
+                "{j} is null",
+            )
+        )
+    )
+    return f"({form})".format(j=column)
+
+
+def _array(draw: Draw, scope: Scope) -> str:
+    column = scope.column(draw, "uuids")
+    if column is None:
+        return "true"
+    form = draw(
+        st.sampled_from(
+            (
+                "auth.uid() = any ({a})",
+                "{i} = any ({a})",
+                "auth.uid() <> all ({a})",
+                "{a} @> array[auth.uid()]",
+                "{a} && array[{i}, auth.uid()]",
+                "cardinality({a}) > 1",
+                "array_length({a}, 1) = 1",
+                "{i} in (select unnest({a}))",
+            )
+        )
+    )
+    return f"({form})".format(a=column, i=scope.column(draw, "uuid") or "auth.uid()")
+
+
+def _time(draw: Draw, scope: Scope) -> str:
+    column = scope.column(draw, "time")
+    if column is None:
+        return "true"
+    other = draw(
+        st.sampled_from(("now()", "now() - interval '1 year 2 days'", "'2020-01-01Z'::timestamptz", "null"))
+    )
+    return f"{column} {draw(st.sampled_from(('<', '>', '<=', '=')))} {other}"
+
+
+def _numeric(draw: Draw, scope: Scope) -> str:
+    column = scope.column(draw, "numeric")
+    other = scope.column(draw, "int") if draw(st.booleans()) else draw(st.sampled_from(("1", "1.5", "1.0")))
+    return f"{column} {draw(st.sampled_from(('<', '>=', '=', '<>')))} {other}" if column and other else "true"
+
+
+def _distinct(draw: Draw, scope: Scope) -> str:
+    left, right = scope.column(draw, "uuid"), draw(st.sampled_from((_uid(draw), scope.column(draw, "uuid"))))
+    return f"({left} is {draw(st.sampled_from(('', 'not ')))}distinct from {right})" if left else "true"
+
+
+def _negated(draw: Draw, scope: Scope) -> str:
+    """NOT of what stays one value: NULL has to stay NULL."""
+    return f"(not ({draw(st.sampled_from(NEGATED))(draw, scope)}))"
+
+
+NEGATED = (_boolean_column, _boolean_column, _list, _array, _json, _is_user)
+ATOMS = (
+    _negated,
+    _negated,
+    _is_user,
+    _is_user,
+    _comparison,
+    _comparison,
+    _null_test,
+    _list,
+    _boolean_column,
+    _role,
+)
+RARE_ATOMS = (
+    *(_constant, _is_user_text, _helper, _helper, _helper),
+    *(_claim, _claim, _json, _array, _time, _numeric, _distinct),
+)
 
 
 def _and(draw: Draw, scope: Scope) -> str:
@@ -261,7 +394,79 @@ def _membership(draw: Draw, scope: Scope) -> str:
     )
 
 
+def _conditional(draw: Draw, scope: Scope) -> str:
+    one, two, three = (_expression(draw, scope) for _ in range(3))
+    form = draw(
+        st.sampled_from(
+            (
+                "(case when {0} then {1} else {2} end)",
+                "(case when {0} then {1} end)",
+                "coalesce({0}, {1})",
+                "(case when {0} then 1 when {1} then 2 end = 2)",
+            )
+        )
+    )
+    return form.format(one, two, three)
+
+
+def _looked_up(draw: Draw, scope: Scope) -> str:
+    """A scalar look-up: of the user's row, of a row that this one points at, or an aggregate."""
+    if not scope.readable:
+        return _comparison(draw, scope)
+    table, alias = draw(st.sampled_from(scope.readable)), f"a{len(scope.names)}"
+    family = draw(st.sampled_from(("uuid", "uuid", "text", "enum", "int")))
+    value = f"{alias}.{draw(st.sampled_from(table.of_family(family)))}"
+    linked = " and ".join(
+        f"{alias}.{column} = " + (scope.column(draw, FAMILY[table.columns[column]]) or "null")
+        for column in table.key
+    )
+    named = f"{alias}.{draw(st.sampled_from(table.of_family('uuid')))} = {_uid(draw)}"
+    where = draw(st.sampled_from((linked, named, f"{linked} and {named}")))
+    source = f"from {table.qualified} {alias} where {where}"
+    left = scope.column(draw, family) or f"null::{CAST[family]}"
+    form = draw(
+        st.sampled_from(
+            (
+                "{l} = (select {v} {s})",
+                "(select {v} {s}) <> {l}",
+                "(select {v} {s} limit 1) = {l}",
+                "(select {v} {s}) is null",
+                "coalesce((select {v} {s} limit 1), {l}) = {l}",
+                "(select count(*) {s}) > 0",
+                "(select count(*) {s}) = 0",
+                "{l} = any (array(select {v} {s}))",
+                "(select bool_or({v} = {l}) {s})",
+            )
+        )
+    )
+    return f"({form})".format(l=left, v=value, s=source)
+
+
+def _left_join(draw: Draw, scope: Scope) -> str:
+    if not scope.readable:
+        return _comparison(draw, scope)
+    first, second = (draw(st.sampled_from(scope.readable)) for _ in range(2))
+    one, two = f"a{len(scope.names)}", f"a{len(scope.names) + 1}"
+    inside = msgspec.structs.replace(
+        scope, names=((one, first), (two, second), *scope.names), depth=scope.depth - 1
+    )
+    mine = msgspec.structs.replace(inside, names=((two, second),), argument=None)
+    on = f"{mine.column(draw, 'uuid')} = {one}.{draw(st.sampled_from(first.of_family('uuid')))}"
+    kind = draw(st.sampled_from(("left join", "left join", "join")))
+    linked = (
+        f"{one}.{draw(st.sampled_from(first.of_family('uuid')))} = {scope.column(draw, 'uuid') or _uid(draw)}"
+    )
+    return (
+        f"exists (select 1 from {first.qualified} {one} {kind} {second.qualified} {two} on {on} "
+        f"where {linked} and {_expression(draw, inside)})"
+    )
+
+
 COMPOUNDS = (
+    _conditional,
+    _looked_up,
+    _looked_up,
+    _left_join,
     _membership,
     _membership,
     _membership,
@@ -269,6 +474,7 @@ COMPOUNDS = (
     _and,
     _or,
     _or,
+    _not,
     _not,
     _truth_test,
     _exists,
@@ -298,6 +504,8 @@ def _table(draw: Draw, position: int) -> TableSpec:
         "b0": "boolean",
         "m0": f"{SCHEMA}.mood",
     }
+    further = {"j0": "jsonb", "a0": "uuid[]", "w0": "timestamptz", "d0": "numeric"}
+    columns |= {name: type_ for name, type_ in further.items() if draw(st.booleans())}
     return TableSpec(
         name=f"t{position}",
         columns=columns,
@@ -359,6 +567,28 @@ def _row(draw: Draw, table: TableSpec) -> dict[str, Any]:
     }
 
 
+def _body(draw: Draw, scope: Scope) -> tuple[str, str]:
+    """Return the language and the body of a helper: the forms that real ones have."""
+    form = draw(
+        st.sampled_from(
+            (
+                ("sql", "select {0}"),
+                ("sql", "select {0}"),
+                ("plpgsql", "begin return {0}; end"),
+                ("plpgsql", "declare v boolean; begin select {0} into v; return v; end"),
+                ("plpgsql", "begin if {0} then return true; end if; return {1}; end"),
+                (
+                    "plpgsql",
+                    "begin if {1} then return {0}; elsif {0} then return null; else return false; end if; end",
+                ),
+                ("plpgsql", "declare v boolean := {1}; begin v := v or {0}; return v is true; end"),
+            )
+        )
+    )
+    language, body = form
+    return language, body.format(_exists(draw, scope), _expression(draw, scope))
+
+
 @st.composite
 def worlds(draw: Draw, *, max_changes: int = 8) -> WorldSpec:
     """Return a database of two to four tables, with policies, rows and changes."""
@@ -372,10 +602,11 @@ def worlds(draw: Draw, *, max_changes: int = 8) -> WorldSpec:
         parameter = draw(st.sampled_from(("room", "u0")))
         scope = Scope(names=(), readable=tables[2:], helpers=(), depth=2, argument=f"h0.{parameter}")
         rights = draw(st.sampled_from(("invoker", "definer", "definer owned")))
+        language, body = _body(draw, scope)
         statements.append(
-            f"create function {SCHEMA}.h0({parameter} uuid) returns boolean language sql "
+            f"create function {SCHEMA}.h0({parameter} uuid) returns boolean language {language} "
             f"{'volatile' if draw(st.booleans()) else 'stable'} security {rights.split()[0]} "
-            f"as $$ select {_exists(draw, scope)} $$"
+            f"as $$ {body} $$"
         )
         if rights.endswith("owned"):
             statements.append(f"alter function {SCHEMA}.h0(uuid) owner to {OWNER}")

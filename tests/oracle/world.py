@@ -15,9 +15,22 @@ from tests.oracle.grammar import USERS, ChangeSpec, TableSpec, WorldSpec
 
 T = TypeVar("T")
 
+
+def principal(user: str | None, **claims: Any) -> Principal:
+    """Return a principal as a verified token makes it: its claims say who it is."""
+    role = "anon" if user is None else "authenticated"
+    who = {"role": role} if user is None else {"role": role, "sub": user}
+    return Principal(role=role, user_id=user, claims_json=json.dumps({**who, **claims}, sort_keys=True))
+
+
 PRINCIPALS = (
-    *(Principal(role="authenticated", user_id=user) for user in USERS),
-    Principal(role="anon", user_id=None),
+    principal(
+        USERS[0], email="a", app_metadata={"word": "a", "org": USERS[1], "level": 2, "words": ["a", "b"]}
+    ),
+    principal(USERS[1], email="B", app_metadata={"word": "b", "org": None, "words": []}),
+    principal(USERS[2], app_metadata={"word": None, "level": 1}),
+    principal(USERS[3]),
+    principal(None),
 )
 
 SEEN = """
@@ -52,6 +65,11 @@ FAILURES = frozenset({"42501", "42P17"})
 """What a SELECT may fail with: missing privilege, and policies in a circle.  Nobody sees anything then."""
 
 
+VALUE_FAILURES = frozenset({"0A", "20", "21", "22", "2F", "P0"})
+"""Classes of failures that a row's values may cause: a cast of a text that is no uuid, two rows where
+one is expected, RAISE EXCEPTION, a CASE statement without the case, a function without RETURN."""
+
+
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never waits: everything here is in this process."""
     try:
@@ -62,8 +80,7 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def principal_json(principal: Principal) -> dict[str, str]:
-    claims = {"role": principal.role} | ({"sub": principal.user_id} if principal.user_id else {})
-    return {"role": principal.role, "claims": json.dumps(claims)}
+    return {"role": principal.role, "claims": principal.claims_json}
 
 
 class World:
@@ -72,8 +89,14 @@ class World:
     Implements :class:`bridge.authorization.loader.Database` with the project's own SQL functions.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any], tables: Sequence[TableSpec]) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection[Any],
+        tables: Sequence[TableSpec],
+        principals: Sequence[Principal] = PRINCIPALS,
+    ) -> None:
         self.tables = list(tables)
+        self.principals = tuple(principals)
         self._connection = connection
         self._queries: dict[str, list[str]] = {}
 
@@ -100,6 +123,9 @@ class World:
     async def catalog(self) -> str:
         return str(self._one("select public.bridge_catalog()"))
 
+    async def catalog_marker(self) -> str:
+        return ""
+
     async def rows(
         self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
     ) -> list[Row]:
@@ -113,14 +139,23 @@ class World:
         found: list[Row] = json.loads(answer)
         return found
 
-    async def read_row(self, table: str, key: Row) -> Row | None:
+    async def visible(
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
+    ) -> list[frozenset[int]]:
+        asked = [principal_json(p) for p in principals]
+        answer = self._one(
+            "select public.bridge_visible(%s, %s, %s)", table, json.dumps(list(rows)), json.dumps(asked)
+        )
+        return [frozenset(found) for found in json.loads(answer)]
+
+    async def row(self, table: str, key: Row) -> Row | None:
         answer = self._one("select public.bridge_row(%s, %s)", table, json.dumps(key))
         return None if answer is None else json.loads(answer)
 
     def load(self, watched: Sequence[str], *, dialog_column: str, remembered_rows: int = 1000) -> Authorizer:
         """Build the stage as the service does, with all principals on the roster."""
         roster = Roster(linger_s=60.0, clock=ManualClock())
-        for principal in PRINCIPALS:
+        for principal in self.principals:
             roster.add(principal)
         settings = Settings(
             tables=tuple(watched),
@@ -130,7 +165,8 @@ class World:
             roles=("authenticated", "anon"),
             remembered_rows=remembered_rows,
         )
-        return finish(load(self, settings, roster))
+        # The database's time stands still in a transaction, so this clock does, too.
+        return finish(load(self, settings, roster, ManualClock(at=self._one("select now()"))))
 
     def table_rows(self, table: TableSpec) -> list[Row]:
         """Return all rows, as ``to_jsonb`` prints them, in primary-key order."""
@@ -141,12 +177,14 @@ class World:
         return found
 
     def seen(
-        self, tables: Sequence[TableSpec], principals: Sequence[Principal] = PRINCIPALS
+        self, tables: Sequence[TableSpec], principals: Sequence[Principal] | None = None
     ) -> dict[tuple[Principal, str], list[Row]]:
         """Return what each principal's ``select`` answers: the columns it may read of the rows it sees.
 
-        A select that fails, because of a privilege or of policies in a circle, shows nothing.
+        A select that fails, because of a privilege or of policies in a circle, shows nothing.  One that
+        fails because of a value (class 22) is asked again row by row: the others are seen.
         """
+        principals = self.principals if principals is None else principals
         queries = {role: [self._query(role, table) for table in tables] for role in ("authenticated", "anon")}
         answers = self._one(
             "select oracle.seen(%s, %s)",
@@ -156,20 +194,33 @@ class World:
         pairs = [(principal, table) for principal in principals for table in tables]
         truth: dict[tuple[Principal, str], list[Row]] = {}
         for (principal, table), answer in zip(pairs, answers, strict=True):
-            assert isinstance(answer, list) or answer in FAILURES, f"{table.name}: SQLSTATE {answer}"
-            truth[principal, table.qualified] = canonical(answer) if isinstance(answer, list) else []
+            if isinstance(answer, str) and answer not in FAILURES:
+                assert answer[:2] in VALUE_FAILURES, f"{table.name}: SQLSTATE {answer}"
+                truth[principal, table.qualified] = canonical(self._row_by_row(table, principal))
+            else:
+                truth[principal, table.qualified] = canonical(answer) if isinstance(answer, list) else []
         return truth
+
+    def _row_by_row(self, table: TableSpec, principal: Principal) -> list[Row]:
+        query = self._query(principal.role, table)
+        keys = [" and ".join(f"t.{c} = {row[c]!r}" for c in table.key) for row in self.table_rows(table)]
+        queries = {principal.role: [f"{query} where {key}" for key in keys]}
+        answers = self._one(
+            "select oracle.seen(%s, %s)", json.dumps([principal_json(principal)]), json.dumps(queries)
+        )
+        return [row for answer in answers if isinstance(answer, list) for row in answer]
 
     def make(self, spec: ChangeSpec) -> Change | None:
         """Make the change and return it as upstream would send it; None if it does not apply."""
         table = self.tables[spec.table]
         rows = self.table_rows(table)
+        given = f"jsonb_populate_record(null::{table.qualified}, %s)"
         if spec.action == "INSERT":
-            names, places = ", ".join(spec.values), ", ".join(["%s"] * len(spec.values))
+            names = ", ".join(spec.values)
             new = self._one(
-                f"insert into {table.qualified} as t ({names}) values ({places}) "
+                f"insert into {table.qualified} as t ({names}) select {names} from {given} "
                 "on conflict do nothing returning to_jsonb(t)",
-                *spec.values.values(),
+                json.dumps(spec.values),
             )
             return None if new is None else self._change(table, "INSERT", new=new, old=None)
         if not rows:
@@ -184,10 +235,11 @@ class World:
             moved = {**before, **spec.values}
             if any(row is not before and all(row[c] == moved[c] for c in table.key) for row in rows):
                 return None  # the primary key is taken
-            assigned = ", ".join(f"{name} = %s" for name in spec.values)
+            assigned = ", ".join(f"{name} = g.{name}" for name in spec.values)
             new = self._one(
-                f"update {table.qualified} as t set {assigned} where {where} returning to_jsonb(t)",
-                *spec.values.values(),
+                f"update {table.qualified} as t set {assigned} from {given} g where {where} "
+                "returning to_jsonb(t)",
+                json.dumps(spec.values),
                 *key,
             )
         full = spec.full_old and not (spec.action == "DELETE" and table.rls)

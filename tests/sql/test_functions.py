@@ -69,6 +69,30 @@ def test_the_catalog_is_what_the_worker_decodes(connection: Connection):
     assert again == text
 
 
+@pytest.mark.parametrize(
+    ("statement", "left_out"),
+    [
+        ("alter publication supabase_realtime set (publish = 'insert, update')", ("supabase_realtime",)),
+        ("alter publication supabase_realtime set (publish = 'insert, update, delete')", ()),
+        (
+            "alter publication supabase_realtime set table public.messages where (body <> '')",
+            ("supabase_realtime",),
+        ),
+        ("alter publication supabase_realtime set table public.messages", ()),
+    ],
+)
+def test_a_publication_that_leaves_changes_out_is_told_apart(
+    connection: Connection, statement: str, left_out: tuple[str, ...]
+):
+    """A membership whose end is not published would be a leak."""
+    connection.execute(statement)
+    text = connection.execute("select public.bridge_catalog()").fetchone()
+    assert text is not None
+    messages = decode_catalog(text[0]).by_name["public.messages"]
+    assert messages.publications == ("supabase_realtime",)
+    assert messages.partly_published == left_out
+
+
 def test_the_fingerprint_changes_with_a_policy_and_only_then(connection: Connection):
     """Writing rows leaves it, altering a policy does not."""
     before = _text(connection, "select public.bridge_catalog()")["fingerprint"]
@@ -141,6 +165,17 @@ def test_one_row_by_key(connection: Connection):
     text = connection.execute("select public.bridge_row('public.k', %s::jsonb)", (key,)).fetchone()
     assert text == ('{"a": "x", "b": 9007199254740993, "c": 0.10}',)
     assert _text(connection, 'select public.bridge_row(\'public.k\', \'{"a": "y", "b": 1}\')') is None
+
+
+def test_a_name_in_mixed_case_is_given_as_the_catalog_has_it(connection: Connection):
+    """Without quotes: ORMs like to make tables whose names need them."""
+    connection.execute('create table public."Chat Room" ("Id" int primary key)')
+    connection.execute('insert into public."Chat Room" values (1)')
+    assert _text(connection, "select public.bridge_rows('public.Chat Room')") == [{"Id": 1}]
+    assert _text(connection, "select public.bridge_row('public.Chat Room', '{\"Id\": 1}')") == {"Id": 1}
+    for nowhere in ("public.chat room", "Chat Room", "public.", "", None):
+        with pytest.raises(psycopg.errors.UndefinedTable), connection.transaction():
+            connection.execute("select public.bridge_rows(%s)", (nowhere,))
 
 
 @pytest.mark.parametrize(

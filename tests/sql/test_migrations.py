@@ -100,6 +100,43 @@ def test_a_table_of_ones_own_is_published_by_name(fresh: Connection):
         fresh.execute("select public.bridge_publish('public.nowhere')")
 
 
+def test_publishing_breaks_no_update_of_a_table_without_a_primary_key(fresh: Connection):
+    """Postgres would refuse its updates and deletes: the files leave it out, and `bridge_publish` says why."""
+    fresh.execute("create table public.messages (body text)")
+    fresh.execute("create table public.mute (id int primary key)")
+    fresh.execute("alter table public.mute replica identity nothing")
+    notices: list[str] = []
+    fresh.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    migrate(fresh)
+    assert any("left out of the publication" in notice for notice in notices)
+    for table, reason in (("public.messages", "no primary key"), ("public.mute", "replica identity nothing")):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=reason):
+            fresh.execute("select public.bridge_publish(%s)", (table,))
+    fresh.execute("insert into public.messages values ('a')")
+    assert fresh.execute("update public.messages set body = 'b'").rowcount == 1
+    assert fresh.execute("delete from public.messages").rowcount == 1
+
+
+def test_a_partitioned_table_is_not_published_under_a_name_that_no_change_has(fresh: Connection):
+    """The partitions can be."""
+    migrate(fresh)
+    fresh.execute("create table public.logs (id int primary key) partition by range (id)")
+    fresh.execute("create table public.logs_1 partition of public.logs for values from (1) to (9)")
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match="is partitioned"):
+        fresh.execute("select public.bridge_publish('public.logs')")
+    assert fresh.execute("select public.bridge_publish('public.logs_1')").fetchone() == (
+        "public.logs_1 added",
+    )
+
+
+def test_the_publication_alone_says_that_it_publishes_nothing(fresh: Connection):
+    """Applied before the schema, the file names what is missing."""
+    notices: list[str] = []
+    fresh.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+    fresh.execute(MIGRATIONS[1].read_bytes())
+    assert any("nothing is published" in notice for notice in notices)
+
+
 def test_the_reference_tables_are_published_whole(fresh: Connection):
     """Replica identity full, so that an UPDATE names both rows."""
     migrate(fresh)

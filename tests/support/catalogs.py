@@ -16,6 +16,9 @@ from bridge.authorization.catalog import (
     Table,
 )
 from bridge.authorization.planset import PlanSet, compile_plans
+from bridge.authorization.roster import Roster
+from bridge.clock import ManualClock
+from bridge.events import Principal
 
 ANN = "00000000-0000-0000-0000-00000000000a"
 BOB = "00000000-0000-0000-0000-00000000000b"
@@ -156,4 +159,18 @@ def planset(*tables: Table, watched: Sequence[str], functions: Sequence[Function
         catalog(*tables, functions=functions),
         watched=[f"public.{name}" for name in watched],
         roles=("authenticated", "anon"),
+        now_us=lambda: 0,
     )
+
+
+def user(user_id: str | None) -> Principal:
+    """Return a signed-in user, or anon, without further claims."""
+    return Principal(role="anon" if user_id is None else "authenticated", user_id=user_id)
+
+
+def here(*users: str | None) -> Roster:
+    """Return a roster of signed-in users, None among them as one without an id."""
+    roster = Roster(linger_s=60.0, clock=ManualClock())
+    for user_id in users:
+        roster.add(Principal(role="authenticated", user_id=user_id))
+    return roster

@@ -49,6 +49,14 @@ def test_which_table_plays_which_part_can_be_set() -> None:
     assert (single.dialogs, single.messages) == ("public.rooms", "public.rooms")
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "null", "https://app.example.com/", "http://localhost:5173", "capacitor://localhost"]
+)
+def test_an_origin_is_what_a_browser_sends(origin: str) -> None:
+    """Of a page, of a file, of an app; the slash at the end is forgiven."""
+    assert load(BRIDGE_ALLOWED_ORIGINS=origin).allowed_origins == (origin,)
+
+
 def test_the_key_has_two_names() -> None:
     """The first one that is not empty counts."""
     url = {"SUPABASE_URL": "http://127.0.0.1:1"}
@@ -74,13 +82,20 @@ def test_the_key_has_two_names() -> None:
         ("BRIDGE_HISTORY_S", "0", "BRIDGE_HISTORY_S='0' is not valid"),
         ("BRIDGE_HISTORY_S", "nan", "BRIDGE_HISTORY_S='nan' is not valid"),
         ("BRIDGE_HISTORY_S", "inf", "BRIDGE_HISTORY_S='inf' is not valid"),
+        ("BRIDGE_PING_INTERVAL_S", "25000", "BRIDGE_PING_INTERVAL_S='25000' is not valid"),
         ("BRIDGE_MAX_CONNECTIONS", "0", "BRIDGE_MAX_CONNECTIONS='0' is not valid"),
         ("BRIDGE_LOG_FORMAT", "xml", "BRIDGE_LOG_FORMAT='xml' is not valid"),
+        ("BRIDGE_CAPTURE", "journal", "(Invalid enum value 'journal'): choose auto or tables"),
+        ("BRIDGE_UPSTREAM", "wal", "(Invalid enum value 'wal'): choose realtime"),
+        ("BRIDGE_ALLOWED_ORIGINS", "app.example.com", "BRIDGE_ALLOWED_ORIGINS holds 'app.example.com'"),
+        ("BRIDGE_ALLOWED_ORIGINS", "https://*.a.com", "holds 'https://*.a.com', which no browser sends"),
+        ("BRIDGE_ALLOWED_ORIGINS", "https://a.com/app", "holds 'https://a.com/app', which no browser sends"),
         ("BRIDGE_ALLOW_TOKEN_IN_URL", "maybe", "BRIDGE_ALLOW_TOKEN_IN_URL='maybe' is not valid"),
         ("SUPABASE_URL", "", "SUPABASE_URL is not set"),
         ("SUPABASE_SERVICE_ROLE_KEY", "", "SUPABASE_SERVICE_ROLE_KEY or SUPABASE_SECRET_KEY is not set"),
         ("SUPABASE_URL", "abc.supabase.co", "SUPABASE_URL is not an http(s) URL"),
         ("SUPABASE_URL", "ftp://abc", "SUPABASE_URL is not an http(s) URL"),
+        ("SUPABASE_URL", "https://abc.supabase.co/rest/v1/", "SUPABASE_URL ends in /rest/v1/"),
         ("SUPABASE_URL", "http://[::1", "SUPABASE_URL is not an http(s) URL"),
         ("BRIDGE_TABLES", " , ", "BRIDGE_TABLES names no table"),
         ("BRIDGE_TABLES", "messages", "BRIDGE_TABLES holds 'messages': write schema and name"),

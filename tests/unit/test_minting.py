@@ -5,7 +5,7 @@ import datetime as dt
 import jwt
 import pytest
 
-from bridge.minting import KEY_TTL_S, expires_at, mint_key, mint_token
+from bridge.minting import KEY_TTL_S, expires_at, is_of_another_secret, mint_key, mint_token
 
 SECRET = "s" * 32
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -51,3 +51,16 @@ def test_the_expiry_of_a_token_is_read_without_its_secret():
 def test_what_has_no_expiry_has_none(token: str):
     """Keys of the newer kind are no JWTs; a token may lack `exp`, or hold nonsense there."""
     assert expires_at(token) is None
+
+
+@pytest.mark.parametrize(
+    "key", ["sb_secret_abc", "", "a.b.c", mint_key(SECRET, role="service_role", now=NOW)]
+)
+def test_a_key_that_tells_nothing_of_the_secret_is_no_mismatch(key: str):
+    """A secret key is no JWT; an expired key is signed all the same."""
+    assert not is_of_another_secret(key, SECRET)
+
+
+def test_a_key_of_another_secret_is_found():
+    """Whoever mixes two projects up is told so at the start."""
+    assert is_of_another_secret(mint_key("o" * 32, role="service_role", now=NOW), SECRET)

@@ -106,6 +106,7 @@ class Database:
         self.open = asyncio.Event()
         self.open.set()
         self.loads = 0
+        self.marker = "1"
 
     async def load(self) -> Authorizer:
         self.loads += 1
@@ -121,10 +122,22 @@ class Database:
             roster=roster,
             dialog_columns={},
             dialog_table="",
+            marker=self.marker,
         )
 
-    async def read_row(self, _table: str, _key: Row) -> Row | None:
-        raise RpcError("the project is away: try again")
+    async def catalog_marker(self) -> str:
+        return self.marker
+
+    async def compile_again(self) -> PlanSet:
+        return self.plans()
+
+    async def row(self, table: str, key: Row) -> Row | None:
+        raise RpcError(f"{table} cannot be read, {len(key)} columns: try again")
+
+    async def visible(
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
+    ) -> list[frozenset[int]]:
+        raise RpcError(f"{table} cannot be asked, {len(rows)} rows for {len(principals)} users: try again")
 
 
 class Stage:
@@ -136,7 +149,8 @@ class Stage:
         self.pipeline = Pipeline(
             source=self.source,
             load=self.database.load,
-            read_row=self.database.read_row,
+            compile_again=self.database.compile_again,
+            database=self.database,
             audience=self.heard,
             tables=("public.notes",),
             clock=ManualClock(),
@@ -207,7 +221,7 @@ async def test_nothing_is_delivered_before_the_rows_are_loaded():
             while not stage.database.loads:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         assert stage.heard.log == ["catching_up"]
-        assert stage.pipeline.decide(ann, [_event()]) == [None]
+        assert await stage.pipeline.decide(ann, [_event()]) == [None]
         stage.database.open.set()
         await stage.source.told()
         again = ["forget", "down", "catching_up", "gap: queue_overflow", "live", "note 2 to 1"]
@@ -279,6 +293,35 @@ async def test_a_row_that_cannot_be_read_for_a_membership_is_a_gap():
         assert heard[:5] == ["forget", "down", "catching_up", "gap: database_unreachable", "live"]
 
 
+async def test_a_database_that_does_not_answer_who_sees_a_row_is_a_gap():
+    """Nothing is delivered, the clients are told that upstream is down and then to read again."""
+
+    def asked() -> PlanSet:
+        return planset(table("notes", NOTES, "(body ~ 'a'::text)"), watched=["notes"])
+
+    async with running(asked) as stage:
+        await stage.tell(Live())
+        heard = await stage.tell(insert(1))
+        assert heard[:5] == ["forget", "down", "catching_up", "gap: database_unreachable", "live"]
+        assert not any(entry.startswith("note") for entry in heard)
+
+
+async def test_policies_change_between_two_changes():
+    """The marker says that the catalog changed: plans that mean something else take effect, with a resync."""
+    async with running() as stage:
+        await stage.tell(Live(), insert(1))
+        await stage.pipeline.check_catalog()
+        stage.database.marker = "2"
+        stage.heard.log.clear()
+        await stage.pipeline.check_catalog()  # another marker, but the same meaning
+        assert stage.heard.log == []
+        stage.database.marker = "3"
+        stage.database.plans = lambda: planset(table("notes", NOTES, "false"), watched=["notes"])
+        await stage.pipeline.check_catalog()
+        assert stage.heard.log == ["catching_up", "gap: policies_changed", "live"]
+        assert "note 2 to 1" not in await stage.tell(insert(2))
+
+
 async def test_a_change_of_a_table_that_is_not_captured_is_ignored():
     """A leftover of an earlier join."""
     async with running() as stage:
@@ -297,11 +340,11 @@ async def test_what_a_user_sees_is_answered_while_live():
     """As of now; unknown as soon as something may be missing."""
     async with running() as stage:
         await stage.tell(Live())
-        [view] = stage.pipeline.decide(ann, [_event()])
+        [view] = await stage.pipeline.decide(ann, [_event()])
         assert view is not None
         assert view.action == "INSERT"
         await stage.tell(Gap(reason="upstream_silent"))
-        assert stage.pipeline.decide(ann, [_event()]) == [None]
+        assert await stage.pipeline.decide(ann, [_event()]) == [None]
 
 
 async def test_a_defect_ends_the_process():

@@ -54,6 +54,15 @@ def test_every_metric_says_what_it_counts():
         assert family.documentation.endswith(".")
 
 
+def test_every_event_of_the_log_is_documented():
+    """Whoever reads a log line finds its event; the local stack's and the demo's are for developers."""
+    documented = (ROOT / "docs" / "errors.md").read_text()
+    sources = [p for p in MODULES if not {"local", "demo"} & set(p.relative_to(ROOT).parts)]
+    events = {e for p in sources for e in re.findall(r'\blog\.\w+\(\s*"(\w+)"', p.read_text())}
+    assert len(events) > 15
+    assert {event for event in events if f"`{event}`" not in documented} == set()
+
+
 def test_every_error_has_a_code_of_its_own():
     """Codes are stable words that logs and clients see."""
     documented = (ROOT / "docs" / "errors.md").read_text()

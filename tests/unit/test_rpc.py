@@ -179,7 +179,17 @@ async def test_nobody_listening_is_said():
         pass
     rpc = await ProjectRpc.connect(str(rpc._client.supabase_url), "k")
     try:
-        with pytest.raises(RpcError, match="check SUPABASE_URL"):
+        with pytest.raises(RpcError, match=r"ConnectError: .*check SUPABASE_URL"):
+            await rpc.catalog()
+    finally:
+        await rpc.close()
+
+
+async def test_a_host_that_has_no_address_is_told_apart():
+    """A misspelt project is not one that is down."""
+    rpc = await ProjectRpc.connect("http://nowhere.invalid", "k")
+    try:
+        with pytest.raises(RpcError, match=r"ConnectError: \[Errno -?\d+\] "):
             await rpc.catalog()
     finally:
         await rpc.close()

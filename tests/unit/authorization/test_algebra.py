@@ -20,6 +20,10 @@ from bridge.authorization.algebra import (
     Or,
     Source,
     Uid,
+)
+from bridge.authorization.env import Env
+from bridge.authorization.evaluation import compile_test
+from bridge.authorization.expressions import (
     all_of,
     any_of,
     children,
@@ -30,7 +34,6 @@ from bridge.authorization.algebra import (
     scopes,
     walk,
 )
-from bridge.authorization.evaluation import Env, compile_test
 
 A, B, C = (ColumnRef(0, name, "bool") for name in "abc")
 NULL = Const(None, "bool")
@@ -75,7 +78,7 @@ def test_simplifying_keeps_all_three_values(items: list[Expr]) -> None:
     """Also below NOT, where NULL and false differ."""
     plain, simple = compile_test(And(tuple(items)), {}, {}), compile_test(all_of(items), {}, {})
     for a, b, c in itertools.product((True, False, None), repeat=3):
-        env = Env(1)
+        env = Env(1, lambda: 0)
         env.row = {"a": a, "b": b, "c": c}
         assert plain(env) is simple(env)
 

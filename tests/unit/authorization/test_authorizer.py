@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from bridge import metrics
@@ -73,8 +74,30 @@ def message(dialog: str = D1, body: str = "x") -> Row:
     return {"id": 1, "dialog_id": dialog, "sender_id": ANN, "body": body}
 
 
-async def nothing(_table: str, _key: Row) -> Row | None:
-    return None
+class Project:
+    """A database that knows single rows, and who sees rows that only it can decide."""
+
+    def __init__(
+        self, row: Row | None = None, *, sees: Sequence[Principal] = (), fails: bool = False
+    ) -> None:
+        self.found, self.sees, self.fails = row, sees, fails
+        self.asked: list[tuple[str, list[Row], list[Principal]]] = []
+
+    async def row(self, table: str, key: Row) -> Row | None:
+        if self.fails:
+            raise RpcError(f"{table} is away, {len(key)} columns: try again")
+        return self.found
+
+    async def visible(
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
+    ) -> list[frozenset[int]]:
+        if self.fails:
+            raise RpcError("away: try again")
+        self.asked.append((table, list(rows), list(principals)))
+        return [frozenset(range(len(rows)) if p in self.sees else ()) for p in principals]
+
+
+nothing = Project()
 
 
 def told(effects: Sequence[Effect]) -> dict[str | None, list[tuple[str, Action]]]:
@@ -145,14 +168,48 @@ async def test_an_old_row_that_is_not_known_is_counted() -> None:
     assert counter._value.get() == before + 2
 
 
-async def test_a_role_without_a_plan_gets_nothing_and_is_counted() -> None:
-    """A refused policy hides the table from its role."""
-    counter = metrics.UNDELIVERABLE.labels("public.dialogs", "policy_refused")
-    made = stage_of(planset(table("dialogs", "id uuid", "(id ~~ 'x'::text)"), watched=["dialogs"]), ann)
-    before = counter._value.get()
+def asked_stage(*present: Principal) -> Authorizer:
+    """Dialogs that their owner sees, and whom Postgres says; members of a dialog see its messages."""
+    dialogs = table(
+        "dialogs", "id uuid, owner_id uuid, title text", "((owner_id = auth.uid()) OR (title ~ 'a'::text))"
+    )
+    return stage_of(planset(dialogs, MESSAGES, MEMBERS, watched=["dialogs", "messages"]), *present)
 
-    assert told(await made.apply(change("dialogs", "INSERT", {"id": D1}), nothing)) == {}
-    assert counter._value.get() == before + 1
+
+async def test_only_who_is_not_decided_is_asked_about() -> None:
+    """The owner sees the row by memory; of the others here Postgres says."""
+    made = asked_stage(ann, bob, cat)
+    row = {"id": D1, "owner_id": ANN, "title": "one"}
+    project = Project(sees=[bob])
+
+    assert told(await made.apply(change("dialogs", "INSERT", row), project)) == {
+        ANN: [("dialogs", "INSERT")],
+        BOB: [("dialogs", "INSERT")],
+    }
+    ((name, rows, principals),) = project.asked
+    assert (name, rows, set(principals)) == ("public.dialogs", [row], {bob, cat})
+
+
+async def test_the_old_and_the_new_row_are_asked_in_one_call() -> None:
+    """Who saw it and sees it has an UPDATE, who sees it no more a DELETE."""
+    made = asked_stage(ann, bob)
+    row = {"id": D1, "owner_id": None, "title": "one"}
+    await made.apply(change("dialogs", "INSERT", row), Project())
+    project = Project(sees=[bob])
+    project_rows = {**row, "owner_id": ANN}
+
+    effects = await made.apply(change("dialogs", "UPDATE", project_rows, {"id": D1}), project)
+    assert told(effects) == {ANN: [("dialogs", "INSERT")], BOB: [("dialogs", "UPDATE")]}
+    assert len(project.asked) == 1
+    assert project.asked[0][1] == [project_rows, row]
+
+
+async def test_a_database_that_does_not_answer_delivers_nothing() -> None:
+    """The error is the caller's, who loads everything again."""
+    with pytest.raises(RpcError):
+        await asked_stage(bob).apply(
+            change("dialogs", "INSERT", {"id": D1, "owner_id": None, "title": "x"}), Project(fails=True)
+        )
 
 
 async def test_a_new_member_is_told_of_the_dialog() -> None:
@@ -188,20 +245,15 @@ async def test_a_membership_of_nobody_here_asks_nothing() -> None:
     made = stage(ann)
     joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
 
-    async def refuse(_table: str, _key: Row) -> Row | None:
-        raise AssertionError("read for nobody")
-
-    assert await made.apply(joined, refuse) == []
+    assert await made.apply(joined, Project(fails=True)) == []
 
 
 async def test_a_dialog_that_is_not_remembered_is_read() -> None:
     """A membership can bring a dialog into sight that has not changed for years."""
     made = stage(bob)
 
-    async def read(name: str, key: Row) -> Row | None:
-        return {**key, "owner_id": ANN, "title": name}
-
-    effects = await made.apply(change("members", "INSERT", {"dialog_id": D2, "user_id": BOB}), read)
+    stored = Project({"id": D2, "owner_id": ANN, "title": "x"})
+    effects = await made.apply(change("members", "INSERT", {"dialog_id": D2, "user_id": BOB}), stored)
     assert told(effects) == {BOB: [("dialogs", "INSERT")]}
 
 
@@ -210,11 +262,8 @@ async def test_a_failed_read_applies_nothing() -> None:
     made = stage(bob)
     joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
 
-    async def fail(_table: str, _key: Row) -> Row | None:
-        raise RpcError("no answer")
-
     with pytest.raises(RpcError):
-        await made.apply(joined, fail)
+        await made.apply(joined, Project(fails=True))
     assert not made.memory.lookups["public.members"].rows
 
 
@@ -323,16 +372,30 @@ def event(new: Row | None = None, old: Row | None = None, announced: Action | No
         (event(old={"id": 1}, announced="DELETE"), bob, "DELETE"),
     ],
 )
-def test_a_replayed_event_is_decided_as_of_now(of: RowEvent, who: Principal, expected: Action | None) -> None:
+async def test_a_replayed_event_is_decided_as_of_now(
+    of: RowEvent, who: Principal, expected: Action | None
+) -> None:
     """Who comes back experiences what the rows of today say."""
-    view = stage(members=[(D1, BOB)]).decide(who, of)
+    (view,) = await stage(members=[(D1, BOB)]).decide(who, [of], nothing)
 
     assert view == (None if expected is None else View(action=expected))
 
 
-def test_a_replayed_event_of_a_role_without_a_plan_is_nothing() -> None:
+async def test_a_replayed_event_of_a_role_without_a_plan_is_nothing() -> None:
     """Neither is one of a table that is not watched any more."""
-    assert stage().decide(Principal(role="service_role", user_id=None), event(new=message())) is None
+    stranger = Principal(role="service_role", user_id=None)
+
+    assert await stage().decide(stranger, [event(new=message())], nothing) == [None]
+
+
+async def test_a_replayed_event_that_memory_cannot_decide_is_asked_about() -> None:
+    """All of one client's events in one call."""
+    made, project = asked_stage(bob), Project(sees=[bob])
+    row = {"id": D1, "owner_id": None, "title": "one"}
+    of = msgspec.structs.replace(event(new=row), table="public.dialogs", key={"id": D1})
+
+    assert await made.decide(bob, [of, of], project) == [View(action="INSERT")] * 2
+    assert len(project.asked) == 1
 
 
 async def test_a_membership_that_was_never_seen_withdraws_what_it_may_have_shown() -> None:

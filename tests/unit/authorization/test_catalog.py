@@ -30,6 +30,12 @@ def test_a_catalog_of_another_form_is_a_source_error() -> None:
         decode_catalog(b'{"version": 1}')
 
 
+def test_a_name_is_quoted_where_sql_needs_it() -> None:
+    """Statements that the worker advises can be pasted."""
+    assert table("notes_2").quoted == "public.notes_2"
+    assert table('Chat "Room"').quoted == 'public."Chat ""Room"""'
+
+
 def test_a_role_acts_as_those_it_inherits_from() -> None:
     """Through several steps, also in a circle, and as public; NOINHERIT stops."""
     database = catalog(roles=[role("a", "b"), role("b", "c", "a"), role("c", "d", inherit=False), role("d")])
@@ -69,3 +75,23 @@ def test_columns_that_a_role_may_read() -> None:
     assert database.readable_columns("postgres", some) is None
     assert database.readable_columns("reader", some) is None
     assert database.readable_columns("ann", table("x", "id uuid", grants=[])) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "fits"),
+    [
+        ("uuid", "uuid", True),
+        ("text", "uuid", False),
+        ("uuid", "text", False),
+        ("text", "varchar", True),
+        ("int2", "int8", True),
+        ("int8", "int4", False),
+        ("text", "public.mood", False),
+        ("public.mood", "public.mood", True),
+    ],
+)
+def test_values_of_one_column_that_may_be_those_of_another(mine: str, theirs: str, fits: bool) -> None:  # noqa: FBT001
+    """What a policy compares as text need not be a value of the other type."""
+    database = catalog(table("members", f"id int, key {mine}"), table("rooms", f"key {theirs}", key=("key",)))
+
+    assert database.fits("public.members", "key", "public.rooms", "key") is fits

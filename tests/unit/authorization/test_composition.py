@@ -4,8 +4,8 @@ import pytest
 
 from bridge.authorization.algebra import FALSE, TRUE, And, ColumnRef, Compare, Exists, Not, Or, Source, Uid
 from bridge.authorization.catalog import Catalog, Grant, Role, Table
-from bridge.authorization.composition import RefusedPolicyError, Sight, compose
-from bridge.errors import CompileError
+from bridge.authorization.composition import Sight, compose
+from bridge.authorization.expressions import opaque
 from tests.support.catalogs import catalog, function, policy, table
 
 MINE = Compare("=", ColumnRef(0, "owner_id", "uuid"), Uid())
@@ -29,7 +29,7 @@ def notes(*policies: object, **options: object) -> Table:
         (notes(), FALSE),
         (notes(rls=False), TRUE),
         (notes("(owner_id = auth.uid())"), MINE),
-        (notes(policy("open"), policy("public", name="q")), Or((OPEN, PUBLIC))),
+        (notes(policy("open"), policy("public", name="q")), Or((PUBLIC, OPEN))),
         (notes(policy("open"), policy("public", name="q", permissive=False)), And((OPEN, PUBLIC))),
         (notes(policy("open", permissive=False)), FALSE),
         (notes(policy("open", command="ALL")), OPEN),
@@ -88,7 +88,9 @@ LINK = Compare("=", ColumnRef(1, "note_id", "uuid"), ColumnRef(0, "id", "uuid"))
 
 
 def members(*policies: str, **options: object) -> Table:
-    return table("members", "note_id uuid, user_id uuid", *policies, **options)  # type: ignore[arg-type]
+    return table(
+        "members", "note_id uuid, user_id uuid, role text", *policies, key=("note_id", "user_id"), **options
+    )  # type: ignore[arg-type]
 
 
 def test_inner_rls_is_composed() -> None:
@@ -193,12 +195,16 @@ def test_looking_into_itself_with_the_owners_rights_is_no_circle() -> None:
     )
 
 
-def test_a_refusal_names_the_innermost_policy() -> None:
-    """It is the one to look at."""
-    inner = members("(role ~~ 'a%'::text)")
-    with pytest.raises(RefusedPolicyError, match=r'^policy "p" on public\.members: ') as caught:
-        sight(notes(policy(MEMBERS_OF, name="outer")), inner)
-    assert isinstance(caught.value, CompileError)
+def test_what_only_postgres_can_answer_names_its_policies() -> None:
+    """The innermost one is the one to look at; the other branches stay in memory."""
+    inner = members("(role ~ 'a'::text)")
+    seen = sight(notes(policy(f"(open OR {MEMBERS_OF})", name="outer")), inner)
+
+    assert isinstance(seen.condition, Or)
+    assert seen.condition.items[0] == OPEN
+    (part,) = opaque(seen.condition)
+    assert part.reason.startswith('policy "outer" on public.notes: policy "p" on public.members: ')
+    assert seen.condition.items[1] == part
 
 
 def test_negation_keeps_null() -> None:

@@ -34,7 +34,6 @@ def compiled(policy: str, role: str = "authenticated") -> PlanSet:
         watched=plans.watched,
         plans={key: plan for key, plan in plans.plans.items() if key[1] == role},
         lookups=plans.lookups,
-        refusals=(),
         nobody={},
     )
 
@@ -161,5 +160,8 @@ def test_viewers_are_those_here_who_see_the_row(policy: str, role: str, who: lis
     plan = compiled(policy, role).plans["public.notes", role]
     row = {"id": "n", "owner_id": ANN}
 
-    assert sorted(viewers(plan, row, roster()), key=str) == sorted(who, key=str)
-    assert viewers(plan, row, roster(), frozenset({BOB})) == [p for p in who if p == bob]
+    here = roster()
+    plan.cohorts.meet(here)
+
+    assert sorted(viewers(plan, row, here).sees, key=str) == sorted(who, key=str)
+    assert viewers(plan, row, here, frozenset({BOB})).sees == [p for p in who if p == bob]

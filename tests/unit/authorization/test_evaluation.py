@@ -22,7 +22,8 @@ from bridge.authorization.algebra import (
     Source,
     Uid,
 )
-from bridge.authorization.evaluation import Env, compile_test, compile_value, plan_steps
+from bridge.authorization.env import Env
+from bridge.authorization.evaluation import compile_test, compile_value, steps_of
 from bridge.authorization.lookup import LookupTable
 from bridge.events import Row
 
@@ -31,7 +32,7 @@ VALUES: tuple[tuple[Const, bool | None], ...] = ((TRUE, True), (FALSE, False), (
 
 
 def answer(expr: Expr, row: Row | None = None, uid: str | None = None, *tables: LookupTable) -> bool | None:
-    env = Env(5)
+    env = Env(5, lambda: 0)
     env.row, env.uid = row or {}, uid
     return compile_test(expr, {t.name: t for t in tables}, {})(env)
 
@@ -103,7 +104,7 @@ def test_values_come_from_the_row_and_the_user() -> None:
 
     assert answer(expr, {"room": "a"}, "a") is True
     assert answer(expr, {"room": "a"}, None) is None
-    env = Env(1)
+    env = Env(1, lambda: 0)
     assert compile_value(TRUE, {}, {})(env) is True
     assert compile_value(Not(NULL), {}, {})(env) is None
 
@@ -171,10 +172,10 @@ def test_a_join_asks_each_table_by_index() -> None:
         Compare("=", WHO, Uid("text")),
         ColumnRef(2, "open", "bool"),
     )
-    steps = plan_steps(sources, conditions, {"m": table, "r": rooms}, {1: "m", 2: "r"})
+    steps = steps_of(sources, conditions, {"m": table, "r": rooms}, {1: "m", 2: "r"})
 
-    assert [(step.scope, step.index is not None, len(step.tests)) for step in steps] == [
-        (1, True, 0),
+    assert [(step.scope, step.by_key, len(step.tests)) for step in steps] == [
+        (1, False, 0),
         (2, True, 1),
     ]
     assert answer(Exists(sources, And(conditions)), {}, "u", table, rooms) is True

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from bridge.authorization import loader
-from bridge.authorization.catalog import Catalog
+from bridge.authorization.catalog import Catalog, Grant
 from bridge.authorization.loader import Settings, compile_catalog, load
 from bridge.authorization.roster import Roster
 from bridge.clock import ManualClock
@@ -38,6 +38,9 @@ class Rows:
 
     async def catalog(self) -> bytes:
         return msgspec.json.encode(self._catalog)
+
+    async def catalog_marker(self) -> str:
+        return "1"
 
     async def rows(
         self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
@@ -79,7 +82,7 @@ async def test_every_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     members = [{"room_id": n, "user_id": user, "note": "x"} for n in (1, 2) for user in (ANN, BOB)]
     rooms = [{"id": n, "owner_id": ANN, "title": "t"} for n in (1, 2, 3)]
     database = Rows(catalog(ROOMS, POSTS, MEMBERS), members=members, rooms=rooms)
-    stage = await load(database, SETTINGS, roster())
+    stage = await load(database, SETTINGS, roster(), ManualClock())
 
     assert set(stage.memory.lookups["public.members"].rows) == {
         (n, user) for n in (1, 2) for user in (ANN, BOB)
@@ -100,7 +103,9 @@ async def test_no_more_rows_are_read_than_are_remembered(monkeypatch: pytest.Mon
     monkeypatch.setattr(loader, "PAGE_ROWS", 2)
     posts = [{"id": n, "room_id": 1, "body": "x"} for n in range(20)]
     database = Rows(catalog(ROOMS, POSTS, MEMBERS), posts=posts)
-    stage = await load(database, msgspec.structs.replace(SETTINGS, remembered_rows=3), roster())
+    stage = await load(
+        database, msgspec.structs.replace(SETTINGS, remembered_rows=3), roster(), ManualClock()
+    )
 
     assert len(stage.memory.remembered["public.posts"]) == 3
     assert [count for name, count in database.pages if name == "public.posts"] == [2, 1]
@@ -109,28 +114,42 @@ async def test_no_more_rows_are_read_than_are_remembered(monkeypatch: pytest.Mon
 async def test_only_needed_columns_are_read() -> None:
     """Texts that no policy reads stay in the database."""
     database = Rows(catalog(ROOMS, POSTS, MEMBERS), posts=[{"id": 1, "room_id": 1, "body": "x"}])
-    stage = await load(database, SETTINGS, roster())
+    stage = await load(database, SETTINGS, roster(), ManualClock())
 
     assert stage.memory.remembered["public.posts"].get((1,)) == {"id": 1, "room_id": 1}
 
 
 async def test_what_hides_rows_is_said(logs: list[dict[str, object]]) -> None:
-    """Refused policies, missing grants and tables without RLS: one line each."""
-    rooms = table("rooms", "id int, title text", policy("(title ~~ 'a'::text)", roles=["anon"]))
+    """Policies that Postgres has to be asked about, missing grants and tables without RLS: one line each."""
+    rooms = table("rooms", "id int, title text", policy("(title ~ 'a'::text)", roles=["anon"]))
     posts = table("posts", "id int, room_id int", references=[("room_id", "rooms")], rls=False, grants=[])
-    planset, columns = await compile_catalog(Rows(catalog(rooms, posts)), SETTINGS)
+    planset, columns = await compile_catalog(Rows(catalog(rooms, posts)), SETTINGS, ManualClock())
 
     assert columns == {"public.rooms": "id", "public.posts": "room_id"}
-    assert len(planset.refusals) == 1
+    assert planset.plans["public.rooms", "anon"].opaque
     assert [(line["event"], line["table"], line.get("role")) for line in logs] == [
-        ("policy_refused", "public.rooms", "anon"),
+        ("policy_asked", "public.rooms", "anon"),
         ("table_hidden", "public.posts", "authenticated"),
         ("table_hidden", "public.posts", "anon"),
         ("rls_disabled", "public.posts", None),
     ]
 
 
+@pytest.mark.parametrize(("readers", "level"), [((), "warning"), (("authenticated",), "info")])
+async def test_a_table_that_nobody_can_read_is_a_warning(
+    logs: list[dict[str, object]], readers: tuple[str, ...], level: str
+) -> None:
+    """That anon reads nothing is usual."""
+    grants = [Grant(role) for role in readers]
+    posts = table("posts", "id int, room_id int", references=[("room_id", "rooms")], rls=False, grants=grants)
+    await compile_catalog(Rows(catalog(ROOMS, MEMBERS, posts)), SETTINGS, ManualClock())
+
+    hidden = [line for line in logs if line["event"] == "table_hidden" and line["table"] == "public.posts"]
+    assert {line["log_level"] for line in hidden} == {level}
+    assert "anon" in {line["role"] for line in hidden}
+
+
 async def test_a_missing_table_stops_the_start() -> None:
     """As the settings name it."""
     with pytest.raises(ConfigError, match=r"table public\.posts does not exist"):
-        await load(Rows(catalog(ROOMS, MEMBERS)), SETTINGS, roster())
+        await load(Rows(catalog(ROOMS, MEMBERS)), SETTINGS, roster(), ManualClock())

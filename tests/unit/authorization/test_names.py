@@ -3,7 +3,8 @@
 import pytest
 
 from bridge.authorization.algebra import TRUE, ColumnRef
-from bridge.authorization.names import InScope, Names
+from bridge.authorization.catalog import Table
+from bridge.authorization.translation.names import InScope, Names
 from bridge.errors import CompileError
 from tests.support.catalogs import table
 
@@ -11,8 +12,8 @@ NOTES = table("notes", "id uuid, body text")
 TAGS = table("tags", "id uuid, note uuid")
 
 
-def scope(alias: str, number: int, of: object = NOTES) -> InScope:
-    return InScope(alias=alias, table=of, scope=number, used=set())  # type: ignore[arg-type]  # a table
+def scope(alias: str, number: int, of: Table = NOTES) -> InScope:
+    return InScope.of_table(of, alias, number)
 
 
 def names(*levels: tuple[InScope, ...]) -> Names:

@@ -3,9 +3,10 @@
 import pytest
 
 from bridge.authorization.lookup import LookupTable
-from bridge.authorization.plan import Plan, Reach, lookup_columns, reaches, row_columns
+from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
-from tests.support.catalogs import ANN, BOB, planset, table
+from bridge.authorization.reach import Reach, lookup_columns, reaches, row_columns
+from tests.support.catalogs import ANN, BOB, planset, table, user
 
 NOTES = "id uuid, room_id uuid, owner_id uuid"
 MEMBERS = table("members", "room_id uuid, user_id uuid, role text", key=("room_id", "user_id"), rls=False)
@@ -37,18 +38,17 @@ def test_both_directions_agree() -> None:
     put(plans.lookups["public.members"], room_id="r", user_id=BOB)
     row = {"room_id": "r", "owner_id": ANN}
 
-    assert plan.exact
-    assert plan.users(row) == {ANN, BOB}
-    assert [plan.visible(row, user) for user in (ANN, BOB, "else", None)] == [True, True, False, False]
+    assert plan.users(row) == ({ANN, BOB}, True)
+    assert [plan.visible(row, user(u)) for u in (ANN, BOB, "else", None)] == [True, True, False, False]
 
 
 def test_null_hides_a_row() -> None:
     """Only true lets a row through."""
     plan = plan_of("(NOT (owner_id = auth.uid()))")
 
-    assert plan.visible({"owner_id": ANN}, BOB)
-    assert not plan.visible({"owner_id": ANN}, None)
-    assert not plan.exact
+    assert plan.visible({"owner_id": ANN}, user(BOB))
+    assert not plan.visible({"owner_id": ANN}, user(None))
+    assert plan.users({"owner_id": ANN}) == (None, False)
 
 
 def test_a_plan_says_which_columns_it_reads() -> None:

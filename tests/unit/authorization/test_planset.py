@@ -1,9 +1,13 @@
-"""All plans of a catalog, and what is refused."""
+"""All plans of a catalog, and what is left to Postgres."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 import pytest
 
 from bridge.authorization.catalog import Table
-from bridge.authorization.planset import compile_plans
+from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.errors import ConfigError
 from tests.support.catalogs import catalog, column, policy, table
 
@@ -14,46 +18,51 @@ NOTES = table("notes", "id uuid, owner_id uuid", READS_MEMBERS)
 MEMBERS = table("members", "room_id uuid, user_id uuid", key=("room_id", "user_id"), rls=False)
 
 
+def compiled(*tables: Table, watched: Sequence[str] = ("public.notes",)) -> PlanSet:
+    return compile_plans(catalog(*tables), watched=watched, roles=("authenticated", "anon"), now_us=lambda: 0)
+
+
 def test_each_pair_of_table_and_role_has_a_plan() -> None:
     """Plans share the look-up tables, which have to be captured as well."""
-    plans = compile_plans(catalog(NOTES, MEMBERS), watched=["public.notes"], roles=("authenticated", "anon"))
+    plans = compiled(NOTES, MEMBERS)
 
     assert set(plans.plans) == {("public.notes", "authenticated"), ("public.notes", "anon")}
     assert plans.upstream_tables == ("public.notes", "public.members")
     assert plans.upstream_keys == {"public.notes": ("id",), "public.members": ("room_id", "user_id")}
     assert set(plans.lookups["public.members"].columns) == {"room_id", "user_id"}
-    assert not plans.refusals
     assert not plans.nobody
 
 
 def test_a_watched_table_that_is_looked_into_is_captured_once() -> None:
     """Watched tables come first, look-up tables after them."""
     notes = table("notes", "id uuid", "(EXISTS ( SELECT 1 FROM public.rooms r))")
-    plans = compile_plans(
-        catalog(notes, table("rooms", "id uuid", rls=False)),
-        watched=["public.rooms", "public.notes"],
-        roles=("anon",),
-    )
+    plans = compiled(notes, table("rooms", "id uuid", rls=False), watched=["public.rooms", "public.notes"])
 
     assert plans.upstream_tables == ("public.rooms", "public.notes")
 
 
-def test_a_policy_that_is_refused_refuses_its_table_for_its_role_only() -> None:
-    """Another role, that the policy does not bind, keeps its plan."""
-    notes = table("notes", "id uuid, body text", policy("(body ~~ 'a%'::text)", name="like", roles=["anon"]))
-    plans = compile_plans(catalog(notes), watched=["public.notes"], roles=("authenticated", "anon"))
+def _partly_published(name: str, *arguments: Any, **settings: Any) -> Table:
+    """A table whose deletes, for example, are not published."""
+    made = table(name, *arguments, **settings)
+    return msgspec.structs.replace(made, partly_published=("supabase_realtime",))
 
-    assert set(plans.plans) == {("public.notes", "authenticated")}
-    (refusal,) = plans.refusals
-    assert (refusal.table, refusal.role) == ("public.notes", "anon")
-    assert 'policy "like" on public.notes' in refusal.reason
+
+def test_a_policy_that_only_postgres_can_answer_is_opaque_for_its_role_only() -> None:
+    """Another role, that the policy does not bind, is answered from memory; whole rows are needed to ask."""
+    notes = table("notes", "id uuid, body text", policy("(body ~ 'a'::text)", name="like", roles=["anon"]))
+    plans = compiled(notes)
+
+    assert not plans.plans["public.notes", "authenticated"].opaque
+    asked = plans.plans["public.notes", "anon"]
+    assert 'policy "like" on public.notes' in asked.opaque[0].reason
+    assert asked.row_columns == {"id", "body"}
 
 
 def test_a_hidden_table_has_a_plan_that_shows_nothing_and_a_reason() -> None:
     """Where Postgres refuses every SELECT there is nothing to guess."""
-    plans = compile_plans(catalog(table("notes", grants=())), watched=["public.notes"], roles=("anon",))
+    plans = compiled(table("notes", grants=()))
 
-    assert plans.plans["public.notes", "anon"].users({}) == set()
+    assert plans.plans["public.notes", "anon"].users({}) == (frozenset(), True)
     assert "no SELECT privilege" in plans.nobody["public.notes", "anon"]
 
 
@@ -62,18 +71,19 @@ def test_a_hidden_table_has_a_plan_that_shows_nothing_and_a_reason() -> None:
     [
         (table("members", MEMBERS.columns, key=(), rls=False), "no primary key"),
         (table("members", MEMBERS.columns, key=("room_id",), publications=(), rls=False), "publication"),
+        (_partly_published("members", MEMBERS.columns, key=("room_id",), rls=False), "without some of its"),
         (
-            table("members", (*MEMBERS.columns, column("at", "timestamptz")), key=("at",), rls=False),
-            "primary key of type pg_catalog.timestamptz",
+            table("members", (*MEMBERS.columns, column("at", "json")), key=("at",), rls=False),
+            "primary key of type pg_catalog.json",
         ),
     ],
 )
 def test_look_up_rows_that_cannot_be_kept_current_are_refused(members: Table, message: str) -> None:
-    """A stale membership is a leak: rather no plan at all."""
-    plans = compile_plans(catalog(NOTES, members), watched=["public.notes"], roles=("anon",))
+    """A stale membership is a leak: rather ask Postgres."""
+    plans = compiled(NOTES, members)
 
-    assert not plans.plans
-    assert message in plans.refusals[0].reason
+    assert message in plans.plans["public.notes", "anon"].opaque[0].reason
+    assert plans.upstream_tables == ("public.notes",)
 
 
 @pytest.mark.parametrize(
@@ -83,9 +93,13 @@ def test_look_up_rows_that_cannot_be_kept_current_are_refused(members: Table, me
         ([table("notes", kind="v")], "public.notes is not a table"),
         ([table("notes", key=())], "no primary key"),
         ([table("notes", publications=("other",))], "not in publication supabase_realtime"),
+        (
+            [_partly_published("notes")],
+            "without some of its changes: alter publication supabase_realtime set",
+        ),
     ],
 )
 def test_a_table_that_cannot_be_watched_stops_the_start(tables: list[Table], message: str) -> None:
     """The message says what to do about it."""
     with pytest.raises(ConfigError, match=message):
-        compile_plans(catalog(*tables), watched=["public.notes"], roles=("anon",))
+        compiled(*tables)

@@ -42,6 +42,18 @@ async def test_the_public_port(tmp_path: Path):
     assert (await get(public(), "/client.js")).status_code == 404
 
 
+async def test_a_request_that_lost_its_upgrade_on_the_way_is_told_so():
+    """A proxy that does not pass Upgrade on is the usual reason."""
+    answer = await get(public(), "/ws")
+    assert (answer.status_code, answer.headers["Upgrade"]) == (426, "websocket")
+    assert "a proxy has to pass Upgrade" in answer.json()["error"]["message"]
+
+
+async def test_nothing_redirects():
+    """A redirect would lead from https to http, and the token with it."""
+    assert (await get(public(), "/poll/")).status_code == 404
+
+
 async def test_any_origin_may_read_where_none_is_listed():
     """A token is needed in any case; cookies are never asked for."""
     answer = await get(public(), "/poll", Origin="https://any.example.com")

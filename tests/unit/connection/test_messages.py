@@ -52,6 +52,14 @@ def test_everything_else_is_malformed(text: bytes):
         decode(text)
 
 
+@pytest.mark.parametrize("text", [b"{}", b'{"type":"canary"}', b'{"type":5}'])
+def test_an_unknown_type_is_answered_with_the_known_ones(text: bytes):
+    """Nothing of the message is repeated: the reason is logged."""
+    with pytest.raises(MalformedMessageError, match="send auth, subscribe, unsubscribe or ping") as refused:
+        decode(text)
+    assert "canary" not in str(refused.value)
+
+
 def test_a_pong_repeats_the_id_and_leaves_it_out_where_there_was_none():
     """`id?` of the contract."""
     assert json.loads(encode(Pong("t", 7))) == {"type": "pong", "server_time": "t", "id": 7}

@@ -153,6 +153,19 @@ async def test_nothing_is_kept_of_a_client_that_has_left():
     assert len(world.context.connections) == 0
 
 
+async def test_the_log_says_why_a_client_was_refused():
+    """The code and the words that the client got: a wrong secret of the worker shows there."""
+    world = World()
+    world.shake_hands(token="x")
+    await world.do_work()
+    with capture_logs() as logs:
+        world.connection.connection_lost(None)
+    assert (logs[0]["code"], logs[0]["reason"]) == (
+        "invalid_token",
+        "the token is no valid JWT: send the session's access_token",
+    )
+
+
 async def test_a_token_that_is_verified_after_the_client_has_left_changes_nothing():
     """It was slow, the client was not."""
     world = World()

@@ -1,7 +1,8 @@
-"""The parser: each construct that ``pg_get_expr`` prints and is supported, and each refusal."""
+"""The translation: constructs that ``pg_get_expr`` prints and functions hold, and each refusal."""
 
 import itertools
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -10,6 +11,10 @@ from bridge.authorization.algebra import (
     FALSE,
     TRUE,
     And,
+    Call,
+    Case,
+    Claims,
+    Coalesce,
     ColumnRef,
     Const,
     Exists,
@@ -19,13 +24,17 @@ from bridge.authorization.algebra import (
     IsNull,
     IsTrue,
     Not,
+    Now,
     Or,
     Source,
     Uid,
-    compare,
 )
 from bridge.authorization.catalog import Argument, Catalog, Function, Table
-from bridge.authorization.parser import Parser
+from bridge.authorization.expressions import compare, failure
+from bridge.authorization.normalization import Normalizer
+from bridge.authorization.translation import Context, Translator
+from bridge.authorization.translation.context import RowFilter, parse_expression
+from bridge.authorization.translation.names import InScope, Names
 from bridge.errors import CompileError
 from tests.support.catalogs import AUTH_FUNCTIONS, catalog, column, columns, function, table
 
@@ -48,24 +57,42 @@ BODY, LEVEL, SHARED = (
     ColumnRef(0, "shared", "bool"),
 )
 NULL_TEXT = Const(None, "text")
+EXTRA = ColumnRef(0, "extra", "jsonb")
 
 
 def schema(functions: Sequence[Function] = (), auth: Sequence[Function] = AUTH_FUNCTIONS) -> Catalog:
     return catalog(NOTES, MEMBERS, ROOMS, VIEW, functions=functions, enums=["mood"], auth=auth)
 
 
+def translator(of: Catalog, row_filter: RowFilter) -> Translator:
+    return Translator(
+        Context(
+            of,
+            role="authenticated",
+            row_filter=row_filter,
+            new_scope=itertools.count(1).__next__,
+            trackable=lambda _table: None,
+        )
+    )
+
+
+def strictly(made: Translator, text: str, acting: str = "authenticated") -> Expr:
+    """Translate a condition over ``notes`` without leaving anything to Postgres."""
+    names = Names(levels=((InScope.of_table(NOTES, "notes", 0),),), acting=acting)
+    return made.condition(parse_expression(text), names)
+
+
 def translate(
     text: str, functions: Sequence[Function] = (), auth: Sequence[Function] = AUTH_FUNCTIONS
 ) -> Expr:
     """Translate a policy expression of ``notes`` for the role authenticated."""
-    scopes = itertools.count(1)
-    parser = Parser(
-        schema(functions, auth),
-        role="authenticated",
-        row_filter=lambda _table, _scope, _used, _acting: TRUE,
-        new_scope=lambda: next(scopes),
-    )
-    return parser.parse(text, NOTES, 0, "authenticated")
+    return strictly(translator(schema(functions, auth), lambda _table, _scope, _used, _acting: TRUE), text)
+
+
+def positive(text: str, functions: Sequence[Function] = ()) -> Expr:
+    """The same, of which only "is it true" matters."""
+    keys = {t.qualified: t.unique_keys for t in schema().tables}
+    return Normalizer(keys.__getitem__).positive(translate(text, functions))
 
 
 @pytest.mark.parametrize(
@@ -81,11 +108,26 @@ def translate(
         ("(public.notes.owner_id = auth.uid())", compare("=", OWNER, Uid())),
         (
             "(auth.role() = 'authenticated'::text)",
-            compare("=", Const("authenticated", "text"), Const("authenticated", "text")),
+            compare(
+                "=",
+                Call("jsonb ->> text", (Claims(), Const("role", "text")), "text"),
+                Const("authenticated", "text"),
+            ),
         ),
         ("(body = 'x'::text)", compare("=", BODY, Const("x", "text"))),
         ("(body = NULL::text)", compare("=", BODY, NULL_TEXT)),
         ("(body <> ''::text)", compare("<>", BODY, Const("", "text"))),
+        ("(due > now())", compare(">", ColumnRef(0, "due", "timestamptz"), Now())),
+        ("(body = 'a')", compare("=", BODY, Const("a", "text"))),
+        ("(body ~~ 'a%'::text)", Call("text ~~ text", (BODY, Const("a%", "text")), "bool")),
+        ("COALESCE(shared, false)", Coalesce((SHARED, FALSE), "bool")),
+        ("CASE WHEN shared THEN true END", Case(((SHARED, TRUE),), Const(None, "bool"), "bool")),
+        (
+            "((extra -> 'a'::text) IS NULL)",
+            IsNull(Call("jsonb -> text", (EXTRA, Const("a", "text")), "jsonb")),
+        ),
+        ("((body)::uuid = owner_id)", compare("=", Call("text::uuid", (BODY,), "uuid"), OWNER)),
+        ("(score > 1.5)", compare(">", ColumnRef(0, "score", "numeric"), Const(Decimal("1.5"), "numeric"))),
         ("((kind)::text = 'x'::text)", compare("=", ColumnRef(0, "kind", "text"), Const("x", "text"))),
         (
             "(mood = 'sad'::public.mood)",
@@ -106,8 +148,8 @@ def translate(
             "(owner_id = '00000000-0000-0000-0000-00000000000A'::uuid)",
             compare("=", OWNER, Const("00000000-0000-0000-0000-00000000000a", "uuid")),
         ),
-        ("(due IS NULL)", IsNull(ColumnRef(0, "due", "other:pg_catalog.timestamptz"))),
-        ("(due IS NOT NULL)", Not(IsNull(ColumnRef(0, "due", "other:pg_catalog.timestamptz")))),
+        ("(due IS NULL)", IsNull(ColumnRef(0, "due", "timestamptz"))),
+        ("(due IS NOT NULL)", Not(IsNull(ColumnRef(0, "due", "timestamptz")))),
         ("(auth.uid() IS NOT NULL)", Not(IsNull(Uid()))),
         ("(shared IS TRUE)", IsTrue(SHARED)),
         ("(shared IS NOT TRUE)", Not(IsTrue(SHARED))),
@@ -205,7 +247,7 @@ IS_ME = compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
                 ),
             ),
         ),
-        ("(EXISTS ( SELECT 1 WHERE shared))", Exists((), SHARED)),
+        ("(EXISTS ( SELECT 1 WHERE shared))", SHARED),
         (
             "(auth.uid() IN ( SELECT members.user_id FROM public.members))",
             Exists((Source("public.members", 1),), IS_ME),
@@ -214,7 +256,7 @@ IS_ME = compare("=", ColumnRef(1, "user_id", "uuid"), Uid())
 )
 def test_a_subquery_is_translated(text: str, expected: Expr) -> None:
     """A subquery keeps its tables, each in a scope of its own, and what has to hold between them."""
-    assert translate(text) == expected
+    assert positive(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -222,55 +264,41 @@ def test_a_subquery_is_translated(text: str, expected: Expr) -> None:
     [
         ("(((", "grammar does not accept"),
         ("body", "a condition of type text is not boolean"),
-        ("(body IS TRUE)", "IS TRUE of a value that is not boolean"),
+        ("(body IS TRUE)", "a condition of type text is not boolean"),
         ("(expires > now())", "column expires is not known"),
-        ("(due > now())", "function now"),
-        ("(body ~~ 'a%'::text)", "operator ~~"),
-        ("(body OPERATOR(public.=) 'a'::text)", "operator public ="),
-        ("(level = (- level))", "operator -"),
-        ("(@ level = 1)", "operator @"),
+        ("(body OPERATOR(public.=) 'a'::text)", "operator public.="),
+        ("(level = (- level))", "operator - before"),
+        ("(@ level = 1)", "operator @ before"),
         ("(body < 'a'::text)", "the order of text values depends on the database"),
-        ("(due = due)", "values of type pg_catalog.timestamptz cannot be compared"),
-        ("(body = level)", "comparison of text with int"),
-        ("(body IS DISTINCT FROM 'a'::text)", "AEXPR_DISTINCT"),
-        ("(NULLIF(body, 'a'::text) IS NULL)", "AEXPR_NULLIF"),
+        ("(body = level)", "a value of type int where text is expected"),
         ("(level > ANY (ARRAY[1, 2]))", "AEXPR_OP_ANY with >"),
         ("(level > ALL (ARRAY[1, 2]))", "AEXPR_OP_ALL with >"),
-        ("(body = ANY ('{a,b}'::text[]))", "an array that is not written out"),
-        ("(('{a}'::text[]) IS NULL)", "array values"),
-        ("(body = 'a')", "a constant without a type"),
-        ("(level = 1.5)", "a constant without a type"),
         (
-            "(due = '2026-01-01'::timestamp with time zone)",
-            "a constant of type timestamptz cannot be compared",
+            "(due = 'tomorrow'::timestamp with time zone)",
+            "a constant is no value of its type timestamptz",
         ),
         ("(level = 'x'::integer)", "a constant is no value of its type int"),
         ("(shared = 'maybe'::boolean)", "a constant is no value of its type bool"),
         ("(owner_id = 'x'::uuid)", "a constant is no value of its type uuid"),
-        ("(mood = 'sad'::other.mood)", "cannot be compared"),
-        ("((big)::integer = 1)", "cast of int to pg_catalog.int4"),
-        ("((body)::uuid = owner_id)", "cast of text to uuid"),
-        ("((level)::text = body)", "cast of int to text"),
-        ("(((( SELECT auth.uid()) = owner_id))::text = body)", "cast of bool to text"),
-        ("COALESCE(shared, false)", "CoalesceExpr is not supported"),
-        ("CASE WHEN shared THEN true ELSE false END", "CaseExpr is not supported"),
+        ("(mood = 'sad'::other.mood)", "a constant of type other.mood"),
         ("(ROW(level, level) = ROW(1, 2))", "RowExpr is not supported"),
         ("(notes.* IS NOT NULL)", "a whole-row reference"),
         ("(public.unknown(body) = body)", "function public.unknown() is not supported"),
-        ("(body = ( SELECT members.role FROM public.members))", "a scalar subquery that reads a table"),
-        ("(EXISTS ( SELECT DISTINCT members.role FROM public.members))", "a subquery with DISTINCT"),
-        ("(EXISTS ( SELECT 1 FROM public.members LIMIT 1))", "a subquery with"),
-        ("(EXISTS ( SELECT 1 FROM public.members UNION SELECT 1 FROM public.rooms))", "a subquery with"),
-        ("(EXISTS ( SELECT count(*) AS count FROM public.members))", "function count"),
-        ("(level < ANY ( SELECT 1 FROM public.members))", "another operator than ="),
-        ("(EXISTS ( SELECT 1 FROM members))", "anything but plain tables"),
+        ("(EXISTS ( SELECT count(*) AS count FROM public.members))", "agg_star"),
+        ("(level < ANY ( SELECT 1 FROM public.members))", "ANY_SUBLINK with this operator"),
+        ("(EXISTS ( SELECT 1 FROM members))", "members is not known"),
         (
-            "(EXISTS ( SELECT 1 FROM (public.members m JOIN public.rooms r ON ((r.id = m.room_id)))))",
-            "anything but plain tables",
+            "(EXISTS ( SELECT 1 FROM (public.members m FULL JOIN public.rooms r ON ((r.id = m.room_id)))))",
+            "FULL JOIN",
         ),
-        ("(EXISTS ( SELECT 1 FROM ( SELECT 1) x))", "anything but plain tables"),
+        ("(room_id IN ( SELECT m.room_id FROM public.members m LIMIT 1))", "a subquery with LIMIT"),
+        ("(EXISTS ( SELECT 1 FROM public.members m GROUP BY m.role))", "a subquery with GROUP BY"),
+        (
+            "(EXISTS ( SELECT 1 FROM public.members EXCEPT SELECT 1 FROM public.rooms))",
+            "EXCEPT of subqueries",
+        ),
         ("(EXISTS ( SELECT 1 FROM public.summary))", "public.summary is not a plain table"),
-        ("(EXISTS ( SELECT 1 FROM public.unknown))", "public.unknown is not a plain table"),
+        ("(EXISTS ( SELECT 1 FROM public.unknown))", "public.unknown is not known"),
         ("(EXISTS ( SELECT 1 FROM public.rooms r(a, b)))", "column aliases in FROM"),
         (
             "(EXISTS ( SELECT 1 FROM public.members a, public.members b WHERE (role = 'x'::text)))",
@@ -301,7 +329,7 @@ def test_a_plain_function_is_put_in_place(source: str) -> None:
     """A call of a SQL function of one SELECT means its body, with its arguments by name or by number."""
     helper = function("public.is_member", "room uuid", "boolean", source)
 
-    assert translate(IS_MEMBER, [helper]) == MEMBER_EXPR
+    assert positive(IS_MEMBER, [helper]) == MEMBER_EXPR
 
 
 def test_a_column_hides_a_parameter_of_its_name() -> None:
@@ -314,7 +342,7 @@ def test_a_column_hides_a_parameter_of_its_name() -> None:
     )
     own = ColumnRef(1, "room_id", "uuid")
 
-    assert translate(IS_MEMBER, [helper]) == Exists((Source("public.members", 1),), compare("=", own, own))
+    assert positive(IS_MEMBER, [helper]) == Exists((Source("public.members", 1),), compare("=", own, own))
 
 
 def test_a_function_without_named_arguments_knows_numbers_only() -> None:
@@ -329,20 +357,9 @@ def test_a_function_without_named_arguments_knows_numbers_only() -> None:
     ("helper", "message"),
     [
         (
-            function(
-                "public.is_member", "room uuid", "boolean", "begin return true; end", language="plpgsql"
-            ),
-            "not a plain SQL function",
-        ),
-        (
             function("public.is_member", "room uuid", "boolean", "select true", returns_set=True),
-            "not a plain SQL function",
+            "returns a set where one value",
         ),
-        (
-            function("public.is_member", "room uuid", "boolean", "select true", strict=True),
-            "not a plain SQL function",
-        ),
-        (function("public.is_member", "room uuid o", "boolean", "select true"), "has output arguments"),
         (function("public.is_member", "", "boolean", "select true"), "is not supported in memory"),
         (
             function("public.is_member", "room uuid", "boolean", "select true; select false"),
@@ -352,18 +369,14 @@ def test_a_function_without_named_arguments_knows_numbers_only() -> None:
             function("public.is_member", "room uuid", "boolean", "delete from public.members"),
             "not a single SELECT",
         ),
-        (
-            function("public.is_member", "room uuid", "boolean", "select true from public.members"),
-            "not a single SELECT",
-        ),
-        (function("public.is_member", "room uuid", "boolean", "selec"), "grammar does not accept the body"),
+        (function("public.is_member", "room uuid", "boolean", "selec"), "grammar does not accept the text"),
         (
             function("public.is_member", "room uuid", "boolean", "select public.is_member(room)"),
             "calls itself",
         ),
         (
             function("public.is_member", "room uuid", "boolean", "select 'x'::text"),
-            "returns boolean, its body text",
+            "a constant is no value of its type bool",
         ),
     ],
 )
@@ -383,13 +396,10 @@ def test_a_function_that_the_role_may_not_execute_makes_the_query_fail() -> None
     assert "42501" in failing.reason
 
 
-@pytest.mark.parametrize(
-    "auth", [(), (*AUTH_FUNCTIONS, function("auth.uid", "x text", "uuid", "select x::uuid"))]
-)
-def test_auth_uid_that_is_missing_or_overloaded_is_refused(auth: Sequence[Function]) -> None:
-    """Without Supabase's own auth.uid() nothing is guessed about who asks."""
+def test_auth_uid_that_is_missing_is_refused() -> None:
+    """Without auth.uid() nothing is guessed about who asks."""
     with pytest.raises(CompileError):
-        translate("(auth.uid() = owner_id)", auth=auth)
+        translate("(auth.uid() = owner_id)", auth=())
 
 
 def test_auth_uid_of_the_project_itself_is_what_its_body_says() -> None:
@@ -407,20 +417,17 @@ def test_the_row_filter_learns_which_columns_a_subquery_reads() -> None:
         asked.append((read.qualified, scope, used, acting))
         return SHARED
 
-    parser = Parser(
-        schema(), role="authenticated", row_filter=row_filter, new_scope=itertools.count(1).__next__
-    )
     text = (
         "(room_id IN ( SELECT m.room_id FROM public.members m WHERE "
         "(EXISTS ( SELECT 1 FROM public.rooms r WHERE ((r.id = m.room_id) AND (m.role = 'x'::text))))))"
     )
-    condition = parser.parse(text, NOTES, 0, "helper")
+    condition = strictly(translator(schema(), row_filter), text, "helper")
 
     assert asked == [
         ("public.rooms", 2, frozenset({"id"}), "helper"),
         ("public.members", 1, frozenset({"room_id", "role"}), "helper"),
     ]
-    assert isinstance(condition, Exists)
+    assert isinstance(condition, InRows)
 
 
 def test_a_definer_function_reads_with_its_owners_rights() -> None:
@@ -435,10 +442,8 @@ def test_a_definer_function_reads_with_its_owners_rights() -> None:
         function("public.is_member", "room uuid", "boolean", MEMBER_SQL, definer=True, owner="boss"),
         function("public.is_open", "room uuid", "boolean", MEMBER_SQL),
     ]
-    parser = Parser(
-        schema(helpers), role="authenticated", row_filter=row_filter, new_scope=itertools.count(1).__next__
-    )
-    parser.parse("(public.is_member(room_id) AND public.is_open(room_id))", NOTES, 0, "authenticated")
+    made = translator(schema(helpers), row_filter)
+    strictly(made, "(public.is_member(room_id) AND public.is_open(room_id))")
 
     assert asked == ["boss", "authenticated"]
 
@@ -456,37 +461,15 @@ def test_a_cast_that_cuts_is_refused(text: str) -> None:
         translate(text)
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("(extra IS NULL)", "pg_catalog.jsonb"),
-        ("(score IS NOT NULL)", "pg_catalog.numeric"),
-        ("(ratio IS NULL)", "pg_catalog.float8"),
-        ("(place IS NULL)", "row public.place"),
-    ],
-)
-def test_null_of_a_type_whose_json_has_other_nulls_is_refused(text: str, name: str) -> None:
-    """JSON null of jsonb, NaN and a row of NULLs are not told apart from NULL by their JSON."""
-    with pytest.raises(CompileError, match=f"NULL of a value of type {name}"):
-        translate(text)
+def test_null_of_a_row_is_refused() -> None:
+    """A row of NULLs is not told apart from NULL by its JSON."""
+    with pytest.raises(CompileError, match=r"NULL of a value of type row public\.place"):
+        translate("(place IS NULL)")
 
 
 def test_a_subquery_that_fails_is_a_failure() -> None:
     """What Postgres refuses to read makes the whole condition fail, however it is negated."""
-    parser = Parser(
-        schema(),
-        role="authenticated",
-        row_filter=lambda _table, _scope, _used, _acting: Not(Fails("x")),
-        new_scope=itertools.count(1).__next__,
-    )
+    made = translator(schema(), lambda _table, _scope, _used, _acting: Fails("x"))
+    condition = strictly(made, "(NOT (EXISTS ( SELECT 1 FROM public.members)))")
 
-    text = "(NOT (EXISTS ( SELECT 1 FROM public.members)))"
-    assert parser.parse(text, NOTES, 0, "authenticated") == Not(Fails("x"))
-
-
-def test_an_expression_is_not_cast() -> None:
-    """Only columns, constants and the user are held as their text."""
-    whose = function("public.whose", "body text", "uuid", "select auth.uid()", execute=["nobody"])
-
-    with pytest.raises(CompileError, match="a cast of an expression"):
-        translate("((public.whose(body))::text = body)", [whose])
+    assert failure([condition]) == Fails("x")

@@ -1,0 +1,65 @@
+"""What memory cannot tell about a change, asked of Postgres in one go."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+from bridge.events import Principal, Row
+
+
+class Visibility(Protocol):
+    """Asks Postgres who sees which rows, under each user's role and claims."""
+
+    async def visible(
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
+    ) -> list[frozenset[int]]:
+        """Return, for each principal, the positions of the rows that it sees.
+
+        Args:
+            table: Qualified name of the rows' table.
+            rows: Whole rows, which need not be (any more) in the table.
+            principals: Who asks.
+
+        Raises:
+            RpcError: the database did not answer.
+        """
+
+
+class Answer(msgspec.Struct):
+    """Those of the asked principals who see the row; empty until it was asked."""
+
+    sees: list[Principal] = []
+
+
+class Questions:
+    """Collects questions about rows of any tables."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, list[tuple[Row, Collection[Principal], Answer]]] = {}
+
+    def add(self, table: str, row: Row, principals: Collection[Principal]) -> Answer:
+        """Ask which of ``principals`` see ``row``; the answer is filled by :meth:`ask`."""
+        answer = Answer()
+        if principals:
+            self._asked.setdefault(table, []).append((row, principals, answer))
+        return answer
+
+    def __bool__(self) -> bool:
+        return bool(self._asked)
+
+    def __len__(self) -> int:
+        return sum(len(principals) for asked in self._asked.values() for _, principals, _ in asked)
+
+    async def ask(self, database: Visibility) -> None:
+        """Ask everything, with one call per table.
+
+        Raises:
+            RpcError: the database did not answer.
+        """
+        for table, asked in self._asked.items():
+            principals = list(dict.fromkeys(p for _, some, _ in asked for p in some))
+            seen = await database.visible(table, [row for row, _, _ in asked], principals)
+            rows_of = dict(zip(principals, seen, strict=True))
+            for position, (_, some, answer) in enumerate(asked):
+                answer.sees = [principal for principal in some if position in rows_of[principal]]

@@ -1,0 +1,228 @@
+"""Postgres's own functions, operators and casts that have exactly the same answer here.
+
+Each is found by its name and the families of its arguments' types, and is strict: with a NULL argument
+the answer is NULL.  What depends on the locale or on how a value was written is left to Postgres, at the
+latest when such a value comes (:class:`~bridge.authorization.undecided.UndecidedError`).
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from bridge.authorization import arrays, jsonb, temporal
+from bridge.authorization.algebra import Type
+from bridge.authorization.like import ilike, like
+from bridge.authorization.undecided import UndecidedError
+
+
+class Builtin(msgspec.Struct, frozen=True):
+    """One of them.
+
+    Attributes:
+        returns: Family of its result.
+        run: Computes it from arguments that are not NULL.
+    """
+
+    returns: Type
+    run: Callable[..., Any]
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_SPACE = " \t\n\r\f\v"
+_INTEGER = re.compile(rf"[{_SPACE}]*[+-]?[0-9]{{1,18}}[{_SPACE}]*")
+_BOOLEANS = {
+    **dict.fromkeys(("t", "tr", "tru", "true", "y", "ye", "yes", "on", "1"), True),
+    **dict.fromkeys(("f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"), False),
+}
+
+
+def uuid_of(text: str) -> str:
+    """``text::uuid``."""
+    if _UUID.fullmatch(text) is None:
+        raise UndecidedError("a text that is no plain uuid is cast to uuid")
+    return text.lower()
+
+
+def int_of(text: str) -> int:
+    """``text::bigint``; the caller checks narrower types."""
+    if _INTEGER.fullmatch(text) is None:
+        raise UndecidedError("a text that is no integer is cast to one")
+    return int(text)
+
+
+def bool_of(text: str) -> bool:
+    """``text::boolean``."""
+    value = _BOOLEANS.get(text.strip(_SPACE).lower())
+    if value is None:
+        raise UndecidedError("a text that is no boolean is cast to one")
+    return value
+
+
+def _ascii(change: Callable[[str], str]) -> Callable[[str], str]:
+    def run(text: str) -> str:
+        if not text.isascii():
+            raise UndecidedError("upper and lower case of letters beyond ASCII depend on the locale")
+        return change(text)
+
+    return run
+
+
+def _jsonb_int(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return value
+    raise UndecidedError("a jsonb value that is no integer is cast to one")
+
+
+def _jsonb_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise UndecidedError("a jsonb value that is no boolean is cast to one")
+
+
+def _split_part(text: str, separator: str, position: int) -> str:
+    if not separator or position < 1:
+        raise UndecidedError("split_part counts from the end, or by nothing")
+    parts = text.split(separator)
+    return parts[position - 1] if position <= len(parts) else ""
+
+
+def _exact_int(value: int) -> int:
+    # The narrowest type, because it is not known here which ones are added.
+    if not -(2**15) <= value < 2**15:
+        raise UndecidedError("an integer sum that may be out of range")
+    return value
+
+
+_JSON: tuple[Type, ...] = ("jsonb", "json")
+_ELEMENT = {"jsonb": jsonb.element_or_scalar, "json": jsonb.element}
+
+OPERATORS: Mapping[tuple[str, Type, Type], Builtin] = {
+    **{("->", kind, "text"): Builtin(kind, jsonb.field) for kind in _JSON},
+    **{("->", kind, "int"): Builtin(kind, _ELEMENT[kind]) for kind in _JSON},
+    **{
+        ("->>", kind, "text"): Builtin("text", lambda v, k: jsonb.as_text(jsonb.field(v, k)))
+        for kind in _JSON
+    },
+    ("->>", "jsonb", "int"): Builtin("text", lambda v, i: jsonb.as_text(jsonb.element_or_scalar(v, i))),
+    ("->>", "json", "int"): Builtin("text", lambda v, i: jsonb.as_text(jsonb.element(v, i))),
+    **{("#>", kind, "text[]"): Builtin(kind, jsonb.at_path) for kind in _JSON},
+    **{
+        ("#>>", kind, "text[]"): Builtin("text", lambda v, p: jsonb.as_text(jsonb.at_path(v, p)))
+        for kind in _JSON
+    },
+    ("?", "jsonb", "text"): Builtin("bool", jsonb.has_key),
+    ("?|", "jsonb", "text[]"): Builtin(
+        "bool", lambda v, keys: any(jsonb.has_key(v, k) for k in keys if k is not None)
+    ),
+    ("?&", "jsonb", "text[]"): Builtin(
+        "bool", lambda v, keys: all(jsonb.has_key(v, k) for k in keys if k is not None)
+    ),
+    ("@>", "jsonb", "jsonb"): Builtin("bool", jsonb.contains),
+    ("<@", "jsonb", "jsonb"): Builtin("bool", lambda part, v: jsonb.contains(v, part)),
+    ("||", "text", "text"): Builtin("text", lambda a, b: a + b),
+    ("~~", "text", "text"): Builtin("bool", like),
+    ("!~~", "text", "text"): Builtin("bool", lambda a, b: not like(a, b)),
+    ("~~*", "text", "text"): Builtin("bool", ilike),
+    ("!~~*", "text", "text"): Builtin("bool", lambda a, b: not ilike(a, b)),
+    ("+", "int", "int"): Builtin("int", lambda a, b: _exact_int(a + b)),
+    ("-", "int", "int"): Builtin("int", lambda a, b: _exact_int(a - b)),
+    ("-", "timestamptz", "timestamptz"): Builtin("interval", temporal.between),
+    ("-", "timestamp", "timestamp"): Builtin("interval", temporal.between),
+    **{("+", kind, "interval"): Builtin(kind, temporal.plus) for kind in ("timestamptz", "timestamp")},
+    **{
+        ("-", kind, "interval"): Builtin(kind, lambda moment, span: temporal.plus(moment, span, -1))
+        for kind in ("timestamptz", "timestamp")
+    },
+}
+"""Binary operators by name and operand types; comparisons and array operators are found elsewhere."""
+
+ARRAY_OPERATORS: Mapping[str, Builtin] = {
+    "@>": Builtin("bool", arrays.contains),
+    "<@": Builtin("bool", lambda part, array: arrays.contains(array, part)),
+    "&&": Builtin("bool", arrays.overlap),
+}
+"""Operators between two arrays of one type, whose elements Python compares as Postgres does."""
+
+FUNCTIONS: Mapping[tuple[str, tuple[Type, ...]], Builtin] = {
+    ("lower", ("text",)): Builtin("text", _ascii(str.lower)),
+    ("upper", ("text",)): Builtin("text", _ascii(str.upper)),
+    ("btrim", ("text",)): Builtin("text", lambda text: text.strip(" ")),
+    ("ltrim", ("text",)): Builtin("text", lambda text: text.lstrip(" ")),
+    ("rtrim", ("text",)): Builtin("text", lambda text: text.rstrip(" ")),
+    ("length", ("text",)): Builtin("int", len),
+    ("char_length", ("text",)): Builtin("int", len),
+    ("split_part", ("text", "text", "int")): Builtin("text", _split_part),
+    ("starts_with", ("text", "text")): Builtin("bool", str.startswith),
+    ("strpos", ("text", "text")): Builtin("int", lambda text, part: text.find(part) + 1),
+    ("position", ("text", "text")): Builtin("int", lambda text, part: text.find(part) + 1),
+    ("replace", ("text", "text", "text")): Builtin(
+        "text", lambda text, old, new: text.replace(old, new) if old else text
+    ),
+}
+"""Functions of pg_catalog by name and argument types."""
+
+ARRAY_FUNCTIONS: Mapping[str, tuple[tuple[str, ...], Builtin]] = {
+    "cardinality": (("array",), Builtin("int", arrays.cardinality)),
+    "array_length": (("array", "int"), Builtin("int", arrays.length)),
+}
+"""Functions of one array of any known type, with the kinds of their arguments."""
+
+CASTS: Mapping[tuple[Type, Type], Builtin] = {
+    ("text", "uuid"): Builtin("uuid", uuid_of),
+    ("text", "int"): Builtin("int", int_of),
+    ("text", "bool"): Builtin("bool", bool_of),
+    ("int", "text"): Builtin("text", str),
+    ("bool", "text"): Builtin("text", lambda value: "true" if value else "false"),
+    ("jsonb", "int"): Builtin("int", _jsonb_int),
+    ("jsonb", "bool"): Builtin("bool", _jsonb_bool),
+    ("timestamptz", "date"): Builtin("date", temporal.date_of),
+    ("timestamp", "date"): Builtin("date", temporal.date_of),
+    ("text[]", "uuid[]"): Builtin(
+        "uuid[]", lambda array: [None if item is None else uuid_of(item) for item in array]
+    ),
+}
+"""Casts that compute; those that keep the value (uuid to text, json to jsonb) are in ``coercion.py``."""
+
+
+ELEMENTS = "jsonb_array_elements_text"
+"""The elements of a jsonb array, that a subquery takes for rows."""
+
+
+def run(name: str) -> Builtin:
+    """Return the builtin that :func:`name_of` named."""
+    return _BY_NAME[name]
+
+
+_BY_NAME: dict[str, Builtin] = {}
+
+
+def _register() -> None:
+    for (operator, left, right), builtin in OPERATORS.items():
+        _BY_NAME[f"{left} {operator} {right}"] = builtin
+    for operator, builtin in ARRAY_OPERATORS.items():
+        _BY_NAME[f"array {operator}"] = builtin
+    for (function, arguments), builtin in FUNCTIONS.items():
+        _BY_NAME[f"{function}({', '.join(arguments)})"] = builtin
+    for function, (_, builtin) in ARRAY_FUNCTIONS.items():
+        _BY_NAME[f"{function}(array)"] = builtin
+    _BY_NAME[ELEMENTS] = Builtin("text[]", jsonb.elements_as_text)
+    for (source, target), builtin in CASTS.items():
+        _BY_NAME[f"{source}::{target}"] = builtin
+    for bits in (16, 32):
+        _BY_NAME[f"int{bits}"] = Builtin("int", _narrow(bits))
+
+
+def _narrow(bits: int) -> Callable[[int], int]:
+    limit = 2 ** (bits - 1)
+
+    def run(value: int) -> int:
+        if not -limit <= value < limit:
+            raise UndecidedError("an integer is out of range")
+        return value
+
+    return run
+
+
+_register()

@@ -1,0 +1,193 @@
+"""Builds, walks and rewrites expressions of the algebra."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from bridge.authorization.algebra import (
+    FALSE,
+    TRUE,
+    And,
+    AnyOf,
+    Arm,
+    ArrayOf,
+    Call,
+    Case,
+    Claims,
+    Coalesce,
+    ColumnRef,
+    Compare,
+    Const,
+    Exists,
+    Expr,
+    Fails,
+    InRows,
+    IsNull,
+    IsTrue,
+    Not,
+    Now,
+    Opaque,
+    Operator,
+    Or,
+    Rows,
+    Source,
+    Uid,
+)
+
+
+def compare(op: Operator, left: Expr, right: Expr) -> Compare:
+    """Return the comparison; the same one for both ways of writing an equality."""
+    if op in ("=", "<>") and _rank(right) < _rank(left):
+        left, right = right, left
+    return Compare(op, left, right)
+
+
+def _rank(expr: Expr) -> tuple[int, int, str]:
+    return (0, expr.scope, expr.name) if isinstance(expr, ColumnRef) else (1, 0, "")
+
+
+def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """Return ``expr`` with ``change`` applied to each of its direct parts."""
+    match expr:
+        case Compare(op=op, left=left, right=right):
+            return compare(op, change(left), change(right))
+        case AnyOf(left=left, array=array):
+            return AnyOf(change(left), change(array))
+        case IsNull() | IsTrue() | Not():
+            return type(expr)(change(expr.operand))
+        case And() | Or():
+            return type(expr)(tuple(change(item) for item in expr.items))
+        case Call(name=name, args=args, type=type_):
+            return Call(name, tuple(change(arg) for arg in args), type_)
+        case ArrayOf(items=items, type=type_):
+            return ArrayOf(tuple(change(item) for item in items), type_)
+        case Case(branches=branches, otherwise=otherwise, type=type_):
+            return Case(tuple((change(c), change(r)) for c, r in branches), change(otherwise), type_)
+        case Coalesce(items=items, type=type_):
+            return Coalesce(tuple(change(item) for item in items), type_)
+        case Exists(sources=sources, where=where):
+            return Exists(sources, change(where))
+        case InRows(left=left, value=value, sources=sources, where=where):
+            return InRows(change(left), change(value), sources, change(where))
+        case Rows(kind=kind, arms=arms, type=type_):
+            changed = tuple(Arm(arm.sources, change(arm.where), change(arm.value)) for arm in arms)
+            return Rows(kind, changed, type_)
+        case _:
+            return expr
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    """Return the direct parts of ``expr``."""
+    found: list[Expr] = []
+
+    def note(part: Expr) -> Expr:
+        found.append(part)
+        return part
+
+    rebuild(expr, note)
+    return tuple(found)
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """Yield ``expr`` and everything in it."""
+    yield expr
+    for child in children(expr):
+        yield from walk(child)
+
+
+def own_sources(expr: Expr) -> tuple[Source, ...]:
+    """Return the sources that a subquery brings itself, without those in its parts."""
+    match expr:
+        case Exists(sources=sources) | InRows(sources=sources):
+            return sources
+        case Rows(arms=arms):
+            return tuple(source for arm in arms for source in arm.sources)
+        case _:
+            return ()
+
+
+def scopes(expr: Expr) -> frozenset[int]:
+    """Return the scopes that ``expr`` reads from outside: those its own subqueries bring do not count."""
+    used: set[int] = set()
+    own: set[int] = set()
+    for node in walk(expr):
+        if isinstance(node, ColumnRef):
+            used.add(node.scope)
+        else:
+            own.update(source.scope for source in own_sources(node))
+    return frozenset(used - own)
+
+
+def failure(exprs: Iterable[Expr]) -> Fails | None:
+    """Return what makes a query with ``exprs`` fail; None if nothing does."""
+    return next((node for expr in exprs for node in walk(expr) if isinstance(node, Fails)), None)
+
+
+def opaque(expr: Expr) -> tuple[Opaque, ...]:
+    """Return the parts of ``expr`` that only Postgres can answer."""
+    return tuple(dict.fromkeys(node for node in walk(expr) if isinstance(node, Opaque)))
+
+
+def mentions_user(expr: Expr) -> bool:
+    """True if the answer depends on who asks, or may do."""
+    return any(isinstance(node, Uid | Claims | Opaque) for node in walk(expr))
+
+
+def mentions_time(expr: Expr) -> bool:
+    """True if the answer depends on when it is asked, or may do."""
+    return any(isinstance(node, Now | Opaque) for node in walk(expr))
+
+
+def never_fails(expr: Expr) -> bool:
+    """True if Postgres cannot answer ``expr`` with an error, so that it may be left out."""
+    return all(
+        isinstance(node, Const | ColumnRef | Uid | Claims | Now | IsNull | IsTrue | Not | And | Or | Compare)
+        or (isinstance(node, Call) and node.name == "same")
+        for node in walk(expr)
+    )
+
+
+def with_null(expr: Expr, scope: int) -> Expr:
+    """Return ``expr`` for the case that there is no row in ``scope``: all of its columns are NULL."""
+    if isinstance(expr, ColumnRef):
+        return Const(None, expr.type) if expr.scope == scope else expr
+    return rebuild(expr, lambda part: with_null(part, scope))
+
+
+def conjuncts(expr: Expr) -> tuple[Expr, ...]:
+    """Return the parts that must all be true for ``expr`` to be true."""
+    if isinstance(expr, And):
+        return tuple(part for item in expr.items for part in conjuncts(item))
+    return () if expr == TRUE else (expr,)
+
+
+def all_of(items: Iterable[Expr]) -> Expr:
+    """AND of conditions of which only "is it true" matters, simplified.
+
+    Constants are folded, and a OR that another part implies is dropped (``a and (a or b)`` is ``a``): inner
+    RLS often says again what the subquery asks for already.
+    """
+    parts = list(dict.fromkeys(part for item in items for part in conjuncts(item)))
+    if any(part == FALSE for part in parts):
+        return FALSE
+    known = set(parts)
+    # Postgres does not do this: what fails there has to fail here.
+    parts = [
+        part for part in parts if not (isinstance(part, Or) and _implied(part, known)) or failure([part])
+    ]
+    if not parts:
+        return TRUE
+    return parts[0] if len(parts) == 1 else And(tuple(parts))
+
+
+def _implied(choice: Or, known: set[Expr]) -> bool:
+    return any(known.issuperset(conjuncts(item)) for item in choice.items)
+
+
+def any_of(items: Iterable[Expr]) -> Expr:
+    """OR, with the constants folded away and without an OR in it."""
+    flat = (part for item in items for part in (item.items if isinstance(item, Or) else (item,)))
+    parts = [part for part in flat if part != FALSE]
+    if any(item == TRUE for item in parts):
+        return TRUE
+    if not parts:
+        return FALSE
+    return parts[0] if len(parts) == 1 else Or(tuple(parts))

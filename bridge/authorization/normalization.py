@@ -1,0 +1,347 @@
+"""Rewrites a condition of which only "is it true" matters into EXISTS, AND and OR as far as that goes.
+
+That is what the reverse index can follow: a scalar look-up of at most one row, a CASE, a COALESCE or an
+``= ANY (ARRAY(SELECT ...))`` says the same as an EXISTS where NULL may count as false.  Constants are folded.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from bridge.authorization.algebra import (
+    FALSE,
+    NULL,
+    TRUE,
+    And,
+    AnyOf,
+    Arm,
+    ArrayOf,
+    Call,
+    Case,
+    Claims,
+    Coalesce,
+    ColumnRef,
+    Compare,
+    Const,
+    Exists,
+    Expr,
+    InRows,
+    IsNull,
+    IsTrue,
+    Not,
+    Operator,
+    Or,
+    Rows,
+)
+from bridge.authorization.expressions import (
+    all_of,
+    any_of,
+    compare,
+    conjuncts,
+    never_fails,
+    rebuild,
+    scopes,
+)
+
+UniqueKeys: TypeAlias = Callable[[str], Sequence[Sequence[str]]]
+"""The columns of each unique key of a table, by qualified name."""
+
+_OPPOSITE: dict[Operator, Operator] = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+_PLAIN = ("uuid", "text", "name", "int", "bool", "numeric", "timestamptz", "timestamp", "date")
+
+
+class Normalizer:
+    """Rewrites conditions of one catalog.
+
+    Args:
+        unique_keys: Knows which look-ups find at most one row.
+    """
+
+    def __init__(self, unique_keys: UniqueKeys) -> None:
+        self._unique_keys = unique_keys
+
+    def positive(self, expr: Expr) -> Expr:
+        """Return a condition that is true exactly where ``expr`` is; it may be false where that is NULL."""
+        match expr:
+            case Const(value=value):
+                return TRUE if value is True else FALSE
+            case And(items=items):
+                return all_of([self.positive(item) for item in items])
+            case Or(items=items):
+                return any_of([self.positive(item) for item in items])
+            case IsTrue(operand=operand):
+                return self.positive(operand)
+            case Not(operand=operand):
+                return self.negative(operand)
+            case Exists(sources=sources, where=where):
+                return _exists(sources, self.positive(where))
+            case InRows(left=left, value=value, sources=sources, where=where):
+                return _exists(sources, self.positive(all_of([where, compare("=", left, value)])))
+            case Case():
+                return self._case(expr, self.positive)
+            case Coalesce(items=items):
+                return self._coalesce(items, self.positive)
+            case Compare():
+                return self._compare(expr)
+            case AnyOf(left=left, array=Rows(kind="array" | "array_agg", arms=arms)):
+                return any_of(
+                    [self.positive(InRows(left, arm.value, arm.sources, arm.where)) for arm in arms]
+                )
+            case AnyOf(left=left, array=Coalesce(items=(array, Const(value=[])))):
+                return self.positive(AnyOf(left, array))
+            case IsNull(operand=Rows(kind="one" | "first") as rows) if self._at_most_one(rows):
+                return Not(self._has_value(rows))
+            case AnyOf(left=left, array=ArrayOf(items=items)) if all(never_fails(item) for item in items):
+                return self.positive(Or(tuple(compare("=", left, item) for item in items)))
+            case Call(name="array @>", args=(array, ArrayOf(items=items))):
+                return self.positive(And(tuple(AnyOf(item, array) for item in items)))
+            case Call(name="array <@", args=(ArrayOf(items=items), array)):
+                return self.positive(And(tuple(AnyOf(item, array) for item in items)))
+            case (
+                Call(name="array &&", args=(array, ArrayOf(items=items)))
+                | Call(name="array &&", args=(ArrayOf(items=items), array))
+            ):
+                return self.positive(Or(tuple(AnyOf(item, array) for item in items)))
+            case _:
+                folded = self.neutral(expr)
+                return self.positive(folded) if isinstance(folded, Const) else folded
+
+    def negative(self, expr: Expr) -> Expr:
+        """Return a condition that is true exactly where ``expr`` is false."""
+        match expr:
+            case Const(value=value):
+                return TRUE if value is False else FALSE
+            case And(items=items):
+                return any_of([self.negative(item) for item in items])
+            case Or(items=items):
+                return all_of([self.negative(item) for item in items])
+            case Not(operand=operand):
+                return self.positive(operand)
+            case IsTrue(operand=operand):
+                return _opposite(self.positive(operand))
+            case Exists():
+                return _opposite(self.positive(expr))
+            case IsNull(operand=Rows(kind="one" | "first") as rows) if self._at_most_one(rows):
+                return self._has_value(rows)
+            case Case():
+                return self._case(expr, self.negative)
+            case Coalesce(items=items):
+                return self._coalesce(items, self.negative)
+            case Compare(op=op, left=left, right=right):
+                return self._compare(Compare(_OPPOSITE[op], left, right))
+            case _:
+                folded = self.neutral(expr)
+                return self.negative(folded) if isinstance(folded, Const) else Not(folded)
+
+    def neutral(self, expr: Expr) -> Expr:
+        """Return an expression of the same value, NULL included."""
+        match expr:
+            case Exists(sources=sources, where=where):
+                found = _exists(sources, self.positive(where))
+                return found if isinstance(found, Exists | Const) else IsTrue(found)
+            case InRows(left=left, value=value, sources=sources, where=where):
+                return InRows(self.neutral(left), self.neutral(value), sources, self.positive(where))
+            case Rows(kind=kind, arms=arms, type=type_):
+                rewritten = tuple(Arm(a.sources, self.positive(a.where), self.neutral(a.value)) for a in arms)
+                return Rows(kind, rewritten, type_)
+            case IsTrue(operand=operand):
+                return IsTrue(self.positive(operand))
+            case Case():
+                return self._folded_case(expr)
+            case _:
+                return _folded(rebuild(expr, self.neutral))
+
+    def _folded_case(self, expr: Case) -> Expr:
+        branches: list[tuple[Expr, Expr]] = []
+        for condition, result in expr.branches:
+            test = self.positive(condition)
+            if test == FALSE:
+                continue
+            if test == TRUE:
+                if not branches:
+                    return self.neutral(result)
+                return Case(tuple(branches), self.neutral(result), expr.type)
+            branches.append((test, self.neutral(result)))
+        otherwise = self.neutral(expr.otherwise)
+        return Case(tuple(branches), otherwise, expr.type) if branches else otherwise
+
+    def _case(self, expr: Case, answer: Callable[[Expr], Expr]) -> Expr:
+        parts: list[Expr] = []
+        before: list[Expr] = []
+        for condition, result in (*expr.branches, (TRUE, expr.otherwise)):
+            test, wanted = self.positive(condition), answer(result)
+            if wanted != FALSE:
+                parts.append(all_of([*before, test, wanted]))
+            if wanted != TRUE and test != FALSE:
+                # Where the branch is taken and true, so is the OR: later ones need not exclude it.
+                before.append(_opposite(test))
+            if test == TRUE:
+                break
+        return any_of(parts)
+
+    def _coalesce(self, items: Sequence[Expr], answer: Callable[[Expr], Expr]) -> Expr:
+        parts: list[Expr] = []
+        before: list[Expr] = []
+        for item in items:
+            wanted = answer(item)
+            if wanted != FALSE:
+                parts.append(all_of([*before, wanted]))
+            before.append(self.positive(IsNull(item)))
+        return any_of(parts)
+
+    def _compare(self, expr: Compare) -> Expr:
+        op = expr.op
+        sides: tuple[tuple[Expr, Callable[[Expr], Expr]], ...] = (
+            (expr.left, lambda part: Compare(op, part, expr.right)),
+            (expr.right, lambda part: Compare(op, expr.left, part)),
+        )
+        for side, put in sides:
+            match side:
+                case Case(branches=branches, otherwise=otherwise):
+                    results = tuple((condition, put(result)) for condition, result in branches)
+                    return self.positive(Case(results, put(otherwise), "bool"))
+                case Coalesce(items=items):
+                    return self._coalesce_compared(items, put)
+                case Rows(kind="one" | "first", arms=arms) if self._at_most_one(side):
+                    return any_of(
+                        [
+                            self.positive(Exists(arm.sources, all_of([arm.where, put(arm.value)])))
+                            for arm in arms
+                        ]
+                    )
+                case Rows(kind="count", arms=(arm,)) if side is expr.left:
+                    some = _some_rows(op, expr.right)
+                    if some is not None:
+                        found = self.positive(Exists(arm.sources, arm.where))
+                        return found if some else _opposite(found)
+                case _:
+                    pass
+        folded = _folded(compare(op, self.neutral(expr.left), self.neutral(expr.right)))
+        return self.positive(folded) if isinstance(folded, Const) else folded
+
+    def _coalesce_compared(self, items: Sequence[Expr], put: Callable[[Expr], Expr]) -> Expr:
+        parts: list[Expr] = []
+        before: list[Expr] = []
+        for item in items:
+            wanted = self.positive(put(item))
+            if wanted != FALSE:
+                parts.append(all_of([*before, wanted]))
+            before.append(self.positive(IsNull(item)))
+        return any_of(parts)
+
+    def _has_value(self, rows: Rows) -> Expr:
+        return any_of(
+            [
+                self.positive(Exists(arm.sources, all_of([arm.where, Not(IsNull(arm.value))])))
+                for arm in rows.arms
+            ]
+        )
+
+    def _at_most_one(self, rows: Rows) -> bool:
+        """True if no two combinations of the sources' rows can be selected."""
+        if len(rows.arms) != 1:
+            return False
+        (arm,) = rows.arms
+        open_ = {source.scope: source.table for source in arm.sources}
+        equalities = [c for c in conjuncts(arm.where) if isinstance(c, Compare) and c.op == "="]
+        while open_:
+            settled = [s for s, table in open_.items() if self._is_settled(s, table, equalities, set(open_))]
+            if not settled:
+                return False
+            for scope in settled:
+                del open_[scope]
+        return True
+
+    def _is_settled(self, scope: int, table: str, equalities: Sequence[Compare], open_: set[int]) -> bool:
+        fixed = set()
+        for equality in equalities:
+            for column, other in ((equality.left, equality.right), (equality.right, equality.left)):
+                if isinstance(column, ColumnRef) and column.scope == scope and not scopes(other) & open_:
+                    fixed.add(column.name)
+        return any(fixed.issuperset(key) for key in self._unique_keys(table))
+
+
+def folded_qualifier(expr: Expr) -> Expr:
+    """Return a policy with its constants folded, as Postgres does before it looks at privileges.
+
+    A subquery that a constant makes unneeded is never planned, so it cannot fail; NULL counts as false here.
+    """
+    match expr:
+        case And(items=items):
+            parts = [folded_qualifier(item) for item in items]
+            return FALSE if NULL in parts else all_of(parts)
+        case Or(items=items):
+            return any_of([part for item in items if (part := folded_qualifier(item)) != NULL])
+        case _:
+            return _folded_value(expr)
+
+
+def _folded_value(expr: Expr) -> Expr:
+    if isinstance(expr, Exists | InRows | Rows):
+        return expr  # planned by itself
+    return _folded(rebuild(expr, _folded_value))
+
+
+def _exists(sources: Any, where: Expr) -> Expr:
+    if where == FALSE:
+        return FALSE
+    if not sources:
+        return where
+    return Exists(sources, where)
+
+
+def _opposite(expr: Expr) -> Expr:
+    """NOT of a condition of which only the truth is known to be kept."""
+    if isinstance(expr, Const):
+        return FALSE if expr == TRUE else TRUE
+    if isinstance(expr, Not) and isinstance(expr.operand, Exists | IsNull | IsTrue):
+        return expr.operand  # these are never NULL
+    return Not(expr) if isinstance(expr, Exists | IsNull | IsTrue) else Not(IsTrue(expr))
+
+
+def _some_rows(op: Operator, count: Expr) -> bool | None:
+    """Return whether ``count(*) op count`` asks for some row (True) or for none (False); None if neither."""
+    if not isinstance(count, Const):
+        return None
+    match op, count.value:
+        case (">", 0) | (">=", 1) | ("<>", 0):
+            return True
+        case ("=", 0) | ("<", 1) | ("<=", 0):
+            return False
+        case _:
+            return None
+
+
+def _folded(expr: Expr) -> Expr:
+    """Return the constant that ``expr`` is, or ``expr``."""
+    match expr:
+        case IsNull(operand=Const(value=value)):
+            return TRUE if value is None else FALSE
+        case IsNull(operand=Claims()):
+            return FALSE
+        case IsNull(operand=ColumnRef(nullable=False)):
+            return FALSE
+        case Not(operand=Const(value=value)):
+            return NULL if value is None else Const(not value, "bool")
+        case Not(operand=Not(operand=inner)):
+            return inner
+        case Compare(left=Const(value=None)) | Compare(right=Const(value=None)):
+            return NULL
+        case Compare(op=op, left=Const(value=left, type=type_), right=Const(value=right)) if (
+            type_ in _PLAIN or type_.startswith("enum:")
+        ):
+            if op == "=":
+                return Const(left == right, "bool")
+            return Const(left != right, "bool") if op == "<>" else expr
+        case Call(args=args, type=type_) if any(isinstance(a, Const) and a.value is None for a in args):
+            return Const(None, type_)
+        case And(items=items):
+            return all_of(items)
+        case Or(items=items):
+            return any_of(items)
+        case Coalesce(items=items, type=type_):
+            kept = tuple(item for item in items if not (isinstance(item, Const) and item.value is None))
+            if not kept:
+                return Const(None, type_)
+            return kept[0] if len(kept) == 1 or isinstance(kept[0], Const) else Coalesce(kept, type_)
+        case _:
+            return expr

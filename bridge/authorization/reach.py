@@ -1,0 +1,92 @@
+"""What a condition reads, and which rows and users a change of a look-up row can concern."""
+
+import msgspec
+
+from bridge.authorization import types
+from bridge.authorization.algebra import ColumnRef, Compare, Exists, Expr, InRows, Rows, Source, Uid
+from bridge.authorization.expressions import conjuncts, own_sources, walk
+
+
+class Reach(msgspec.Struct, frozen=True, kw_only=True):
+    """How the rows of one look-up table can change who sees which rows of a plan's table.
+
+    Attributes:
+        lookup: The look-up table.
+        link: Pairs (column of the plan's table, column of the look-up table) that must be equal, so
+            that a look-up row concerns only those rows; empty if it may concern every row.
+        user_column: Column of the look-up table that must equal the user's id, so that a look-up
+            row concerns only that user; None if it may concern every user.
+    """
+
+    lookup: str
+    link: tuple[tuple[str, str], ...]
+    user_column: str | None
+
+
+def row_columns(condition: Expr) -> frozenset[str]:
+    """Return the columns of the asked row that the condition reads."""
+    return frozenset(n.name for n in walk(condition) if isinstance(n, ColumnRef) and n.scope == 0)
+
+
+def lookup_columns(condition: Expr) -> dict[str, set[str]]:
+    """Return the columns that the condition reads of each look-up table."""
+    tables = {source.scope: source.table for node in walk(condition) for source in own_sources(node)}
+    needed: dict[str, set[str]] = {table: set() for table in tables.values()}
+    for node in walk(condition):
+        if isinstance(node, ColumnRef) and node.scope != 0:
+            needed[tables[node.scope]].add(node.name)
+    return needed
+
+
+def reaches(condition: Expr) -> tuple[Reach, ...]:
+    """Return how each look-up row can change the answer of the condition."""
+    found: dict[Reach, None] = {}
+    for node in walk(condition):
+        for sources, where in _selections(node):
+            # Not the values that InRows compares: one NULL, or the first row, turns NOT IN for all others.
+            conditions = conjuncts(where)
+            users = {column.scope: column.name for column in user_columns(sources, where)}
+            for source in sources:
+                link = {pair for c in conditions if (pair := _link(c, source.scope)) is not None}
+                reach = Reach(
+                    lookup=source.table, link=tuple(sorted(link)), user_column=users.get(source.scope)
+                )
+                found[reach] = None
+    return tuple(found)
+
+
+def user_columns(sources: tuple[Source, ...], where: Expr) -> list[ColumnRef]:
+    """Return the columns of the subquery's own tables that must equal the user's id."""
+    own = {source.scope for source in sources}
+    found = []
+    for condition in conjuncts(where):
+        match condition:
+            case (
+                Compare(op="=", left=Uid(), right=ColumnRef() as column)
+                | Compare(op="=", left=ColumnRef() as column, right=Uid())
+            ) if column.scope in own:
+                found.append(column)
+            case _:
+                pass
+    return found
+
+
+def _selections(node: Expr) -> list[tuple[tuple[Source, ...], Expr]]:
+    match node:
+        case Exists(sources=sources, where=where) | InRows(sources=sources, where=where):
+            return [(sources, where)]
+        case Rows(arms=arms):
+            return [(arm.sources, arm.where) for arm in arms]
+        case _:
+            return []
+
+
+def _link(condition: Expr, scope: int) -> tuple[str, str] | None:
+    match condition:
+        case (
+            Compare(op="=", left=ColumnRef(scope=0) as asked, right=ColumnRef() as own)
+            | Compare(op="=", left=ColumnRef() as own, right=ColumnRef(scope=0) as asked)
+        ) if own.scope == scope and types.is_hashable(asked.type):
+            return asked.name, own.name
+        case _:
+            return None

@@ -1,0 +1,141 @@
+"""``bridge explain`` and ``bridge verify`` as a DBA runs them."""
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from bridge.local.stack import LocalStack
+from tests.support.stack import local_stack
+from tests.support.worker import environment
+
+ANN, BOB = str(uuid.uuid4()), str(uuid.uuid4())
+D1, D2 = str(uuid.uuid4()), str(uuid.uuid4())
+
+ROWS = f"""
+insert into auth.users (id, email, raw_app_meta_data) values
+    ('{ANN}', 'ann@example.org', '{{"role": "admin"}}'), ('{BOB}', 'bob@example.org', '{{}}');
+insert into public.dialogs (id, owner_id, title) values ('{D1}', '{ANN}', 'one'), ('{D2}', '{BOB}', 'two');
+insert into public.dialog_participants (dialog_id, user_id) values ('{D1}', '{BOB}');
+insert into public.messages (dialog_id, sender_id, body) values ('{D1}', '{ANN}', 'x'), ('{D2}', '{BOB}', 'y');
+create table public.reports (id int primary key, body text);
+alter table public.reports enable row level security;
+create policy admins on public.reports for select using (
+    (auth.jwt() -> 'app_metadata' ->> 'role') = 'admin' or body ~ '^public');
+insert into public.reports values (1, 'public one'), (2, 'secret');
+"""
+
+
+@pytest.fixture(scope="module")
+def project() -> Iterator[LocalStack]:
+    """The reference schema with rows, and a table whose policy memory cannot decide alone."""
+    with local_stack() as stack:
+        with psycopg.connect(stack.database_url, autocommit=True) as connection:
+            connection.execute(ROWS)
+        yield stack
+
+
+async def run(project: LocalStack, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    """Run a command; return its exit code and what it printed on both streams."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bridge",
+        *arguments,
+        env={**environment(project, **settings), "COLUMNS": "160"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_verify_compares_the_watched_tables(project: LocalStack) -> None:
+    """Every pair of row and user, in both directions; exit 0 without a difference."""
+    code, out, _ = await run(project, "verify", SUPABASE_DB_URL=project.database_url)
+    assert code == 0, out
+    assert "public.messages" in out
+    assert "0 differences; 2 of 2 policies (100 %) are decided in memory" in out
+
+
+async def test_verify_says_what_is_asked_of_postgres(project: LocalStack) -> None:
+    """A regular expression is not known here: Postgres decides, and the answers agree."""
+    code, out, _ = await run(
+        project, "verify", "--all", "--json", "--users", "5", SUPABASE_DB_URL=project.database_url
+    )
+    report: dict[str, Any] = json.loads(out)
+    assert code == 0, report
+    reports = next(table for table in report["tables"] if table["table"] == "public.reports")
+    assert reports["asked"] > 0
+    assert reports["visible"] > 0
+    assert "operator ~" in reports["opaque"][0]
+    assert not any(table["differences"] for table in report["tables"])
+
+
+async def test_verify_finds_a_difference(project: LocalStack) -> None:
+    """A function that answers each time something else cannot agree: exit 1, with the row and the user."""
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute(
+            "create table public.dice (id int primary key); alter table public.dice enable row level security;"
+            "insert into public.dice select generate_series(1, 60);"
+            "create function public.toss() returns boolean language plpgsql as"
+            " $$ begin perform 1; return random() < 0.5; end $$;"
+            "create policy p on public.dice using (public.toss())"
+        )
+    code, out, _ = await run(project, "verify", "public.dice", SUPABASE_DB_URL=project.database_url)
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute("drop table public.dice; drop function public.toss()")
+    assert code == 1
+    assert "the bridge says" in out
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_explain_says_the_policy_and_the_branch_that_decides(
+    project: LocalStack, *, direct: bool
+) -> None:
+    """In words, with what is read, the cost, and each branch's answer; over either way to the database."""
+    settings = {"SUPABASE_DB_URL": project.database_url} if direct else {}
+    code, out, err = await run(project, "explain", "public.dialogs", "--user", BOB, "--row", D1, **settings)
+    assert code == 0, err
+    assert "dialogs.owner_id is the user" in out
+    assert "reads from memory: public.dialog_participants (dialog_id, user_id)" in out
+    assert "as many look-ups as users see the row" in out
+    assert "no   dialogs.owner_id is the user" in out
+    assert "yes  there is a public.dialog_participants row" in out
+    assert out.rstrip().endswith("=> sees the row")
+
+
+async def test_explain_says_what_is_asked_of_postgres(project: LocalStack) -> None:
+    """The reason, and Postgres's own answer for the row."""
+    code, out, _ = await run(project, "explain", "public.reports", "--user", BOB, "--row", "1")
+    assert code == 0
+    assert "asks Postgres because policy" in out
+    assert "Postgres was asked and says yes" in out
+    _, hidden, _ = await run(project, "explain", "public.reports", "--role", "anon", "--row", "2")
+    assert hidden.rstrip().endswith("=> does not see the row")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings", "message"),
+    [
+        (("explain", "public.nothing"), {}, "table public.nothing does not exist"),
+        (("explain", "public.dialogs", "--row", ANN, "--user", ANN), {}, "public.dialogs has no row"),
+        (("explain", "public.dialogs", "--row", "a,b", "--user", ANN), {}, "as 1 value(s)"),
+        (("verify",), {}, "SUPABASE_DB_URL is not set"),
+        (("verify",), {"SUPABASE_DB_URL": "postgresql://127.0.0.1:1/x"}, "cannot be reached"),
+    ],
+)
+async def test_bad_input_has_a_clear_answer(
+    project: LocalStack, arguments: tuple[str, ...], settings: dict[str, str], message: str
+) -> None:
+    """One line that says what is so, exit 2."""
+    code, _, err = await run(project, *arguments, **settings)
+    assert code == 2
+    assert message in err
+    assert "Traceback" not in err

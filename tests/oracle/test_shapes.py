@@ -1,0 +1,505 @@
+"""The constructs of real policies, on tables with all the types they use, each compared with Postgres.
+
+``MEMORY`` are decided without asking; ``ASKED`` are not known here, so Postgres decides: both agree with
+``select`` under RLS for every row and user.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.oracle.agreement import agree
+from tests.oracle.grammar import OWNER, USERS, TableSpec
+from tests.oracle.world import World, principal
+
+ANN, BOB, CAT, DAN = USERS
+R1, R2, R3 = (f"00000000-0000-0000-0000-0000000000{n}0" for n in (1, 2, 3))
+ORG, OTHER = (f"00000000-0000-0000-0000-00000000c{n}00" for n in (1, 2))
+
+PRINCIPALS = (
+    principal(ANN, email="ann@example.org", app_metadata={"org_id": ORG, "role": "admin", "teams": ["red"]}),
+    principal(
+        BOB, email="BOB@example.org", app_metadata={"org_id": OTHER, "teams": ["blue", "red"]}, aal="aal2"
+    ),
+    principal(CAT, email=None, app_metadata={"org_id": None, "level": 3}, user_metadata={"vip": True}),
+    principal(DAN),
+    principal(None),
+)
+
+ROOMS = TableSpec(
+    name="rooms",
+    columns={
+        "id": "uuid",
+        "owner_id": "uuid",
+        "org_id": "uuid",
+        "kind": "o.kind",
+        "settings": "jsonb",
+        "people": "uuid[]",
+        "tags": "text[]",
+        "closes_at": "timestamptz",
+        "day": "date",
+        "price": "numeric",
+        "email": "text",
+        "open": "boolean",
+    },
+    key=("id",),
+)
+NOTES = TableSpec(
+    name="notes",
+    columns={"id": "integer", "room_id": "uuid", "author_id": "uuid", "body": "text", "level": "integer"},
+    key=("id",),
+)
+MEMBERS = TableSpec(
+    name="members",
+    columns={
+        "room_id": "uuid",
+        "user_id": "uuid",
+        "role": "text",
+        "left_at": "timestamptz",
+        "level": "smallint",
+    },
+    key=("room_id", "user_id"),
+)
+PROFILES = TableSpec(
+    name="profiles",
+    columns={"id": "uuid", "org_id": "uuid", "kind": "o.kind", "is_admin": "boolean", "room_id": "uuid"},
+    key=("id",),
+)
+TABLES = (ROOMS, NOTES, MEMBERS, PROFILES)
+
+SCHEMA = f"""
+create schema o;
+grant usage on schema o to public;
+create type o.kind as enum ('admin', 'staff', 'guest');
+create table o.rooms (
+    id uuid primary key, owner_id uuid, org_id uuid, kind o.kind, settings jsonb, people uuid[], tags text[],
+    closes_at timestamptz, day date, price numeric, email text, open boolean not null default false
+);
+create table o.notes (id integer primary key, room_id uuid, author_id uuid, body text, level integer);
+create table o.members (
+    room_id uuid, user_id uuid, role text, left_at timestamptz, level smallint, primary key (room_id, user_id)
+);
+create table o.profiles (id uuid primary key, org_id uuid, kind o.kind, is_admin boolean, room_id uuid);
+create table o.hidden (id uuid primary key, user_id uuid);
+grant select on all tables in schema o to anon, authenticated, {OWNER};
+alter table o.rooms enable row level security;
+alter table o.notes enable row level security;
+alter publication supabase_realtime add table o.rooms, o.notes, o.members, o.profiles;
+insert into o.rooms values
+    ('{R1}', '{ANN}', '{ORG}', 'admin', '{{"visibility": "public", "n": 1, "flags": {{"a": true}}, "users": ["{BOB}"]}}',
+     '{{{ANN},{BOB}}}', '{{red,green}}', '2020-01-01 10:00+02', '2020-01-01', 1.50, 'ann@example.org', true),
+    ('{R2}', '{BOB}', '{OTHER}', 'guest', '{{"visibility": null, "n": 2.5, "flags": {{}}, "users": []}}',
+     array[null, '{CAT}']::uuid[], '{{}}', '2120-01-01', '2120-01-01', 10, 'Bob@Example.org', false),
+    ('{R3}', null, null, null, null, null, null, 'infinity', null, null, 'é@example.org', false);
+insert into o.rooms (id, settings, people) values ('{OTHER}', '{{}}', '{{}}'), ('{ORG}', '["public"]', null);
+insert into o.members values
+    ('{R1}', '{ANN}', 'owner', null, 3), ('{R1}', '{BOB}', 'member', null, 1), ('{R1}', '{CAT}', null, now(), null),
+    ('{R2}', '{BOB}', 'owner', '2120-01-01', 2), ('{R2}', '{DAN}', 'blocked', null, 0);
+insert into o.profiles values
+    ('{ANN}', '{ORG}', 'admin', true, '{R1}'), ('{BOB}', '{OTHER}', 'guest', false, null), ('{CAT}', null, null, null, '{R2}');
+insert into o.notes values
+    (1, '{R1}', '{ANN}', 'a', 1), (2, '{R1}', '{BOB}', null, 2), (3, '{R2}', '{CAT}', 'A_b', 3),
+    (4, '{R3}', null, 'a%', null), (5, null, '{ANN}', 'public/{ANN}', 0);
+insert into o.hidden values ('{R1}', '{BOB}');
+"""
+
+
+@pytest.fixture
+def world(connection: psycopg.Connection[Any]) -> Iterator[World]:
+    with connection.transaction(force_rollback=True):
+        made = World(connection, TABLES, PRINCIPALS)
+        made.execute(SCHEMA)
+        yield made
+
+
+JWT = "current_setting('request.jwt.claims', true)::json"
+
+ROOM_POLICIES = {
+    "claim cast to uuid": "org_id = ((auth.jwt() -> 'app_metadata' ->> 'org_id')::uuid)",
+    "claim by path": "org_id::text = auth.jwt() #>> '{app_metadata,org_id}'",
+    "claim by current_setting": f"owner_id::text = {JWT} ->> 'sub'",
+    "claim by current_setting, cast": f"owner_id = ({JWT} ->> 'sub')::uuid",
+    "an admin by claim": "(auth.jwt() -> 'app_metadata' ->> 'role') = 'admin'",
+    "an admin by claim or the owner": "coalesce(auth.jwt() -> 'app_metadata' ->> 'role', '') = 'admin' or owner_id = auth.uid()",
+    "a boolean claim": "coalesce((auth.jwt() -> 'user_metadata' ->> 'vip')::boolean, false)",
+    "a number claim": "(auth.jwt() -> 'app_metadata' ->> 'level')::int >= 3",
+    "a team among the claims": "auth.jwt() -> 'app_metadata' -> 'teams' ? tags[1] or tags[1] is null or true",
+    "two factors": "(select auth.jwt() ->> 'aal') = 'aal2'",
+    "not two factors": "(auth.jwt() ->> 'aal') is distinct from 'aal2'",
+    "email is mine": "email = auth.email()",
+    "email is mine, by claim": "email = (auth.jwt() ->> 'email')",
+    "email in lower case": "lower(email) = lower(auth.jwt() ->> 'email')",
+    "email of a domain": "(auth.jwt() ->> 'email') like '%@example.org'",
+    "email is not like": "email not like 'ann@%'",
+    "email ilike": "email ilike 'BOB@%'",
+    "database role": "current_user = 'authenticated'",
+    "auth.role": "auth.role() = 'authenticated'",
+    "auth.role in a list": "auth.role() in ('authenticated', 'service_role')",
+    "request header": "coalesce(current_setting('request.headers', true)::json ->> 'x-key', '') = 'x'",
+    "in people": "auth.uid() = any (people)",
+    "not in people": "not (auth.uid() = any (people))",
+    "in people, by contains": "people @> array[auth.uid()] or owner_id = auth.uid()",
+    "tag among constants": "tags && array['red', 'blue']",
+    "has all tags": "tags @> '{red,green}'",
+    "tag of an array": "'red' = any (tags)",
+    "tag is none": "'red' <> all (tags)",
+    "how many tags": "array_length(tags, 1) > 1",
+    "cardinality": "cardinality(people) = 2",
+    "setting": "settings ->> 'visibility' = 'public'",
+    "setting is not": "settings ->> 'visibility' <> 'public'",
+    "setting, coalesced": "coalesce(settings ->> 'visibility', 'private') = 'private'",
+    "setting by path": "settings #>> '{flags,a}' = 'true'",
+    "setting as boolean": "(settings -> 'flags' ->> 'a')::boolean",
+    "setting as jsonb boolean": "(settings -> 'flags' -> 'a')::boolean is true",
+    "setting as number": "(settings ->> 'n')::int = 1 or owner_id = auth.uid()",
+    "setting has key": "settings ? 'visibility'",
+    "setting contains": 'settings @> \'{"visibility": "public"}\'',
+    "setting contains me": "settings -> 'users' ? auth.uid()::text",
+    "setting equals": "settings -> 'n' = '1'",
+    "setting is null": "settings -> 'visibility' is null",
+    "enum": "kind = 'admin'",
+    "enum in a list": "kind in ('admin', 'staff')",
+    "enum as text": "kind::text = 'guest'",
+    "enum any": "kind = any (array['admin', 'guest']::o.kind[])",
+    "case": "case when kind = 'admin' then owner_id = auth.uid() when kind is null then true else false end",
+    "case of a value": "case kind when 'admin' then 'x' when 'guest' then 'y' else 'z' end = 'y'",
+    "nullif": "nullif(email, 'ann@example.org') is null",
+    "coalesce of columns": "coalesce(owner_id, org_id) = auth.uid()",
+    "coalesce of a boolean": "coalesce(open, true)",
+    "still open": "closes_at > now()",
+    "closed or mine": "closes_at < now() or owner_id = auth.uid()",
+    "closed long ago": "closes_at < now() - interval '30 days'",
+    "closed within": "now() - closes_at < interval '1 year 2 mons'",
+    "closes before a time": "closes_at <= '2020-01-01 08:00:00+00'",
+    "a day": "day = '2020-01-01'",
+    "today or later": "day >= current_date",
+    "price": "price > 1.5",
+    "price and integer": "price >= 10",
+    "price between": "price between 1 and 2.5",
+    "price is": "price = 1.5",
+    "distinct from": "owner_id is distinct from auth.uid()",
+    "not distinct from": "owner_id is not distinct from auth.uid()",
+    "length": "length(email) > 15",
+    "split": "split_part(email, '@', 1) = 'ann'",
+    "concatenation": "'room:' || id::text = 'room:' || owner_id::text or email || 'x' = 'ann@example.orgx'",
+    "scalar look-up": "org_id = (select p.org_id from o.profiles p where p.id = auth.uid())",
+    "scalar look-up, turned": "(select p.org_id from o.profiles p where p.id = auth.uid()) = org_id",
+    "scalar look-up, not": "org_id <> (select p.org_id from o.profiles p where p.id = auth.uid())",
+    "scalar look-up is null": "(select p.org_id from o.profiles p where p.id = auth.uid()) is null",
+    "scalar look-up of a boolean": "(select p.is_admin from o.profiles p where p.id = auth.uid())",
+    "scalar look-up, coalesced": "coalesce((select p.is_admin from o.profiles p where p.id = auth.uid()), false)",
+    "scalar look-up of an enum": "(select p.kind from o.profiles p where p.id = auth.uid()) in ('admin', 'staff')",
+    "a scalar look-up not in": "(select p.kind from o.profiles p where p.id = auth.uid()) not in ('guest')",
+    "scalar look-up with limit": "org_id = (select p.org_id from o.profiles p where p.id = auth.uid() limit 1)",
+    "an enum look-up compared": "kind = (select p.kind from o.profiles p where p.id = auth.uid())",
+    "count": "(select count(*) from o.members m where m.room_id = rooms.id) > 2",
+    "count is none": "(select count(*) from o.members m where m.room_id = rooms.id and m.user_id = auth.uid()) = 0",
+    "count of mine": "(select count(*) from o.members m where m.room_id = rooms.id and m.user_id = auth.uid()) >= 1",
+    "count of values": "(select count(m.role) from o.members m where m.room_id = rooms.id) = 2",
+    "array of a subquery": "id = any (array(select m.room_id from o.members m where m.user_id = auth.uid()))",
+    "not in an array of a subquery": "not (id = any (array(select m.room_id from o.members m where m.user_id = auth.uid())))",
+    "array_agg": "id = any ((select array_agg(m.room_id) from o.members m where m.user_id = auth.uid())::uuid[])",
+    "bool_or": "(select bool_or(m.level > 1) from o.members m where m.room_id = rooms.id)",
+    "in unnest": "owner_id in (select unnest(people))",
+    "union": "id in (select m.room_id from o.members m where m.user_id = auth.uid() union select p.room_id from o.profiles p where p.id = auth.uid())",
+    "with": "id in (with mine as (select m.room_id from o.members m where m.user_id = auth.uid()) select mine.room_id from mine)",
+    "subquery in from": "exists (select 1 from (select m.room_id, m.level from o.members m where m.user_id = auth.uid()) s where s.room_id = rooms.id and s.level > 1)",
+    "inner join": "exists (select 1 from o.members m join o.profiles p on p.id = m.user_id where m.room_id = rooms.id and p.is_admin and m.user_id = auth.uid())",
+    "join using": "exists (select 1 from o.members m join o.profiles p using (room_id) where room_id = rooms.id and m.user_id = auth.uid())",
+    "left join": "exists (select 1 from o.profiles p left join o.members m on m.user_id = p.id and m.room_id = rooms.id where p.id = auth.uid() and (m.user_id is not null or p.is_admin is null))",
+    "left join without partner": "exists (select 1 from o.profiles p left join o.members m on m.room_id = p.room_id where p.id = rooms.owner_id and m.user_id is null)",
+    "distinct": "id in (select distinct m.room_id from o.members m where m.user_id = auth.uid() and m.left_at is null)",
+    "not left yet": "exists (select 1 from o.members m where m.room_id = rooms.id and m.user_id = auth.uid() and (m.left_at is null or m.left_at > now()))",
+    "smallint with integer": "exists (select 1 from o.members m, o.notes n where m.room_id = rooms.id and n.level = m.level and m.user_id = auth.uid())",
+    "order and limit": "id = (select m.room_id from o.members m order by m.level desc limit 1)",
+    "jsonb column is null": "settings is null",
+    "uuid order": "id > owner_id",
+    "a cast of a text column": "email::uuid = auth.uid() or true",
+}
+
+HELPERS = {
+    "SQL helper with a literal": (
+        (
+            "create function o.has_role(wanted text) returns boolean language sql stable security definer set search_path = o as"
+            " $$ select exists (select 1 from members where user_id = auth.uid() and role = wanted) $$"
+        ),
+        "o.has_role('owner')",
+    ),
+    "SQL helper with unqualified names": (
+        (
+            "create function o.is_member(room uuid) returns boolean language sql security definer set search_path to 'o', 'public' as"
+            " $$ select exists (select 1 from members m where m.room_id = room and m.user_id = (select auth.uid())); $$"
+        ),
+        "o.is_member(id)",
+    ),
+    "SQL helper with a default": (
+        (
+            "create function o.is_user(who uuid, me uuid default auth.uid()) returns boolean language sql stable as"
+            " $$ select who = me $$"
+        ),
+        "o.is_user(owner_id)",
+    ),
+    "SQL helper of an enum": (
+        (
+            "create function o.my_kind() returns o.kind language sql stable security definer as"
+            " $$ select kind from o.profiles where id = auth.uid() $$"
+        ),
+        "o.my_kind() = 'admin' or kind = o.my_kind()",
+    ),
+    "SQL helper that selects the first of one": (
+        (
+            "create function o.my_org() returns uuid language sql stable as"
+            " $$ select org_id from o.profiles where id = auth.uid() limit 1 $$"
+        ),
+        "org_id = o.my_org()",
+    ),
+    "SQL body": (
+        "create function o.mine(who uuid) returns boolean language sql stable return who = auth.uid()",
+        "o.mine(owner_id)",
+    ),
+    "SQL body, atomic": (
+        "create function o.mine(who uuid) returns boolean language sql stable begin atomic select who = auth.uid(); end",
+        "o.mine(owner_id)",
+    ),
+    "strict": (
+        "create function o.anybody(who uuid) returns boolean language sql stable strict as $$ select true $$",
+        "o.anybody(owner_id)",
+    ),
+    "set of ids": (
+        (
+            "create function o.my_rooms() returns setof uuid language sql stable security definer as"
+            " $$ select room_id from o.members where user_id = auth.uid() $$"
+        ),
+        "id in (select o.my_rooms())",
+    ),
+    "set of ids in from": (
+        (
+            "create function o.my_rooms() returns setof uuid language sql stable security definer as"
+            " $$ select room_id from o.members where user_id = auth.uid() $$"
+        ),
+        "id in (select * from o.my_rooms()) and exists (select 1 from o.my_rooms() r where r = rooms.id)",
+    ),
+    "table of ids": (
+        (
+            "create function o.my_rooms() returns table (room uuid, grade text) language sql stable security definer as"
+            " $$ select room_id, role from o.members where user_id = auth.uid() $$"
+        ),
+        "exists (select 1 from o.my_rooms() r where r.room = rooms.id and r.grade = 'owner')",
+    ),
+    "array of ids": (
+        (
+            "create function o.my_rooms() returns uuid[] language sql stable security definer as"
+            " $$ select array_agg(room_id) from o.members where user_id = auth.uid() $$"
+        ),
+        "id = any (o.my_rooms())",
+    ),
+    "array of ids, never null": (
+        (
+            "create function o.my_rooms() returns uuid[] language sql stable security definer as"
+            " $$ select coalesce(array_agg(room_id), '{}') from o.members where user_id = auth.uid() $$"
+        ),
+        "not (id = any (o.my_rooms()))",
+    ),
+    "set by plpgsql": (
+        (
+            "create function o.my_rooms() returns setof uuid language plpgsql stable security definer as"
+            " $$ begin return query select room_id from o.members where user_id = auth.uid(); end $$"
+        ),
+        "id in (select o.my_rooms())",
+    ),
+    "plpgsql return": (
+        (
+            "create function o.is_member(room uuid) returns boolean language plpgsql security definer set search_path = '' as"
+            " $$ begin return exists (select 1 from o.members m where m.room_id = room and m.user_id = auth.uid()); end; $$"
+        ),
+        "o.is_member(id)",
+    ),
+    "plpgsql select into": (
+        (
+            "create function o.is_member(room uuid) returns boolean language plpgsql as $$ declare found_it boolean; begin"
+            " select exists (select 1 from o.members m where m.room_id = $1 and m.user_id = auth.uid()) into found_it;"
+            " return found_it; end $$"
+        ),
+        "o.is_member(id)",
+    ),
+    "plpgsql chain": (
+        "create function o.may(room uuid) returns boolean language plpgsql security definer as $$ declare k o.kind; admin bool := false; begin"
+        " select kind, is_admin into k, admin from o.profiles where id = auth.uid();"
+        " if not found then return false; end if;"
+        " if admin then return true; elsif k = 'guest' then return room = '" + R1 + "'; end if;"
+        " if k is null then return null; end if; return false; end $$",
+        "o.may(id)",
+    ),
+    "plpgsql chain, negated": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql security definer as $$ declare k text; begin"
+            " k := (select kind::text from o.profiles where id = auth.uid());"
+            " if k = 'admin' then return true; end if; return k = 'guest'; end $$"
+        ),
+        "not o.may(id)",
+    ),
+    "plpgsql record": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare p record; begin"
+            " select * into p from o.profiles where id = auth.uid(); return p.is_admin or p.room_id = room; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql row type": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare p o.profiles%rowtype; begin"
+            " select * into p from o.profiles where id = auth.uid(); return p.is_admin or p.room_id = room; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql column type": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare k o.profiles.kind%type; begin"
+            " select p.kind into k from o.profiles p where p.id = auth.uid(); return k in ('admin', 'staff'); end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql perform": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
+            " perform 1 from o.members m where m.room_id = room and m.user_id = auth.uid(); return found; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql count": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare n integer; begin"
+            " select count(*) into n from o.members m where m.room_id = room and m.user_id = auth.uid(); return n > 0; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql if of a member": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
+            " if exists (select 1 from o.members m where m.room_id = room and m.user_id = auth.uid()) then return true; else return false; end if; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "helper of a helper": (
+        (
+            "create function o.my_id() returns uuid language sql stable as $$ select auth.uid() $$;"
+            "create function o.is_mine(who uuid) returns boolean language plpgsql as $$ begin return who = o.my_id(); end $$"
+        ),
+        "o.is_mine(owner_id)",
+    ),
+    "claims in a helper": (
+        (
+            "create function o.claim(name text) returns jsonb language sql stable as"
+            " $$ select coalesce(nullif(current_setting('request.jwt.claims', true), '')::jsonb -> 'app_metadata' -> name, null) $$"
+        ),
+        "o.claim('role') = '\"admin\"' or org_id = (o.claim('org_id') #>> '{}')::uuid",
+    ),
+    "overloaded": (
+        (
+            "create function o.f(a uuid) returns boolean language sql as $$ select a = auth.uid() $$;"
+            "create function o.f(a text) returns boolean language sql as $$ select a = 'x' $$"
+        ),
+        "o.f(owner_id)",
+    ),
+}
+
+ASKED = {
+    "text order": "email < 'b'",
+    "a regular expression": "email ~ '^ann'",
+    "extract": "extract(year from closes_at) = 2020",
+    "a table without publication": "exists (select 1 from o.hidden h where h.id = rooms.id and h.user_id = auth.uid())",
+    "only a part of an OR": "owner_id = auth.uid() or email ~ '^Bob'",
+    "only a part of an AND": "auth.uid() = any (people) and email ~ 'example'",
+    "group by": "id in (select m.room_id from o.members m group by m.room_id having count(*) > 2)",
+    "recursion": "id in (with recursive r as (select 1 as n union all select n + 1 from r where n < 3) select p.room_id from o.profiles p, r)",
+    "sum": "(select sum(m.level) from o.members m where m.room_id = rooms.id) > 2",
+}
+
+ASKED_HELPERS = {
+    "a loop": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare n int; begin"
+            " for n in 1..3 loop if n = 2 then return true; end if; end loop; return false; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "an exception handler": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin return email = 'x' from o.rooms where id = room;"
+            " exception when others then return true; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "raises for some": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
+            " if auth.uid() is null then raise exception 'sign in'; end if; return true; end $$"
+        ),
+        "owner_id = auth.uid() and o.may(id)",
+    ),
+    "SET in a stable function, beside what would show the row": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql stable as $$ begin"
+            " set local row_security = off; return true; end $$"
+        ),
+        "o.may(id) or owner_id = auth.uid()",
+    ),
+    "dynamic SQL": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare v boolean; begin"
+            " execute 'select true' into v; return v; end $$"
+        ),
+        "o.may(id)",
+    ),
+}
+
+
+def _opaque(world: World, *statements: str) -> list[str]:
+    plans = agree(world, *statements).plans
+    return [part.reason for plan in plans.values() for part in plan.opaque]
+
+
+@pytest.mark.parametrize("shape", ROOM_POLICIES)
+def test_a_construct_is_decided_in_memory(world: World, shape: str) -> None:
+    """Every user sees what Postgres shows them, and nothing had to be asked to compile it."""
+    policy = f"create policy p on o.rooms for select using ({ROOM_POLICIES[shape]})"
+    assert _opaque(world, policy, "create policy n on o.notes using (true)") == []
+
+
+@pytest.mark.parametrize("shape", ROOM_POLICIES)
+def test_its_negation_keeps_null_apart(world: World, shape: str) -> None:
+    """NOT of a NULL is NULL: the same users see what Postgres shows them."""
+    agree(
+        world,
+        f"create policy p on o.rooms for select using (not ({ROOM_POLICIES[shape]}))",
+        "create policy n on o.notes using (true)",
+    )
+
+
+@pytest.mark.parametrize("shape", HELPERS)
+def test_a_helper_is_put_in_place(world: World, shape: str) -> None:
+    """A function's body counts as if it were written in the policy."""
+    function, using = HELPERS[shape]
+    assert _opaque(world, function, f"create policy p on o.rooms for select using ({using})") == []
+
+
+@pytest.mark.parametrize("shape", ASKED)
+def test_what_is_not_known_is_asked(world: World, shape: str) -> None:
+    """Postgres decides, and the answer is the same."""
+    assert (
+        _opaque(
+            world,
+            f"create policy p on o.rooms for select using ({ASKED[shape]})",
+            "create policy n on o.notes using (true)",
+        )
+        != []
+    )
+
+
+@pytest.mark.parametrize("shape", ASKED_HELPERS)
+def test_a_helper_that_is_not_known_is_asked(world: World, shape: str) -> None:
+    """Postgres runs it."""
+    function, using = ASKED_HELPERS[shape]
+    assert _opaque(world, function, f"create policy p on o.rooms for select using ({using})") != []

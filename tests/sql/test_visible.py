@@ -1,0 +1,176 @@
+"""``bridge_visible()``: what the policies themselves say of given rows, for given users."""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+import pytest
+
+from bridge.local.postgres import EmbeddedPostgres
+from tests.sql.conftest import Actors, Connection
+
+ANN, BOB = (str(uuid.UUID(int=n)) for n in (1, 2))
+
+SCHEMA = """
+create table public.notes (id int primary key, owner_id uuid, body text);
+alter table public.notes enable row level security;
+create policy own on public.notes for select to authenticated using (owner_id = auth.uid());
+create policy number on public.notes for select to authenticated using (body::int > 5);
+create policy visible on public.notes as restrictive for select using (id > 0);
+create table public."Odd ""name" (id int primary key, "Owner" uuid);
+alter table public."Odd ""name" enable row level security;
+create policy own on public."Odd ""name" using ("Owner" = auth.uid()
+    or exists (select 1 from public.notes n where n.id = "Odd ""name".id));
+"""
+
+
+@pytest.fixture
+def connection(migrated: EmbeddedPostgres) -> Iterator[Connection]:
+    """A superuser's connection whose work is rolled back."""
+    with psycopg.connect(migrated.url()) as one:
+        one.execute(SCHEMA)
+        yield one
+        one.rollback()
+
+
+def claims(user: str | None) -> dict[str, str]:
+    role = "anon" if user is None else "authenticated"
+    return {"role": role, "claims": json.dumps({"role": role, "sub": user})}
+
+
+def visible(
+    connection: Connection, rows: Sequence[Any], *users: str | None, table: str = "public.notes"
+) -> list[list[int]]:
+    row = connection.execute(
+        "select public.bridge_visible(%s, %s, %s)",
+        (table, json.dumps(rows), json.dumps([claims(user) for user in users])),
+    ).fetchone()
+    assert row is not None
+    answer: list[list[int]] = json.loads(row[0])
+    return answer
+
+
+def note(number: int, owner: str | None, body: str = "1") -> dict[str, Any]:
+    return {"id": number, "owner_id": owner, "body": body}
+
+
+def test_each_user_sees_what_its_policies_show(connection: Connection):
+    """Rows that are in no table, under each user's role and claims; restrictive policies count."""
+    rows = [note(1, ANN), note(2, BOB), note(3, None, "9"), note(-1, ANN)]
+    assert visible(connection, rows, ANN, BOB, None) == [[0, 2], [1, 2], []]
+
+
+def test_a_row_that_makes_the_policy_fail_is_seen_by_nobody(connection: Connection):
+    """The other rows have their own answer."""
+    assert visible(connection, [note(1, None, "x"), note(2, None, "7")], ANN) == [[1]]
+
+
+def test_names_of_any_kind(connection: Connection):
+    """Tables and columns that need quotes, and a subquery that refers to the row by its table's name."""
+    connection.execute("insert into public.notes values (7, %s, '1')", (ANN,))
+    rows = [{"id": 1, "Owner": ANN}, {"id": 7, "Owner": BOB}]
+    assert visible(connection, rows, ANN, BOB, table='public."Odd ""name"') == [[0, 1], [1]]
+
+
+def test_helpers_find_their_tables_as_in_a_request(connection: Connection):
+    """A function without a search_path of its own looks into schema public."""
+    connection.execute(
+        "create function public.any_note() returns boolean language plpgsql as"
+        " $$ begin return exists (select 1 from notes); end $$;"
+        "create policy helper on public.notes for select to anon using (public.any_note())"
+    )
+    assert visible(connection, [note(1, ANN)], None) == [[]]
+    connection.execute("create policy seen on public.notes for select to anon using (true)")
+    connection.execute("drop policy helper on public.notes")
+    assert visible(connection, [note(1, ANN)], None) == [[0]]
+
+
+def test_what_a_helper_sets_does_not_reach_the_next_question(connection: Connection):
+    """SET LOCAL inside a function holds for the transaction: the next user is asked as the first was."""
+    connection.execute(
+        "create function public.unbound() returns boolean language plpgsql security definer as"
+        " $$ begin set local row_security = off; return true; end $$;"
+        "drop policy own on public.notes; drop policy number on public.notes;"
+        "create policy helper on public.notes using (public.unbound()"
+        " and (select count(*) from public.dialogs) >= 0)"
+    )
+    assert visible(connection, [note(1, ANN), note(2, ANN)], ANN, BOB) == [[0, 1], [0, 1]]
+
+
+def test_a_table_without_privilege_or_policy_shows_nothing(connection: Connection):
+    """As a SELECT would answer 42501, or no row."""
+    connection.execute("drop policy own on public.notes; drop policy number on public.notes")
+    assert visible(connection, [note(1, ANN)], ANN) == [[]]
+    connection.execute("alter table public.notes disable row level security")
+    assert visible(connection, [note(1, ANN)], ANN, None) == [[0], [0]]
+    connection.execute("revoke all on public.notes from authenticated")
+    assert visible(connection, [note(1, ANN)], ANN, None) == [[], [0]]
+
+
+def test_circles_show_nothing(connection: Connection):
+    """Where SELECT answers 42P17 nobody sees anything."""
+    connection.execute(
+        "create policy circle on public.notes for select using (exists (select 1 from public.notes n))"
+    )
+    assert visible(connection, [note(1, ANN)], ANN) == [[]]
+
+
+def test_the_caller_is_itself_again_afterwards(connection: Connection):
+    """Role, claims and search_path of the session are put back."""
+    connection.execute('set local request.jwt.claims = \'{"sub": "x"}\'')
+    before = connection.execute("select current_user, current_setting('search_path')").fetchone()
+    visible(connection, [note(1, None, "x")], ANN, None)
+    after = connection.execute("select current_user, current_setting('search_path')").fetchone()
+    assert after == before
+    assert connection.execute("select current_setting('request.jwt.claims')").fetchone() == ('{"sub": "x"}',)
+
+
+@pytest.mark.parametrize(
+    ("table", "role", "message"),
+    [
+        ("public.nothing", "anon", "table public.nothing does not exist"),
+        ("public.notes", "service_role", "role service_role is not one of anon and authenticated"),
+    ],
+)
+def test_a_wrong_question_is_refused(connection: Connection, table: str, role: str, message: str):
+    """With what is so; nobody can be asked about but clients."""
+    with pytest.raises(psycopg.Error, match=message):
+        connection.execute(
+            "select public.bridge_visible(%s, '[]', %s)",
+            (table, json.dumps([{"role": role, "claims": "{}"}])),
+        )
+
+
+def test_only_the_worker_may_ask(actors: Actors):
+    """A client could ask what others see."""
+    call = "select public.bridge_visible('public.dialogs', '[]', '[]')"
+    for role in ("anon", "authenticated"):
+        assert actors.affected(actors.owner, call, role=role) == "42501"
+    assert actors.affected(None, call, role="service_role") == 1
+
+
+def test_the_marker_changes_with_the_catalog_only(connection: Connection):
+    """Rows that are written change nothing; policies, functions, grants and columns do."""
+
+    def marker() -> Any:
+        return connection.execute("select public.bridge_catalog_marker()").fetchone()
+
+    seen = [marker()]
+    connection.execute("insert into public.notes values (1, null, 'x'); analyze public.notes")
+    assert marker() == seen[0]
+    for statement in (
+        "create policy more on public.notes using (true)",
+        "alter policy more on public.notes using (false)",
+        "create function public.f() returns int language sql as 'select 1'",
+        "create or replace function public.f() returns int language sql as 'select 2'",
+        "revoke select on public.notes from anon",
+        "alter table public.notes add column more int",
+        "alter table public.notes disable row level security",
+        "create role some_role",
+        "grant some_role to authenticated",
+    ):
+        connection.execute(statement)
+        assert marker() not in seen, statement
+        seen.append(marker())
