@@ -1,7 +1,9 @@
 """Reads the catalog and the look-up rows from the database and builds a fresh stage."""
 
+import asyncio
 import functools
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,8 +23,11 @@ from bridge.events import Row
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-PAGE_ROWS = 10_000
+PAGE_ROWS = 25_000
 """Rows read at a time: a page is a few megabytes and takes well under a second."""
+
+PACKED_AT_ONCE = 1_000
+"""Rows put away before others get their turn: some milliseconds."""
 
 
 class CatalogReader(Protocol):
@@ -129,30 +134,57 @@ async def load(database: CatalogReader, settings: Settings, roster: Roster, cloc
 
 
 async def load_pages(database: CatalogReader, lookup: LookupTable) -> None:
-    """Read all rows of a look-up table, page by page.
+    """Read all rows of a look-up table.
 
     Raises:
         SourceError: the database did not answer.
     """
-    after: Row | None = None
-    while True:
-        page = await database.rows(lookup.name, after=after, max_rows=PAGE_ROWS, columns=lookup.columns)
-        for row in page:
-            lookup.put(lookup.pack(row))
-        if len(page) < PAGE_ROWS:
-            return
-        after = {column: page[-1][column] for column in lookup.primary_key}
+    await _read(
+        database, lookup.name, lookup.primary_key, lookup.columns, lambda row: lookup.put(lookup.pack(row))
+    )
 
 
 async def _remember_pages(database: CatalogReader, table: str, memory: RowMemory, limit: int) -> None:
     """Remember rows that exist already, so that a DELETE of one of them reaches those who saw it."""
     remembered = memory.remembered[table]
-    after: Row | None = None
-    while len(remembered) < limit:
-        wanted = min(PAGE_ROWS, limit - len(remembered))
-        page = await database.rows(table, after=after, max_rows=wanted, columns=remembered.columns)
-        for row in page:
-            remembered.put(row)
-        if len(page) < wanted:
-            return
-        after = {column: page[-1][column] for column in memory.keys[table]}
+    await _read(database, table, remembered.primary_key, remembered.columns, remembered.put, limit=limit)
+
+
+async def _read(
+    database: CatalogReader,
+    table: str,
+    primary_key: Sequence[str],
+    columns: Sequence[str],
+    keep: Callable[[Row], object],
+    *,
+    limit: int = sys.maxsize,
+) -> None:
+    """Give rows to ``keep``, in the order of their key; the next page is read while one is kept."""
+
+    async def read(after: Row | None) -> list[Row]:
+        return await database.rows(table, after=after, max_rows=min(PAGE_ROWS, left), columns=columns)
+
+    left = limit
+    page = await read(None)
+    while page:
+        full = len(page) == min(PAGE_ROWS, left)
+        left -= len(page)
+        if not full or left == 0:
+            return await _keep(page, keep)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                following = tasks.create_task(
+                    read({column: page[-1][column] for column in primary_key}), name="read"
+                )
+                await _keep(page, keep)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        page = following.result()
+    return None
+
+
+async def _keep(page: Sequence[Row], keep: Callable[[Row], object]) -> None:
+    for start in range(0, len(page), PACKED_AT_ONCE):
+        for row in page[start : start + PACKED_AT_ONCE]:
+            keep(row)
+        await asyncio.sleep(0)  # sockets, and the next page, get their turn
