@@ -346,7 +346,7 @@ begin
     end if;
     -- row_to_json() takes two thirds of the time of json_build_object(), and a large table is loaded at each start.
     execute format(
-        'select ''['' || coalesce(string_agg(%s(p)::text, '',''), '''') || '']'' from (select %s from %s as r %s order by %s limit $2) as p',
+        'select ''['' || coalesce(string_agg(%s(p.*)::text, '',''), '''') || '']'' from (select %s from %s as r %s order by %s limit $2) as p',
         case when columns is null then 'to_jsonb' else 'row_to_json' end,
         coalesce((select string_agg(format('r.%I', w.name), ', ') from unnest(columns) as w (name)), 'r.*'),
         relation,
@@ -385,7 +385,7 @@ begin
     if condition is null then
         raise exception 'table % has no primary key', relation using errcode = '22023', hint = 'Add a primary key.';
     end if;
-    execute format('select to_jsonb(r)::text from %s as r where %s', relation, condition) into answer using pk;
+    execute format('select to_jsonb(r.*)::text from %s as r where %s', relation, condition) into answer using pk;
     return answer;
 end
 $function$;
@@ -445,7 +445,10 @@ language plpgsql volatile
 set search_path = ''
 as $function$
 declare
-    relation regclass := to_regclass("table");
+    -- A name as bridge_catalog() has it: without quotes, whatever its case.
+    relation regclass := case when "table" like '_%._%' then
+        to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
+    end;
     caller text := current_user;
     claims_before text := current_setting('request.jwt.claims', true);
     given jsonb := rows::jsonb;
@@ -474,9 +477,10 @@ begin
             conditions := conditions || jsonb_build_object(principal ->> 'role', condition);
         end if;
         query := format(
-            'select coalesce(jsonb_agg(g.ordinality - 1), ''[]'') '
-            'from pg_catalog.jsonb_array_elements($1) with ordinality as g '
-            'cross join lateral pg_catalog.jsonb_populate_record(null::%s, g.value) as %I where %s',
+            -- The condition names columns without their table: ours must not be called like any of them.
+            'select coalesce(jsonb_agg(bridge_given.bridge_position - 1), ''[]'') '
+            'from pg_catalog.jsonb_array_elements($1) with ordinality as bridge_given (bridge_row, bridge_position) '
+            'cross join lateral pg_catalog.jsonb_populate_record(null::%s, bridge_given.bridge_row) as %I where %s',
             relation, (select c.relname from pg_catalog.pg_class as c where c.oid = relation), condition
         );
         perform set_config('request.jwt.claims', principal ->> 'claims', true);

@@ -167,6 +167,16 @@ def test_one_row_by_key(connection: Connection):
     assert _text(connection, 'select public.bridge_row(\'public.k\', \'{"a": "y", "b": 1}\')') is None
 
 
+def test_columns_of_any_name(connection: Connection):
+    """A column that is called as the query calls the whole row does not take its place."""
+    connection.execute("create table public.named (r int primary key, p int)")
+    connection.execute("insert into public.named values (1, 2)")
+    row = {"r": 1, "p": 2}
+    assert _text(connection, "select public.bridge_rows('public.named')") == [row]
+    assert _text(connection, "select public.bridge_rows('public.named', null, 1, array['p', 'r'])") == [row]
+    assert _text(connection, "select public.bridge_row('public.named', '{\"r\": 1}')") == row
+
+
 def test_a_name_in_mixed_case_is_given_as_the_catalog_has_it(connection: Connection):
     """Without quotes: ORMs like to make tables whose names need them."""
     connection.execute('create table public."Chat Room" ("Id" int primary key)')

@@ -71,7 +71,16 @@ def test_names_of_any_kind(connection: Connection):
     """Tables and columns that need quotes, and a subquery that refers to the row by its table's name."""
     connection.execute("insert into public.notes values (7, %s, '1')", (ANN,))
     rows = [{"id": 1, "Owner": ANN}, {"id": 7, "Owner": BOB}]
-    assert visible(connection, rows, ANN, BOB, table='public."Odd ""name"') == [[0, 1], [1]]
+    assert visible(connection, rows, ANN, BOB, table='public.Odd "name') == [[0, 1], [1]]
+
+
+def test_columns_of_any_name(connection: Connection):
+    """What the query is made of has names that no column of a table has."""
+    connection.execute("create table public.g (id int primary key, value int, ordinality int, g int)")
+    connection.execute("alter table public.g enable row level security")
+    connection.execute("create policy p on public.g using (value = ordinality and g > 0)")
+    rows = [{"id": n, "value": 1, "ordinality": n, "g": 1} for n in (1, 2)]
+    assert visible(connection, rows, ANN, table="public.g") == [[0]]
 
 
 def test_helpers_find_their_tables_as_in_a_request(connection: Connection):
