@@ -185,6 +185,7 @@ async def _read(
 
 async def _keep(page: Sequence[Row], keep: Callable[[Row], object]) -> None:
     for start in range(0, len(page), PACKED_AT_ONCE):
+        if start:
+            await asyncio.sleep(0)  # sockets, and the next page, get their turn
         for row in page[start : start + PACKED_AT_ONCE]:
             keep(row)
-        await asyncio.sleep(0)  # sockets, and the next page, get their turn
