@@ -276,9 +276,13 @@ def folded_qualifier(expr: Expr) -> Expr:
 
 
 def _folded_value(expr: Expr) -> Expr:
-    if isinstance(expr, Exists | InRows | Rows):
-        return expr  # planned by itself
-    return _folded(rebuild(expr, _folded_value))
+    match expr:
+        case Exists() | InRows() | Rows():
+            return expr  # planned by itself
+        case IsNull(operand=Claims() | ColumnRef()):
+            return expr  # never true, but Postgres finds that out later, if at all
+        case _:
+            return _folded(rebuild(expr, _folded_value))
 
 
 def _exists(sources: Any, where: Expr) -> Expr:

@@ -335,6 +335,17 @@ def test_a_comparison_with_null_spares_what_would_fail(world: World) -> None:
     assert len(seen_by(world, NOTES, ANN)) == 2
 
 
+def test_what_is_always_true_but_no_constant_spares_nothing(world: World) -> None:
+    """A column that is never NULL is tested later than privileges are asked for."""
+    plans = agree(
+        world,
+        select("notes", "id is not null or auth.jwt() is not null"),
+        select("notes", MEMBER_OF_ROOM),
+        "revoke select on o.members from authenticated",
+    )
+    assert "42501" in plans.nobody["o.notes", "authenticated"]
+
+
 def test_a_false_restrictive_policy_spares_nothing(world: World) -> None:
     """It is a qualifier of its own, so a subquery on its table fails all the same."""
     agree(
