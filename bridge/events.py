@@ -73,6 +73,10 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 Event: TypeAlias = Change | Gap | Live
 
 
+VOLATILE_CLAIMS = frozenset({"exp", "iat", "jti", "nbf"})
+"""Claims that every token of one session has others of."""
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a verified token speaks for, as Postgres would see them.
 
@@ -82,7 +86,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         role: Database role, from the claim ``role``: ``authenticated`` or ``anon``.
         user_id: Claim ``sub``, what ``auth.uid()`` answers; None for anon.
         claims_json: The claims as canonical JSON text (sorted keys), what ``auth.jwt()`` answers; without
-            ``iat``, ``exp``, ``nbf`` and ``jti``, which every token of a session has others of.
+            those :data:`VOLATILE_CLAIMS` that no policy and no function of the database names.
     """
 
     role: str

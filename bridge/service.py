@@ -161,16 +161,17 @@ class _Worker:
             decide=self._decide,
             roster=self._roster,
         )
+        self._verifier = Verifier(
+            clock=clock,
+            secret=config.jwt_secret,
+            keys=ProjectKeys(config.supabase_url, clock=clock),
+            issuer=config.jwt_issuer,
+        )
         self.server = Server(
             _connection_settings(config),
             hub=self._hub,
             flusher=Flusher(asyncio.get_running_loop()),
-            verifier=Verifier(
-                clock=clock,
-                secret=config.jwt_secret,
-                keys=ProjectKeys(config.supabase_url, clock=clock),
-                issuer=config.jwt_issuer,
-            ),
+            verifier=self._verifier,
             clock=clock,
             readiness=self._readiness,
             routes=routes,
@@ -185,6 +186,10 @@ class _Worker:
         async def load_again() -> Authorizer:
             authorizer = await load(rpc, settings, self._roster, self._clock)
             keys.update(authorizer.planset.upstream_keys)  # policies may read other tables by now
+            if self._verifier.keep(authorizer.planset.catalog.volatile_claims):
+                # Who is here was let in without a claim that decides by now.
+                log.info("claims_kept", claims=sorted(authorizer.planset.catalog.volatile_claims))
+                self._hub.cut_off()
             return authorizer
 
         async def compile_again() -> PlanSet:

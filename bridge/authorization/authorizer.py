@@ -59,6 +59,8 @@ class Authorizer:
         self.marker = marker
         self.memory = memory
         self._roster = roster
+        self._came: set[Principal] = set()
+        """Who came while Postgres was asked."""
         self._dialog_table = dialog_table
         self._shaper = Shaper(keys=memory.keys, dialog_columns=dialog_columns)
         self._plans = list(planset.plans.values())
@@ -70,6 +72,7 @@ class Authorizer:
         roster.on_change = self._noticed
 
     def _noticed(self, principal: Principal) -> None:
+        self._came.add(principal)
         for plan in self._plans:
             plan.cohorts.notice(principal)
 
@@ -106,8 +109,12 @@ class Authorizer:
         ]
         if questions:
             metrics.ASKED.labels(change.table).inc(len(questions))
+            self._came.clear()
             await questions.ask(database)
         effects: list[Effect] = [] if shares is None else [shares.deliver(self._shaper, change)]
+        if questions and self._came:
+            # Nobody was asked about them, and what they missed is not in the history yet.
+            effects.append(Resync(tuple(self._came)))
         if not shifts and not others:
             return effects
         told = {pair for effect in effects for pair in self._told(effect)}

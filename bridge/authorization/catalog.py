@@ -10,6 +10,9 @@ from functools import cached_property
 import msgspec
 
 from bridge.errors import SourceError
+from bridge.events import VOLATILE_CLAIMS
+
+_QUOTED_WORD = re.compile(r"(?<=['\"{,.])\w+(?=['\"},.])")
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -188,12 +191,11 @@ class Function(msgspec.Struct, frozen=True, dict=True):
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A database role and the roles it is a member of."""
+    """A database role, and all roles whose privileges it has: how a membership was granted decides that."""
 
     name: str
     superuser: bool
     bypassrls: bool
-    inherit: bool
     member_of: tuple[str, ...] = ()
 
 
@@ -241,6 +243,14 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
         return frozenset(f"{t.schema}.{t.name}" for t in self.types if t.kind == "e")
 
     @cached_property
+    def volatile_claims(self) -> frozenset[str]:
+        """Volatile claims that a policy or function names, in quotes or in a path: it may read them."""
+        policies = (policy.using or "" for table in self.tables for policy in table.policies)
+        texts = (*policies, *(function.source for function in self.functions))
+        words = (word for text in texts for word in _QUOTED_WORD.findall(text))
+        return VOLATILE_CLAIMS.intersection(words)
+
+    @cached_property
     def by_name(self) -> dict[str, Table]:
         """Tables by qualified name."""
         return {table.qualified: table for table in self.tables}
@@ -260,17 +270,8 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
 
     def acting_roles(self, role: str) -> frozenset[str]:
         """Return ``role`` and every role whose privileges it has, ``public`` included."""
-        seen: set[str] = set()
-        todo = [role]
-        while todo:
-            name = todo.pop()
-            if name in seen:
-                continue
-            seen.add(name)
-            known = self._roles.get(name)
-            if known is not None and known.inherit:
-                todo += known.member_of
-        return frozenset(seen | {"public"})
+        known = self._roles.get(role)
+        return frozenset((role, "public", *(known.member_of if known is not None else ())))
 
     def bypasses_rls(self, role: str, table: Table) -> bool:
         """True if policies of ``table`` do not bind ``role``: superuser, BYPASSRLS, owner without FORCE."""

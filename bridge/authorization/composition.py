@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterator
 
 import msgspec
+import structlog
 
 from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, Opaque
 from bridge.authorization.catalog import Catalog, Policy, Table
@@ -100,6 +101,9 @@ def unheard(table: Table, publication: str) -> str | None:
             "set (publish = 'insert, update, delete, truncate'), and add the table without WHERE"
         )
     return None
+
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class _Composer:
@@ -213,6 +217,11 @@ class _Composer:
             expr = self._translator.policy(policy.using or "", table, scope, acting)
         except CompileError as error:
             raise type(error)(f"{where}: {error}") from error
+        except QueryFailsError:
+            raise
+        except Exception as error:
+            log.exception("policy_not_translated", policy=policy.name, table=table.qualified)
+            expr = Opaque(f"the translation failed with {type(error).__name__}", raises=True)
         return _explained(expr, where)
 
 

@@ -1,6 +1,8 @@
 """Builds, walks and rewrites expressions of the algebra."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
 
 from bridge.authorization.algebra import (
     FALSE,
@@ -106,14 +108,42 @@ def own_sources(expr: Expr) -> tuple[Source, ...]:
 
 def scopes(expr: Expr) -> frozenset[int]:
     """Return the scopes that ``expr`` reads from outside: those its own subqueries bring do not count."""
-    used: set[int] = set()
-    own: set[int] = set()
-    for node in walk(expr):
-        if isinstance(node, ColumnRef):
-            used.add(node.scope)
-        else:
-            own.update(source.scope for source in own_sources(node))
-    return frozenset(used - own)
+    match expr:
+        case ColumnRef(scope=scope):
+            return frozenset((scope,))
+        case InRows(left=left):  # which is outside of its subquery
+            inside = scopes(expr.value) | scopes(expr.where)
+            return scopes(left) | inside - {source.scope for source in expr.sources}
+        case _:
+            used = frozenset[int]().union(*map(scopes, children(expr)))
+            return used - {source.scope for source in own_sources(expr)}
+
+
+def renewed(expr: Expr, new_scope: Callable[[], int]) -> Expr:
+    """Return ``expr`` with scopes of their own for its subqueries.
+
+    What a name stands for is put in place of each use: two copies would otherwise share their rows, and
+    overwrite each other's where one comes to stand in the other.
+    """
+    fresh = {source.scope: new_scope() for node in walk(expr) for source in own_sources(node)}
+    return _rescoped(expr, fresh) if fresh else expr
+
+
+def _rescoped(expr: Expr, fresh: Mapping[int, int]) -> Expr:
+    def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
+        return tuple(Source(source.table, fresh[source.scope]) for source in given)
+
+    expr = rebuild(expr, lambda part: _rescoped(part, fresh))
+    match expr:
+        case ColumnRef(scope=scope) if scope in fresh:
+            return msgspec.structs.replace(expr, scope=fresh[scope])
+        case Exists() | InRows():
+            return msgspec.structs.replace(expr, sources=sources(expr.sources))
+        case Rows(arms=arms):
+            renamed = tuple(Arm(sources(arm.sources), arm.where, arm.value) for arm in arms)
+            return msgspec.structs.replace(expr, arms=renamed)
+        case _:
+            return expr
 
 
 def failure(exprs: Iterable[Expr]) -> Fails | None:
@@ -138,10 +168,20 @@ def mentions_time(expr: Expr) -> bool:
 
 def never_fails(expr: Expr) -> bool:
     """True if Postgres cannot answer ``expr`` with an error, so that it may be left out."""
-    return all(
-        isinstance(node, Const | ColumnRef | Uid | Claims | Now | IsNull | IsTrue | Not | And | Or | Compare)
-        or (isinstance(node, Call) and node.name == "same")
-        for node in walk(expr)
+    return all(_is_harmless(node) for node in walk(expr))
+
+
+def cannot_raise(expr: Expr) -> bool:
+    """True if memory can always tell the value of ``expr``, subqueries included."""
+    inner = AnyOf | ArrayOf | Case | Coalesce | Exists | InRows
+    return all(isinstance(node, inner) or _is_harmless(node) for node in walk(expr))
+
+
+def _is_harmless(node: Expr) -> bool:
+    if isinstance(node, Call):
+        return node.name == "same"
+    return isinstance(
+        node, Const | ColumnRef | Uid | Claims | Now | IsNull | IsTrue | Not | And | Or | Compare
     )
 
 

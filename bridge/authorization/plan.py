@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from bridge.authorization.algebra import Opaque
 from bridge.authorization.audience import FinderCompiler, Users
 from bridge.authorization.cohorts import Cohorts
@@ -13,6 +15,8 @@ from bridge.authorization.expressions import opaque
 from bridge.authorization.reach import reaches, row_columns
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Principal, Row
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Plan:
@@ -39,6 +43,7 @@ class Plan:
         self.row_columns = sight.all_columns if self.opaque else row_columns(sight.condition)
         self.cohorts = Cohorts(sight.role)
         self._env = Env(sight.scopes, now_us)
+        self._said: set[str] = set()
         # Cohorts are computed while a row is being asked about, so they have a place of their own.
         self._user_env = Env(sight.scopes, now_us)
         self._test = compile_test(sight.condition, tables, {})
@@ -70,7 +75,12 @@ class Plan:
         """
         env = self._env
         env.row, env.uid, env.claims_json = row, principal.user_id, principal.claims_json
-        return self._test(env) is True
+        try:
+            return self._test(env) is True
+        except UndecidedError:
+            raise
+        except Exception as error:
+            raise self._choked(error) from error
 
     def users(self, row: Row) -> tuple[Users, bool]:
         """Return the ids of all users who are here and may see ``row`` now (None: everybody).
@@ -85,4 +95,15 @@ class Plan:
             users = self._finder.find(env)
         except UndecidedError:
             return None, False
+        except Exception as error:  # noqa: BLE001 - whoever it is about is asked one by one
+            self._choked(error)
+            return None, False
         return users, self._finder.exact and not env.doubt
+
+    def _choked(self, error: Exception) -> UndecidedError:
+        """Say, once for each plan, that a value was met which we do not handle: Postgres decides then."""
+        reason = type(error).__name__
+        if reason not in self._said:
+            self._said.add(reason)
+            log.error("plan_failed", table=self.table, role=self.role, error=reason)
+        return UndecidedError(f"the evaluation failed with {reason}")

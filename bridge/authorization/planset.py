@@ -3,13 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
+import structlog
 
+from bridge.authorization.algebra import Opaque
 from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.composition import Sight, compose, unheard
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.plan import Plan
 from bridge.authorization.reach import lookup_columns
 from bridge.errors import ConfigError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +36,8 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
         """True if both answer everything alike, whatever else differs between their catalogs."""
         return (
             self.watched == other.watched
+            and self.catalog.types == other.catalog.types  # rows in memory hold the labels of enums
+            and self.asked_basis == other.asked_basis
             and self.upstream_keys == other.upstream_keys
             and {key: plan.sight for key, plan in self.plans.items()}
             == {key: plan.sight for key, plan in other.plans.items()}
@@ -41,6 +47,18 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
                 _same_rows(self.catalog.by_name[n], other.catalog.by_name[n]) for n in self.upstream_tables
             )
         )
+
+    @property
+    def asked_basis(self) -> object:
+        """What the answers of Postgres may depend on; None where it is not asked."""
+        if not any(plan.opaque for plan in self.plans.values()):
+            return None
+        catalog = self.catalog
+        tables = {
+            t.qualified: (t.columns, t.policies, t.grants, t.rls, t.force_rls, t.owner)
+            for t in catalog.tables
+        }
+        return tables, catalog.functions, catalog.roles
 
     @property
     def upstream_tables(self) -> tuple[str, ...]:
@@ -79,10 +97,19 @@ def compile_plans(
     return PlanSet(
         catalog=catalog,
         watched=tuple(watched),
-        plans={(sight.table, sight.role): Plan(sight, lookups, now_us) for sight in sights},
+        plans={(sight.table, sight.role): _plan(sight, lookups, now_us) for sight in sights},
         lookups=lookups,
         nobody={(s.table, s.role): s.because for s in sights if s.because is not None},
     )
+
+
+def _plan(sight: Sight, lookups: Mapping[str, LookupTable], now_us: Callable[[], int]) -> Plan:
+    try:
+        return Plan(sight, lookups, now_us)
+    except Exception as error:
+        log.exception("plan_not_compiled", table=sight.table, role=sight.role)
+        asked = Opaque(f"the compilation failed with {type(error).__name__}", raises=True)
+        return Plan(msgspec.structs.replace(sight, condition=asked), lookups, now_us)
 
 
 def _same_rows(one: Table, other: Table) -> bool:

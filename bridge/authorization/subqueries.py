@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from bridge.authorization import types
 from bridge.authorization.algebra import Arm, Expr, InRows, Rows, Source
 from bridge.authorization.env import Env, Layout, Tables, Test, Value, layout_of
-from bridge.authorization.expressions import conjuncts, scopes
+from bridge.authorization.expressions import cannot_raise, conjuncts, scopes
 from bridge.authorization.steps import Step, plan_steps, rows_of
 from bridge.authorization.undecided import UndecidedError
 
@@ -66,24 +66,45 @@ def _some(compiler: Compiling, sources: Sequence[Source], conditions: Sequence[E
         known = steps[0].table.rows if steps[0].by_key else steps[0].index
         if known is not None:
             return lambda env: key(env) in known
-    return lambda env: _matches(steps, 0, env)
+    if all(cannot_raise(condition) for condition in conditions):
+        return lambda env: _matches(steps, 0, env)
+    return lambda env: _matches_surely(steps, 0, env)
 
 
 def _matches(steps: Sequence[Step], depth: int, env: Env) -> bool:
     if depth == len(steps):
         return True
     step = steps[depth]
+    for row in rows_of(step, env):
+        env.rows[step.scope] = row
+        if all(test(env) is True for test in step.tests) and _matches(steps, depth + 1, env):
+            return True
+    return False
+
+
+def _matches_surely(steps: Sequence[Step], depth: int, env: Env) -> bool:
+    """The same where a condition may fail: which row Postgres meets first is not known, so all are looked at.
+
+    Raises:
+        UndecidedError: with one row Postgres may answer with an error, or no row matches and one may.
+    """
+    if depth == len(steps):
+        return True
+    step = steps[depth]
+    found = False
     open_: UndecidedError | None = None
     for row in rows_of(step, env):
         env.rows[step.scope] = row
         try:
-            if all(test(env) is True for test in step.tests) and _matches(steps, depth + 1, env):
-                return True
+            if all(test(env) is True for test in step.tests) and _matches_surely(steps, depth + 1, env):
+                found = True
         except UndecidedError as error:
+            if error.raises:
+                raise
             open_ = error
-    if open_ is not None:
+    if open_ is not None and not found:
         raise open_
-    return False
+    return found
 
 
 def in_rows(compiler: Compiling, expr: InRows, outer: Layout) -> Test:

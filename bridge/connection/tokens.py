@@ -9,13 +9,10 @@ import msgspec
 
 from bridge.clock import Clock
 from bridge.errors import InvalidTokenError, TokenExpiredError
-from bridge.events import Principal
+from bridge.events import VOLATILE_CLAIMS, Principal
 
 ROLES = ("authenticated", "anon")
 """Database roles that a client's token may have."""
-
-_VOLATILE_CLAIMS = frozenset({"iat", "exp", "nbf", "jti"})
-"""Claims that change with every token of one session; policies do not see them."""
 
 _ASYMMETRIC = ("ES256", "RS256", "EdDSA")
 
@@ -58,6 +55,12 @@ class Verifier:
         self._secret = secret
         self._keys = keys
         self._issuer = issuer
+        self._left_out = VOLATILE_CLAIMS
+
+    def keep(self, claims: frozenset[str]) -> bool:
+        """Keep these volatile claims, which policies may read; True if some were left out until now."""
+        left_out, self._left_out = self._left_out, VOLATILE_CLAIMS - claims
+        return not left_out <= self._left_out
 
     async def verify(self, token: str) -> Identity:
         """Return whom ``token`` speaks for.
@@ -121,6 +124,6 @@ class Verifier:
                 raise InvalidTokenError("the token's sub is no uuid: sign in again") from None
         elif role == "authenticated":
             raise InvalidTokenError("the token has no sub: sign in again")
-        stable = {name: value for name, value in claims.items() if name not in _VOLATILE_CLAIMS}
+        stable = {name: value for name, value in claims.items() if name not in self._left_out}
         principal = Principal(role=role, user_id=user_id, claims_json=_encoder.encode(stable).decode())
         return Identity(principal, expires_at)

@@ -218,6 +218,12 @@ class Hub:
                 if subscriber.subscribed:
                     subscriber.hand(frame)
 
+    def cut_off(self) -> None:
+        """Let every client connect again, with its cursor."""
+        for subscribers in list(self._by_principal.values()):
+            for subscriber in list(subscribers):
+                subscriber.sink.cut_off()
+
     def announce_status(self, state: UpstreamState) -> None:
         """Tell every client how things stand upstream, and those who come later."""
         self.upstream = state

@@ -232,10 +232,10 @@ content as (
                 'name', r.rolname,
                 'superuser', r.rolsuper,
                 'bypassrls', r.rolbypassrls,
-                'inherit', r.rolinherit,
-                'member_of', (
-                    select coalesce(jsonb_agg(pg_catalog.pg_get_userbyid(m.roleid) order by m.roleid), '[]')
-                    from (select distinct roleid from pg_catalog.pg_auth_members where member = r.oid) as m
+                'member_of', (  -- those whose privileges it has without SET ROLE, through others too
+                    select coalesce(jsonb_agg(m.rolname order by m.rolname), '[]')
+                    from pg_catalog.pg_roles as m
+                    where m.oid <> r.oid and not r.rolsuper and pg_has_role(r.oid, m.oid, 'USAGE')
                 )
             ) order by r.rolname)
             from pg_catalog.pg_roles as r

@@ -407,6 +407,17 @@ def test_a_role_that_is_granted_brings_its_rights(world: World) -> None:
     )
 
 
+@pytest.mark.parametrize(("option", "sees"), [("false", 0), ("true", 5)])
+def test_how_a_membership_was_granted_decides(world: World, option: str, sees: int) -> None:
+    """WITH INHERIT of the grant counts, whatever the role's own attribute says (Postgres 16)."""
+    agree(
+        world,
+        f"create role staff; grant staff to authenticated with inherit {option}",
+        select("notes", "true", "for select to staff"),
+    )
+    assert len(seen_by(world, NOTES, ANN)) == sees
+
+
 def test_for_all_without_using_shows_nothing(world: World) -> None:
     """FOR ALL WITH CHECK says nothing about SELECT."""
     agree(world, "create policy p on o.notes for all to authenticated with check (true)")

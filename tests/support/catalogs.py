@@ -123,10 +123,10 @@ def function(
 
 
 ROLES = (
-    Role("postgres", superuser=True, bypassrls=True, inherit=True),
-    Role("anon", superuser=False, bypassrls=False, inherit=False),
-    Role("authenticated", superuser=False, bypassrls=False, inherit=False),
-    Role("service_role", superuser=False, bypassrls=True, inherit=False),
+    Role("postgres", superuser=True, bypassrls=True),
+    Role("anon", superuser=False, bypassrls=False),
+    Role("authenticated", superuser=False, bypassrls=False),
+    Role("service_role", superuser=False, bypassrls=True),
 )
 
 AUTH_FUNCTIONS = (

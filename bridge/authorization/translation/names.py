@@ -57,6 +57,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         path: Schemas in which unqualified names are looked for: none but pg_catalog in a policy's text.
         session_path: Those that a called function has, unless it sets its own.
         queries: Definitions of WITH by name.
+        records: Record variables of a plpgsql function, which have no columns before they are assigned.
     """
 
     levels: tuple[tuple[InScope, ...], ...]
@@ -68,6 +69,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
     path: tuple[str, ...] = ()
     session_path: tuple[str, ...] = SESSION_PATH
     queries: Mapping[str, Any] = {}
+    records: frozenset[str] = frozenset()
 
     def find(self, parts: Sequence[str]) -> Expr:
         """Return what ``column``, ``table.column`` or ``schema.table.column`` means, and mark it as used.
@@ -82,8 +84,8 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
             if len(found) > 1 and name not in self.merged:
                 raise CompileError(f"column {name} is ambiguous")
             if found:
-                if self.plpgsql and parameter is not None:
-                    raise CompileError(f"{name} is a column and a variable")
+                if self.plpgsql and (parameter is not None or (qualifier and qualifier[0] in self.records)):
+                    raise CompileError(f"{'.'.join(parts)} is a column and a variable")
                 found[0].used.add(name)
                 return found[0].columns[name]
         if parameter is not None:

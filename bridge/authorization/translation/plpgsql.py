@@ -100,6 +100,8 @@ class _Body:
         Raises:
             CompileError: one hides an argument.
         """
+        records = (f["refname"] for kind, f in self._datums if kind == "PLpgSQL_rec" and "refname" in f)
+        names = msgspec.structs.replace(names, records=frozenset(records))
         given = True
         for kind, fields in self._datums:
             name = fields.get("refname")
@@ -163,7 +165,7 @@ class _Body:
         return Case(tuple(branches), otherwise, self._returns)
 
     def _assign(self, fields: Node, names: Names) -> Names:
-        kind, target = self._datums[fields["varno"]]
+        kind, target = self._datums[fields.get("varno", 0)]
         if kind != "PLpgSQL_var":
             raise CompileError("an assignment to a record's field is not supported in memory")
         text = fields["expr"]["PLpgSQL_expr"]["query"]
@@ -182,7 +184,7 @@ class _Body:
         kind, target = open_node(fields["target"])
         bound: dict[str, Expr] = {}
         targets = select["SelectStmt"].get("targetList", [])
-        into = [self._datums[field["varno"]][1] for field in target.get("fields", [])]
+        into = [self._datums[field.get("varno", 0)][1] for field in target.get("fields", [])]
         if kind == "PLpgSQL_rec":
             bound = self._record(select, target["refname"], names)
         elif len(into) == 1 and _is_star(targets):  # a variable of the table's row type

@@ -12,7 +12,7 @@ from typing import Any
 from bridge.authorization import types
 from bridge.authorization.algebra import ArrayOf, Case, Const, Expr, IsNull, IsTrue, Not, Now, Opaque
 from bridge.authorization.catalog import Table
-from bridge.authorization.expressions import all_of, any_of
+from bridge.authorization.expressions import all_of, any_of, renewed
 from bridge.authorization.translation import calls, checks, coercion, operations, queries
 from bridge.authorization.translation.context import (
     Context,
@@ -104,7 +104,7 @@ class Translator:
             case "ColumnRef":
                 return self._column(fields, names)
             case "ParamRef":
-                return names.parameters[f"${fields['number']}"]
+                return self._parameter(fields["number"], names)
             case "TypeCast":
                 return self._cast(fields, names)
             case "A_Expr":
@@ -141,7 +141,13 @@ class Translator:
         parts = [part.get("String", {}).get("sval") for part in fields["fields"]]
         if None in parts:
             raise CompileError("a whole-row reference is not supported in memory")
-        return names.find(parts)
+        return renewed(names.find(parts), self.context.new_scope)
+
+    def _parameter(self, number: int, names: Names) -> Expr:
+        value = names.parameters.get(f"${number}")
+        if value is None:
+            raise CompileError("an argument that is a whole row is not supported in memory")
+        return renewed(value, self.context.new_scope)
 
     def _cast(self, fields: Node, names: Names) -> Expr:
         type_name = fields["typeName"]

@@ -58,9 +58,9 @@ def test_bypassrls_sees_everything() -> None:
 
 def test_policies_of_a_role_count_for_its_members() -> None:
     """TO a role means those who have its privileges."""
-    team = Role("team", superuser=False, bypassrls=False, inherit=True)
-    member = Role("ann", superuser=False, bypassrls=False, inherit=True, member_of=("team",))
-    apart = Role("bob", superuser=False, bypassrls=False, inherit=False, member_of=("team",))
+    team = Role("team", superuser=False, bypassrls=False)
+    member = Role("ann", superuser=False, bypassrls=False, member_of=("team",))
+    apart = Role("bob", superuser=False, bypassrls=False)
     seen = notes(policy("open", roles=["team"]), grants=[Grant("public")])
     database = catalog(seen, roles=[team, member, apart])
 

@@ -56,6 +56,18 @@ async def test_a_good_token_says_who_and_until_when():
     assert again.principal == identity.principal
 
 
+async def test_a_claim_that_policies_read_is_kept():
+    """Then each token of a session is a principal of its own; keeping more is said, because others lack it."""
+    reading = verifier()
+    assert not reading.keep(frozenset())
+    assert reading.keep(frozenset({"jti"}))
+    assert not reading.keep(frozenset({"jti"}))
+    assert not reading.keep(frozenset())
+    assert reading.keep(frozenset({"jti"}))
+    identity = await reading.verify(signed(iat=1, jti="x"))
+    assert {"iat", "jti"} & json.loads(identity.principal.claims_json).keys() == {"jti"}
+
+
 async def test_an_anonymous_token_needs_no_subject():
     """The project's anon key."""
     identity = await verifier().verify(signed(role="anon", sub=None))
