@@ -547,7 +547,9 @@ def _policies(draw: Draw, table: TableSpec, scope: Scope) -> list[str]:
         kind = draw(st.sampled_from(("permissive",) * 4 + ("restrictive",)))
         command = draw(st.sampled_from(("select", "select", "all")))
         roles = draw(st.sampled_from(("public", "public", "authenticated", "anon", "anon, authenticated")))
-        using = f" using ({_expression(draw, scope)})"
+        # Often a NOT alone: beside other conditions its NULL seldom decides.
+        condition = draw(st.sampled_from((_expression, _expression, _negated)))
+        using = f" using ({condition(draw, scope)})"
         if command == "all" and draw(st.sampled_from((False, False, False, True))):
             using = " with check (true)"
         statements.append(
