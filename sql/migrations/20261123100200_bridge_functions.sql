@@ -8,7 +8,7 @@
 -- Safe to run twice: yes.
 -- Undo: drop function public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
 --       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb),
---       public.bridge_question(regclass, text), public.bridge_condition(regclass, text);
+--       public.bridge_answer(text, jsonb, jsonb), public.bridge_question(regclass, text), public.bridge_condition(regclass, text);
 begin;
 set local lock_timeout = '2s';
 set local search_path = '';
@@ -474,6 +474,30 @@ $function$;
 comment on function public.bridge_question(regclass, text) is
     'Makes a function that answers which rows the SELECT policies of a table show, for bridge_visible(); null if none.';
 
+-- Asks under a user's role and claims, as in a request of its own: what helpers set or write is undone with the rest.
+create or replace function public.bridge_answer(question text, given jsonb, principal jsonb) returns jsonb
+language plpgsql volatile
+set search_path = ''
+as $function$
+declare
+    found jsonb;
+    is_answered boolean := false;
+begin
+    perform
+        set_config('request.jwt.claims', principal ->> 'claims', true),
+        set_config('search_path', 'public, extensions', true),
+        set_config('row_security', 'on', true),
+        set_config('role', principal ->> 'role', true);
+    execute format('select %s($1)', question) into found using given;
+    is_answered := true;
+    raise exception 'answered';
+exception when others then
+    return case when is_answered then found end;  -- variables keep their values
+end
+$function$;
+comment on function public.bridge_answer(text, jsonb, jsonb) is
+    'What a function of bridge_question() answers to a principal, for bridge_visible(); null if it fails.';
+
 -- Runs the policies themselves, for what the worker cannot decide in memory.  The rows are those of changes, as JSON:
 -- a row may have changed again since, or be gone.  Each policy's USING expression is evaluated over the given row, under
 -- the user's role and claims, with everything that it reads as it is now.
@@ -486,17 +510,13 @@ declare
     relation regclass := case when "table" like '_%._%' then
         to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
     end;
-    caller text := current_user;
     given jsonb := rows::jsonb;
     principal jsonb;
     role_name text;
     questions jsonb := '{}';
-    query text;
     found jsonb;
-    found_one jsonb;
     answers jsonb := '[]';
     position integer;
-    sees boolean;
 begin
     if relation is null then
         raise exception 'table % does not exist', "table"
@@ -515,32 +535,16 @@ begin
             end if;
             found := '[]';
             if questions ->> role_name is not null then
-                query := format('select %s($1)', questions ->> role_name);
-                perform set_config('request.jwt.claims', principal ->> 'claims', true);
-                -- As in a request, which is what helpers rely on; one that asked before may have changed it for the transaction.
-                perform set_config('search_path', 'public, extensions', true);
-                perform set_config('row_security', 'on', true);
-                begin
-                    perform set_config('role', role_name, true);
-                    execute query using given into found;
-                exception when others then
+                found := public.bridge_answer(questions ->> role_name, given, principal);
+                if found is null then
                     -- One row may be what fails: each has an answer of its own then, and a failure is a no.
-                    perform set_config('role', role_name, true);
                     found := '[]';
                     for position in 0 .. jsonb_array_length(given) - 1 loop
-                        begin
-                            execute query using jsonb_build_array(given -> position) into found_one;
-                            sees := found_one <> '[]';
-                        exception when others then
-                            sees := false;
-                        end;
-                        if sees then
+                        if public.bridge_answer(questions ->> role_name, jsonb_build_array(given -> position), principal) <> '[]' then
                             found := found || to_jsonb(position);
                         end if;
                     end loop;
-                end;
-                perform set_config('role', caller, true);
-                perform set_config('search_path', '', true);
+                end if;
             end if;
             answers := answers || jsonb_build_array(found);
         end loop;
@@ -561,6 +565,7 @@ revoke all on function public.bridge_rows(text, jsonb, integer, text[]) from pub
 revoke all on function public.bridge_row(text, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_condition(regclass, text) from public, anon, authenticated;
 revoke all on function public.bridge_question(regclass, text) from public, anon, authenticated;
+revoke all on function public.bridge_answer(text, jsonb, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_visible(text, text, jsonb) from public, anon, authenticated;
 grant execute on function public.bridge_catalog() to service_role;
 grant execute on function public.bridge_catalog_marker() to service_role;
@@ -568,6 +573,7 @@ grant execute on function public.bridge_rows(text, jsonb, integer, text[]) to se
 grant execute on function public.bridge_row(text, jsonb) to service_role;
 grant execute on function public.bridge_condition(regclass, text) to service_role;
 grant execute on function public.bridge_question(regclass, text) to service_role;
+grant execute on function public.bridge_answer(text, jsonb, jsonb) to service_role;
 grant execute on function public.bridge_visible(text, text, jsonb) to service_role;
 
 do $verify$ begin                       -- fail here, not in production
@@ -575,6 +581,7 @@ do $verify$ begin                       -- fail here, not in production
         or has_function_privilege('authenticated', 'public.bridge_rows(text, jsonb, integer, text[])', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_visible(text, text, jsonb)', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_answer(text, jsonb, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_question(regclass, text)', 'execute')
     then
         raise exception 'a bridge function can be called by others than service_role'
