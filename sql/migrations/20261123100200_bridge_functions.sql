@@ -8,7 +8,7 @@
 -- Safe to run twice: yes.
 -- Undo: drop function public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
 --       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb),
---       public.bridge_condition(regclass, text);
+--       public.bridge_answer(text, jsonb, jsonb), public.bridge_question(regclass, text), public.bridge_condition(regclass, text);
 begin;
 set local lock_timeout = '2s';
 set local search_path = '';
@@ -437,6 +437,67 @@ $function$;
 comment on function public.bridge_condition(regclass, text) is
     'What the SELECT policies of a table ask of a row for a role, for bridge_visible().';
 
+-- A stored policy was resolved when it was created: its user needs no USAGE of the schemas that it names, only the
+-- privileges on the tables and functions in them.  Text that is parsed as the user would need it.  So the question is
+-- parsed here, with the rights of the owner of this function, and kept as what Postgres keeps parsed: the body of a
+-- function.  That runs with the rights of who calls it, inner policies included.
+create or replace function public.bridge_question(relation regclass, role_name text) returns text
+language plpgsql volatile security definer
+set search_path = ''
+as $function$
+declare
+    condition text := public.bridge_condition(relation, role_name);
+    question text := format('pg_temp.%I', 'bridge_question_' || role_name);
+    signature text := question || '(pg_catalog.jsonb)';
+begin
+    if condition = 'false' then
+        return null;
+    end if;
+    execute format(
+        -- The condition stands where nothing but the row can be meant by a name.
+        'create or replace function %s returns pg_catalog.jsonb language sql stable begin atomic '
+        'select coalesce(pg_catalog.jsonb_agg(bridge_given.bridge_position - 1), ''[]'') '
+        'from pg_catalog.jsonb_array_elements($1) with ordinality as bridge_given (bridge_row, bridge_position) '
+        'where exists (select from pg_catalog.jsonb_populate_record(null::%s, bridge_given.bridge_row) as %I where %s); end',
+        signature, relation, (select c.relname from pg_catalog.pg_class as c where c.oid = relation), condition
+    );
+    if not has_function_privilege(role_name, signature::regprocedure, 'execute') then
+        execute format('grant execute on function %s to %I', signature, role_name);
+    end if;
+    return question;
+exception when others then
+    -- A system column, which the row of a change does not have; or the owner of this function may not do it.
+    raise warning 'the policies of % cannot be asked: % (%)', relation, sqlerrm, sqlstate;
+    return null;
+end
+$function$;
+comment on function public.bridge_question(regclass, text) is
+    'Makes a function that answers which rows the SELECT policies of a table show, for bridge_visible(); null if none.';
+
+-- Asks under a user's role and claims, as in a request of its own: what helpers set or write is undone with the rest.
+create or replace function public.bridge_answer(question text, given jsonb, principal jsonb) returns jsonb
+language plpgsql volatile
+set search_path = ''
+as $function$
+declare
+    found jsonb;
+    is_answered boolean := false;
+begin
+    perform
+        set_config('request.jwt.claims', principal ->> 'claims', true),
+        set_config('search_path', 'public, extensions', true),
+        set_config('row_security', 'on', true),
+        set_config('role', principal ->> 'role', true);
+    execute format('select %s($1)', question) into found using given;
+    is_answered := true;
+    raise exception 'answered';
+exception when others then
+    return case when is_answered then found end;  -- variables keep their values
+end
+$function$;
+comment on function public.bridge_answer(text, jsonb, jsonb) is
+    'What a function of bridge_question() answers to a principal, for bridge_visible(); null if it fails.';
+
 -- Runs the policies themselves, for what the worker cannot decide in memory.  The rows are those of changes, as JSON:
 -- a row may have changed again since, or be gone.  Each policy's USING expression is evaluated over the given row, under
 -- the user's role and claims, with everything that it reads as it is now.
@@ -449,68 +510,48 @@ declare
     relation regclass := case when "table" like '_%._%' then
         to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
     end;
-    caller text := current_user;
-    claims_before text := current_setting('request.jwt.claims', true);
     given jsonb := rows::jsonb;
     principal jsonb;
-    condition text;
-    conditions jsonb := '{}';
-    query text;
+    role_name text;
+    questions jsonb := '{}';
     found jsonb;
-    found_one jsonb;
     answers jsonb := '[]';
     position integer;
-    sees boolean;
 begin
     if relation is null then
         raise exception 'table % does not exist', "table"
             using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
     end if;
-    for principal in select p.value from jsonb_array_elements(principals) as p loop
-        if principal ->> 'role' is null or principal ->> 'role' not in ('anon', 'authenticated') then
-            raise exception 'role % is not one of anon and authenticated', principal ->> 'role'
-                using errcode = '22023', hint = 'Only roles of clients can be asked for.';
-        end if;
-        condition := conditions ->> (principal ->> 'role');
-        if condition is null then
-            condition := public.bridge_condition(relation, principal ->> 'role');
-            conditions := conditions || jsonb_build_object(principal ->> 'role', condition);
-        end if;
-        query := format(
-            -- The condition names columns without their table: ours must not be called like any of them.
-            'select coalesce(jsonb_agg(bridge_given.bridge_position - 1), ''[]'') '
-            'from pg_catalog.jsonb_array_elements($1) with ordinality as bridge_given (bridge_row, bridge_position) '
-            'cross join lateral pg_catalog.jsonb_populate_record(null::%s, bridge_given.bridge_row) as %I where %s',
-            relation, (select c.relname from pg_catalog.pg_class as c where c.oid = relation), condition
-        );
-        perform set_config('request.jwt.claims', principal ->> 'claims', true);
-        -- As in a request, which is what helpers rely on; one that asked before may have changed it for the transaction.
-        perform set_config('search_path', 'public, extensions', true);
-        perform set_config('row_security', 'on', true);
-        begin
-            perform set_config('role', principal ->> 'role', true);
-            execute query using given into found;
-        exception when others then
-            -- One row may be what fails: each has an answer of its own then, and a failure is a no.
-            perform set_config('role', principal ->> 'role', true);
+    -- All that happens in here is undone: the questions, and the settings of the session.
+    begin
+        for principal in select p.value from jsonb_array_elements(principals) as p loop
+            role_name := principal ->> 'role';
+            if role_name is null or role_name not in ('anon', 'authenticated') then
+                raise exception 'role % is not one of anon and authenticated', role_name
+                    using errcode = '22023', hint = 'Only roles of clients can be asked for.';
+            end if;
+            if not questions ? role_name then
+                questions := questions || jsonb_build_object(role_name, public.bridge_question(relation, role_name));
+            end if;
             found := '[]';
-            for position in 0 .. jsonb_array_length(given) - 1 loop
-                begin
-                    execute query using jsonb_build_array(given -> position) into found_one;
-                    sees := found_one <> '[]';
-                exception when others then
-                    sees := false;
-                end;
-                if sees then
-                    found := found || to_jsonb(position);
+            if questions ->> role_name is not null then
+                found := public.bridge_answer(questions ->> role_name, given, principal);
+                if found is null then
+                    -- One row may be what fails: each has an answer of its own then, and a failure is a no.
+                    found := '[]';
+                    for position in 0 .. jsonb_array_length(given) - 1 loop
+                        if public.bridge_answer(questions ->> role_name, jsonb_build_array(given -> position), principal) <> '[]' then
+                            found := found || to_jsonb(position);
+                        end if;
+                    end loop;
                 end if;
-            end loop;
-        end;
-        perform set_config('role', caller, true);
-        perform set_config('search_path', '', true);
-        answers := answers || jsonb_build_array(found);
-    end loop;
-    perform set_config('request.jwt.claims', coalesce(claims_before, ''), true);
+            end if;
+            answers := answers || jsonb_build_array(found);
+        end loop;
+        raise exception 'answered' using errcode = 'BR000';
+    exception when sqlstate 'BR000' then
+        null;  -- variables keep their values
+    end;
     return answers::text;
 end
 $function$;
@@ -523,12 +564,16 @@ revoke all on function public.bridge_catalog_marker() from public, anon, authent
 revoke all on function public.bridge_rows(text, jsonb, integer, text[]) from public, anon, authenticated;
 revoke all on function public.bridge_row(text, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_condition(regclass, text) from public, anon, authenticated;
+revoke all on function public.bridge_question(regclass, text) from public, anon, authenticated;
+revoke all on function public.bridge_answer(text, jsonb, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_visible(text, text, jsonb) from public, anon, authenticated;
 grant execute on function public.bridge_catalog() to service_role;
 grant execute on function public.bridge_catalog_marker() to service_role;
 grant execute on function public.bridge_rows(text, jsonb, integer, text[]) to service_role;
 grant execute on function public.bridge_row(text, jsonb) to service_role;
 grant execute on function public.bridge_condition(regclass, text) to service_role;
+grant execute on function public.bridge_question(regclass, text) to service_role;
+grant execute on function public.bridge_answer(text, jsonb, jsonb) to service_role;
 grant execute on function public.bridge_visible(text, text, jsonb) to service_role;
 
 do $verify$ begin                       -- fail here, not in production
@@ -536,6 +581,8 @@ do $verify$ begin                       -- fail here, not in production
         or has_function_privilege('authenticated', 'public.bridge_rows(text, jsonb, integer, text[])', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_visible(text, text, jsonb)', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_answer(text, jsonb, jsonb)', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_question(regclass, text)', 'execute')
     then
         raise exception 'a bridge function can be called by others than service_role'
             using hint = 'Revoke what default privileges granted.';
