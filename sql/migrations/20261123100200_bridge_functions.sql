@@ -524,6 +524,15 @@ begin
     end if;
     -- All that happens in here is undone: the questions, and the settings of the session.
     begin
+        -- The request is the worker's: to the policies there is none, under old PostgREST's names of its parts neither.
+        perform set_config('request.' || p.part, '', true)
+        from unnest(array[
+            'headers', 'cookies', 'method', 'path', 'header.apikey', 'header.authorization',
+            'jwt.claim.sub', 'jwt.claim.role', 'jwt.claim.email', 'jwt.claim.phone', 'jwt.claim.aud', 'jwt.claim.iss',
+            'jwt.claim.ref', 'jwt.claim.iat', 'jwt.claim.exp', 'jwt.claim.aal', 'jwt.claim.amr', 'jwt.claim.session_id',
+            'jwt.claim.is_anonymous', 'jwt.claim.app_metadata', 'jwt.claim.user_metadata'
+        ]) as p (part)
+        where current_setting('request.' || p.part, true) <> '';
         for principal in select p.value from jsonb_array_elements(principals) as p loop
             role_name := principal ->> 'role';
             if role_name is null or role_name not in ('anon', 'authenticated') then

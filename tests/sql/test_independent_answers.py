@@ -75,3 +75,42 @@ def test_a_failing_user_leaves_nothing_to_the_next(connection: Connection):
     policy(connection, "owner_id = public.my_id() and body::int > 0")
     rows = [note(1, ANN, "x"), note(2, BOB, "1"), note(3, ANN, "1")]
     assert visible(connection, rows, ANN, BOB) == [[2], [1]]
+
+
+SETTINGS = {
+    "request.headers": '{"apikey": "service"}',
+    "request.cookies": '{"a": "b"}',
+    "request.method": "POST",
+    "request.path": "/rpc/bridge_visible",
+    "request.jwt.claim.role": "service_role",
+    "request.jwt.claim.sub": ANN,
+    "request.jwt.claim.email": "a@example.com",
+    "request.header.apikey": "service",
+}
+
+
+def test_the_workers_own_request_is_not_the_users(connection: Connection):
+    """Its headers and claims, also under the names of old PostgREST versions, read as not set; afterwards they are again."""
+    for name, value in SETTINGS.items():
+        connection.execute("select set_config(%s, %s, true)", (name, value))
+        policy(connection, f"nullif(current_setting('{name}', true), '') is not null")
+        assert visible(connection, [note(1, ANN)], ANN, BOB, None) == [[], [], []], name
+        assert connection.execute("select current_setting(%s)", (name,)).fetchone() == (value,)
+        connection.execute("drop policy p on public.notes")
+
+
+def test_a_user_is_who_its_claims_say(connection: Connection):
+    """Supabase's auth.uid() prefers the old setting, which would be the worker's."""
+    connection.execute("select set_config('request.jwt.claim.sub', %s, true)", (ANN,))
+    policy(
+        connection,
+        "owner_id = coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),"
+        " nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid",
+    )
+    assert visible(connection, [note(1, ANN), note(2, BOB)], ANN, BOB) == [[0], [1]]
+
+
+def test_what_is_not_set_is_null_to_the_policies(connection: Connection):
+    """As where there is no request: not an empty text, which is no JSON."""
+    policy(connection, "current_setting('request.headers', true) is null")
+    assert visible(connection, [note(1, ANN)], ANN) == [[0]]
