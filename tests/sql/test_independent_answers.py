@@ -114,3 +114,31 @@ def test_what_is_not_set_is_null_to_the_policies(connection: Connection):
     """As where there is no request: not an empty text, which is no JSON."""
     policy(connection, "current_setting('request.headers', true) is null")
     assert visible(connection, [note(1, ANN)], ANN) == [[0]]
+
+
+def test_an_assertion_that_fails_is_a_no(connection: Connection):
+    """Postgres's OTHERS leaves it out; the other rows have their own answer."""
+    connection.execute(
+        "create function public.checked(i int) returns boolean language plpgsql as"
+        " $$ begin assert i > 1; return true; end $$"
+    )
+    policy(connection, "public.checked(id)")
+    assert visible(connection, [note(1, None), note(2, None)], ANN) == [[1]]
+
+
+def test_a_statement_timeout_ends_the_call(connection: Connection):
+    """It is no answer, not even a no; the session is as before."""
+    policy(connection, "pg_sleep(id) is not null")
+    connection.execute("set local statement_timeout = '200ms'")
+    with pytest.raises(psycopg.errors.QueryCanceled), connection.transaction():
+        visible(connection, [note(5, None)], ANN)
+    assert connection.execute("select current_user").fetchone() == ("postgres",)
+
+
+def test_who_may_not_ask_is_told_so(connection: Connection):
+    """A caller that cannot become the user is an error, not a no."""
+    policy(connection, "true")
+    connection.execute("create role lonely; grant execute on all functions in schema public to lonely")
+    connection.execute("set session authorization lonely")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="role"):
+        visible(connection, [note(1, None)], ANN)
