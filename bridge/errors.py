@@ -4,6 +4,7 @@
     ├── ConfigError            ends the process before it serves (exit 2)
     ├── SourceError            upstream or the database: retried for ever, clients see `status`
     │   └── RpcError           one call to the project's REST endpoint failed
+    │       └── AskedTimeoutError   policies took too long: those not decided by memory `resync`
     ├── DecodeError            one upstream frame: counted, skipped
     ├── CompileError           one policy: its table is not delivered, said in the log
     ├── QueryFailsError        Postgres itself refuses every SELECT on a table: nobody sees it
@@ -38,6 +39,12 @@ class RpcError(SourceError):
     """A call of a ``bridge_*`` function over the REST endpoint failed."""
 
     code = "rpc"
+
+
+class AskedTimeoutError(RpcError):
+    """The database answers, but not in time who sees a row: its policies take too long."""
+
+    code = "asked_timeout"
 
 
 class DecodeError(BridgeError):

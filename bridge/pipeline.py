@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from bridge import metrics
-from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effect, PlanSet
+from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effect, PlanSet, Resync
 from bridge.authorization import Database as AuthorizationDatabase
 from bridge.backoff import Backoff
 from bridge.clock import Clock
@@ -20,6 +20,9 @@ from bridge.errors import BridgeError, RpcError
 from bridge.events import Change, Event, Gap, Live, Principal, RowEvent, UpstreamState, View
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+TIMEOUT_LOG_INTERVAL_S = 60.0
+"""Seconds between two log lines about policies of one table that take too long."""
 
 
 class Source(Protocol):
@@ -94,6 +97,7 @@ class Pipeline:
         self._backoff = backoff
         self._on_first_live: Callable[[], None] | None = on_first_live
         self._authorizer: Authorizer | None = None
+        self._timeout_logged_s: dict[str, float] = {}
         # Who connects before the first Live may have read rows that changed before it.
         self._missed: str | None = "upstream_started"
 
@@ -205,6 +209,8 @@ class Pipeline:
         except (CatalogChangedError, RpcError) as error:
             effects = await self._retry_afresh(change, error)
         for effect in effects:
+            if isinstance(effect, Resync) and effect.timeout is not None:
+                self._log_timeout(change.table, effect)
             self._audience.deliver(effect)
         if any(isinstance(effect, Deliver) for effect in effects):
             metrics.CHANGE_TO_WRITE.observe(self._clock.monotonic_s() - change.received_s)
@@ -223,6 +229,15 @@ class Pipeline:
             metrics.UNDELIVERABLE.labels(change.table, again.code).inc()
             log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
             return []
+
+    def _log_timeout(self, table: str, late: Resync) -> None:
+        now_s = self._clock.monotonic_s()
+        logged_s = self._timeout_logged_s.get(table)
+        if logged_s is None or now_s - logged_s >= TIMEOUT_LOG_INTERVAL_S:
+            self._timeout_logged_s[table] = now_s
+            log.warning(
+                "question_timed_out", table=table, users=len(late.principals), reason=str(late.timeout)
+            )
 
     def _set_state(self, state: UpstreamState) -> None:
         if state == self.state:

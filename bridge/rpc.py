@@ -1,5 +1,6 @@
 """Calls of the ``bridge_*`` functions (sql/) over the project's REST endpoint."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from decimal import Decimal
@@ -10,7 +11,7 @@ import msgspec
 from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
-from bridge.errors import RpcError
+from bridge.errors import AskedTimeoutError, RpcError
 from bridge.events import Principal, Row
 from bridge.numbers import exact_number
 
@@ -37,9 +38,10 @@ class ProjectRpc:
     :class:`~bridge.errors.RpcError`, whose message says what to do.
     """
 
-    def __init__(self, client: AsyncClient, http: httpx.AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, http: httpx.AsyncClient, *, timeout_s: float) -> None:
         self._client = client
         self._http = http
+        self._timeout_s = timeout_s
 
     @classmethod
     async def connect(cls, url: str, key: str, *, timeout_s: float = 10.0) -> Self:
@@ -48,11 +50,11 @@ class ProjectRpc:
         Args:
             url: Base URL of the project.
             key: Service-role key.
-            timeout_s: Time for one call.
+            timeout_s: Time for one call, and for all calls that one :meth:`visible` makes.
         """
         http = httpx.AsyncClient(timeout=timeout_s, limits=httpx.Limits(max_connections=8))
         options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
-        return cls(await acreate_client(url, key, options), http)
+        return cls(await acreate_client(url, key, options), http, timeout_s=timeout_s)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -102,8 +104,28 @@ class ProjectRpc:
         """Return, for each principal, the positions of the ``rows`` that its policies show.
 
         The rows are those of changes: they need not be in ``table`` any more.
+
+        Raises:
+            AskedTimeoutError: the database lives, but the policies take too long.
         """
         seen: list[frozenset[int]] = []
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._ask(table, rows, principals, seen)
+        except TimeoutError:
+            if not seen:
+                raise _no_answer("bridge_visible") from None  # nothing says that the database lives
+            raise AskedTimeoutError(
+                f"bridge_visible() answered for {len(seen)} of {len(principals)} users within "
+                f"{self._timeout_s:g} s: see `bridge explain {table}` for what is asked"
+            ) from None
+        if len(seen) != len(principals):
+            raise _other_form("bridge_visible")
+        return seen
+
+    async def _ask(
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal], seen: list[frozenset[int]]
+    ) -> None:
         for start in range(0, len(principals), ASKED_AT_ONCE):
             some = principals[start : start + ASKED_AT_ONCE]
             arguments = {
@@ -115,19 +137,19 @@ class ProjectRpc:
             if answer is None:
                 raise _other_form("bridge_visible")
             seen += [frozenset(found) for found in _decoded("bridge_visible", _positions, answer)]
-        if len(seen) != len(principals):
-            raise _other_form("bridge_visible")
-        return seen
 
     async def _call(self, function: str, arguments: dict[str, Any]) -> str | None:
         try:
             answer = (await self._client.rpc(function, arguments).execute()).data
         except APIError as error:
+            if function == "bridge_visible" and str(error.code) == "57014":
+                raise AskedTimeoutError(
+                    f"{function}() was ended by statement_timeout ({error.code}): "
+                    f"see `bridge explain {arguments['table']}` for what is asked"
+                ) from None
             raise RpcError(f"{function}() failed ({_reason(error)}): {_advice(error)}") from None
         except httpx.TimeoutException:
-            raise RpcError(
-                f"{function}() did not answer in time: the project is busy or away, trying again"
-            ) from None
+            raise _no_answer(function) from None
         except (httpx.HTTPError, ValueError) as error:
             # Other errors may quote a header, and the key with it; this one names host, port or certificate.
             why = f": {error}" if isinstance(error, httpx.ConnectError) else ""
@@ -145,6 +167,10 @@ def _decoded(function: str, decoder: msgspec.json.Decoder[T], answer: str) -> T:
         return decoder.decode(answer)
     except (msgspec.MsgspecError, ArithmeticError, RecursionError):
         raise _other_form(function) from None  # what it expected, and found, may quote a row
+
+
+def _no_answer(function: str) -> RpcError:
+    return RpcError(f"{function}() did not answer in time: the project is busy or away, trying again")
 
 
 def _other_form(function: str) -> RpcError:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from bridge.errors import AskedTimeoutError
 from bridge.events import Principal, Row
 
 
@@ -22,6 +23,7 @@ class Visibility(Protocol):
             principals: Who asks.
 
         Raises:
+            AskedTimeoutError: the database lives, but this takes it too long.
             RpcError: the database did not answer.
         """
 
@@ -33,9 +35,16 @@ class Answer(msgspec.Struct):
 
 
 class Questions:
-    """Collects questions about rows of any tables."""
+    """Collects questions about rows of any tables.
+
+    Attributes:
+        timeout: Why some of them were not answered in time; None if all were.
+        late: Of whom some were not; their answers are empty, which is no answer.
+    """
 
     def __init__(self) -> None:
+        self.timeout: AskedTimeoutError | None = None
+        self.late: set[Principal] = set()
         self._asked: dict[str, list[tuple[Row, Collection[Principal], Answer]]] = {}
 
     def add(self, table: str, row: Row, principals: Collection[Principal]) -> Answer:
@@ -52,14 +61,19 @@ class Questions:
         return sum(len(principals) for asked in self._asked.values() for _, principals, _ in asked)
 
     async def ask(self, database: Visibility) -> None:
-        """Ask everything, with one call per table.
+        """Ask everything, with one call per table; see ``timeout`` for whether it was answered.
 
         Raises:
             RpcError: the database did not answer.
         """
         for table, asked in self._asked.items():
             principals = list(dict.fromkeys(p for _, some, _ in asked for p in some))
-            seen = await database.visible(table, [row for row, _, _ in asked], principals)
+            try:
+                seen = await database.visible(table, [row for row, _, _ in asked], principals)
+            except AskedTimeoutError as error:
+                self.timeout = error
+                self.late.update(principals)
+                continue
             rows_of = dict(zip(principals, seen, strict=True))
             for position, (_, some, answer) in enumerate(asked):
                 answer.sees = [principal for principal in some if position in rows_of[principal]]

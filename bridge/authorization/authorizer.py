@@ -15,6 +15,7 @@ from bridge.authorization.experience import (
     Share,
     Shares,
     Shift,
+    without,
 )
 from bridge.authorization.lookup import same
 from bridge.authorization.plan import Plan
@@ -84,6 +85,8 @@ class Authorizer:
             database: Asked for a row that a membership may bring into somebody's sight, where it is
                 not remembered, and for what only Postgres can decide.
 
+        Those of whom Postgres does not tell in time get nothing of it, and read again.
+
         Raises:
             CatalogChangedError: the plans do not fit the table any more; nothing was applied.
             RpcError: the database did not answer: everything has to be loaded again.
@@ -111,6 +114,17 @@ class Authorizer:
             metrics.ASKED.labels(change.table).inc(len(questions))
             self._came.clear()
             await questions.ask(database)
+        effects = self._settled(change, shares, shifts, others)
+        if questions.timeout is None:
+            return effects
+        metrics.UNDELIVERABLE.labels(change.table, questions.timeout.code).inc()
+        effects = [without(e, questions.late) if isinstance(e, Deliver) else e for e in effects]
+        return [*effects, Resync(tuple(questions.late), questions.timeout)]
+
+    def _settled(
+        self, change: Change, shares: Shares | None, shifts: Sequence[Shift], others: Sequence[Probe]
+    ) -> list[Effect]:
+        """Return what the users experience; Postgres has been asked."""
         effects: list[Effect] = [] if shares is None else [shares.deliver(self._shaper, change)]
         if questions and self._came:
             # Nobody was asked about them, and what they missed is not in the history yet.
@@ -172,13 +186,15 @@ class Authorizer:
         """Return how ``principal`` experiences each of ``events`` as of now; None if not at all.
 
         Raises:
-            RpcError: only Postgres knows, and it did not answer.
+            RpcError: only Postgres knows, and it did not answer, or not in time.
         """
         questions = Questions()
         decisions = [self._decision(principal, event, questions) for event in events]
         if questions:
             metrics.ASKED.labels(events[0].table).inc(len(questions))
             await questions.ask(database)
+            if questions.timeout is not None:
+                raise questions.timeout
         return [None if decision is None else decision.view() for decision in decisions]
 
     def _decision(self, principal: Principal, event: RowEvent, questions: Questions) -> Decision | None:

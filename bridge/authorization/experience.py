@@ -8,6 +8,7 @@ import msgspec
 from bridge.authorization.asking import Answer
 from bridge.authorization.effects import Probe, Sighting
 from bridge.authorization.shaping import Shaper, experience, views
+from bridge.errors import AskedTimeoutError
 from bridge.events import Action, Change, Delivery, Principal, Row, RowEvent, View
 
 
@@ -18,10 +19,22 @@ class Deliver(msgspec.Struct, frozen=True):
     deliveries: tuple[Delivery, ...]
 
 
+def without(effect: Deliver, principals: Collection[Principal]) -> Deliver:
+    """Return ``effect`` for all but ``principals``."""
+    rest = ((d.view, [p for p in d.principals if p not in principals]) for d in effect.deliveries)
+    return Deliver(effect.event, tuple(Delivery(view=view, principals=some) for view, some in rest if some))
+
+
 class Resync(msgspec.Struct, frozen=True):
-    """These principals see other rows than before, too many to name: they have to read again."""
+    """These principals see other rows than before, too many to name: they have to read again.
+
+    Attributes:
+        principals: Who has to.
+        timeout: Why Postgres could not tell what they see; None if it is known that it changed.
+    """
 
     principals: tuple[Principal, ...]
+    timeout: AskedTimeoutError | None = None
 
 
 Effect: TypeAlias = Deliver | Resync

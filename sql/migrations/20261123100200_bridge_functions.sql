@@ -8,7 +8,8 @@
 -- Safe to run twice: yes.
 -- Undo: drop function public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
 --       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb),
---       public.bridge_answer(text, jsonb, jsonb), public.bridge_question(regclass, text), public.bridge_condition(regclass, text);
+--       public.bridge_answer(text, jsonb, jsonb), public.bridge_question(regclass, text),
+--       public.bridge_condition(regclass, text), public.bridge_relation(text);
 begin;
 set local lock_timeout = '2s';
 set local search_path = '';
@@ -299,6 +300,25 @@ $function$;
 comment on function public.bridge_catalog_marker() is
     'A text that changes whenever what bridge_catalog() answers may have changed.';
 
+create or replace function public.bridge_relation("table" text) returns regclass
+language plpgsql stable
+set search_path = ''
+as $function$
+declare
+    relation regclass := case when "table" like '_%._%' then
+        to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
+    end;
+begin
+    if relation is null then
+        raise exception 'table % does not exist', "table"
+            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
+    end if;
+    return relation;
+end
+$function$;
+comment on function public.bridge_relation(text) is
+    'The table with a name as bridge_catalog() has it: schema and name without quotes, whatever their case.';
+
 create or replace function public.bridge_rows(
     "table" text, after jsonb default null, max_rows integer default 10000, columns text[] default null
 ) returns text
@@ -306,19 +326,12 @@ language plpgsql stable
 set search_path = ''
 as $function$
 declare
-    -- A name as bridge_catalog() has it: without quotes, whatever its case.
-    relation regclass := case when "table" like '_%._%' then
-        to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
-    end;
+    relation regclass := public.bridge_relation("table");
     key_columns text;
     key_values text;
     missing text;
     answer text;
 begin
-    if relation is null then
-        raise exception 'table % does not exist', "table"
-            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
-    end if;
     if max_rows is null or max_rows < 1 then
         raise exception 'max_rows is %', max_rows using errcode = '22023', hint = 'Ask for at least one row.';
     end if;
@@ -364,17 +377,10 @@ language plpgsql stable
 set search_path = ''
 as $function$
 declare
-    -- A name as bridge_catalog() has it: without quotes, whatever its case.
-    relation regclass := case when "table" like '_%._%' then
-        to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
-    end;
+    relation regclass := public.bridge_relation("table");
     condition text;
     answer text;
 begin
-    if relation is null then
-        raise exception 'table % does not exist', "table"
-            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
-    end if;
     select string_agg(
         format('r.%I = (($1 ->> %L)::%s)', a.attname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)), ' and '
     ) into condition
@@ -481,6 +487,7 @@ set search_path = ''
 as $function$
 declare
     found jsonb;
+    is_asked boolean := false;
     is_answered boolean := false;
 begin
     perform
@@ -488,10 +495,14 @@ begin
         set_config('search_path', 'public, extensions', true),
         set_config('row_security', 'on', true),
         set_config('role', principal ->> 'role', true);
+    is_asked := true;
     execute format('select %s($1)', question) into found using given;
     is_answered := true;
     raise exception 'answered';
-exception when others then
+exception when others or assert_failure then
+    if not is_asked then
+        raise;
+    end if;
     return case when is_answered then found end;  -- variables keep their values
 end
 $function$;
@@ -506,10 +517,7 @@ language plpgsql volatile
 set search_path = ''
 as $function$
 declare
-    -- A name as bridge_catalog() has it: without quotes, whatever its case.
-    relation regclass := case when "table" like '_%._%' then
-        to_regclass(format('%I.%I', split_part("table", '.', 1), substr("table", strpos("table", '.') + 1)))
-    end;
+    relation regclass := public.bridge_relation("table");
     given jsonb := rows::jsonb;
     principal jsonb;
     role_name text;
@@ -518,12 +526,17 @@ declare
     answers jsonb := '[]';
     position integer;
 begin
-    if relation is null then
-        raise exception 'table % does not exist', "table"
-            using errcode = '42P01', hint = 'Give schema and name, like public.messages.';
-    end if;
     -- All that happens in here is undone: the questions, and the settings of the session.
     begin
+        -- The request is the worker's: to the policies there is none, under old PostgREST's names of its parts neither.
+        perform set_config('request.' || p.part, '', true)
+        from unnest(array[
+            'headers', 'cookies', 'method', 'path', 'header.apikey', 'header.authorization',
+            'jwt.claim.sub', 'jwt.claim.role', 'jwt.claim.email', 'jwt.claim.phone', 'jwt.claim.aud', 'jwt.claim.iss',
+            'jwt.claim.ref', 'jwt.claim.iat', 'jwt.claim.exp', 'jwt.claim.aal', 'jwt.claim.amr', 'jwt.claim.session_id',
+            'jwt.claim.is_anonymous', 'jwt.claim.app_metadata', 'jwt.claim.user_metadata'
+        ]) as p (part)
+        where current_setting('request.' || p.part, true) <> '';
         for principal in select p.value from jsonb_array_elements(principals) as p loop
             role_name := principal ->> 'role';
             if role_name is null or role_name not in ('anon', 'authenticated') then
@@ -561,6 +574,7 @@ comment on function public.bridge_visible(text, text, jsonb) is
 -- Supabase's default privileges give EXECUTE to anon and authenticated: take it back by name.
 revoke all on function public.bridge_catalog() from public, anon, authenticated;
 revoke all on function public.bridge_catalog_marker() from public, anon, authenticated;
+revoke all on function public.bridge_relation(text) from public, anon, authenticated;
 revoke all on function public.bridge_rows(text, jsonb, integer, text[]) from public, anon, authenticated;
 revoke all on function public.bridge_row(text, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_condition(regclass, text) from public, anon, authenticated;
@@ -569,6 +583,7 @@ revoke all on function public.bridge_answer(text, jsonb, jsonb) from public, ano
 revoke all on function public.bridge_visible(text, text, jsonb) from public, anon, authenticated;
 grant execute on function public.bridge_catalog() to service_role;
 grant execute on function public.bridge_catalog_marker() to service_role;
+grant execute on function public.bridge_relation(text) to service_role;
 grant execute on function public.bridge_rows(text, jsonb, integer, text[]) to service_role;
 grant execute on function public.bridge_row(text, jsonb) to service_role;
 grant execute on function public.bridge_condition(regclass, text) to service_role;
@@ -579,6 +594,7 @@ grant execute on function public.bridge_visible(text, text, jsonb) to service_ro
 do $verify$ begin                       -- fail here, not in production
     if has_function_privilege('anon', 'public.bridge_catalog()', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_rows(text, jsonb, integer, text[])', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_relation(text)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_visible(text, text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_answer(text, jsonb, jsonb)', 'execute')

@@ -14,6 +14,9 @@ CALLS = [
     "select public.bridge_catalog()",
     "select public.bridge_rows('public.dialogs')",
     """select public.bridge_row('public.dialogs', '{"id": "00000000-0000-0000-0000-000000000000"}')""",
+    "select public.bridge_relation('public.dialogs')",
+    "select public.bridge_condition('public.dialogs', 'anon')",
+    "select public.bridge_question('public.dialogs', 'anon')",
 ]
 
 

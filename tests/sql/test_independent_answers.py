@@ -75,3 +75,70 @@ def test_a_failing_user_leaves_nothing_to_the_next(connection: Connection):
     policy(connection, "owner_id = public.my_id() and body::int > 0")
     rows = [note(1, ANN, "x"), note(2, BOB, "1"), note(3, ANN, "1")]
     assert visible(connection, rows, ANN, BOB) == [[2], [1]]
+
+
+SETTINGS = {
+    "request.headers": '{"apikey": "service"}',
+    "request.cookies": '{"a": "b"}',
+    "request.method": "POST",
+    "request.path": "/rpc/bridge_visible",
+    "request.jwt.claim.role": "service_role",
+    "request.jwt.claim.sub": ANN,
+    "request.jwt.claim.email": "a@example.com",
+    "request.header.apikey": "service",
+}
+
+
+def test_the_workers_own_request_is_not_the_users(connection: Connection):
+    """Its headers and claims, also under the names of old PostgREST versions, read as not set; afterwards they are again."""
+    for name, value in SETTINGS.items():
+        connection.execute("select set_config(%s, %s, true)", (name, value))
+        policy(connection, f"nullif(current_setting('{name}', true), '') is not null")
+        assert visible(connection, [note(1, ANN)], ANN, BOB, None) == [[], [], []], name
+        assert connection.execute("select current_setting(%s)", (name,)).fetchone() == (value,)
+        connection.execute("drop policy p on public.notes")
+
+
+def test_a_user_is_who_its_claims_say(connection: Connection):
+    """Supabase's auth.uid() prefers the old setting, which would be the worker's."""
+    connection.execute("select set_config('request.jwt.claim.sub', %s, true)", (ANN,))
+    policy(
+        connection,
+        "owner_id = coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''),"
+        " nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid",
+    )
+    assert visible(connection, [note(1, ANN), note(2, BOB)], ANN, BOB) == [[0], [1]]
+
+
+def test_what_is_not_set_is_null_to_the_policies(connection: Connection):
+    """As where there is no request: not an empty text, which is no JSON."""
+    policy(connection, "current_setting('request.headers', true) is null")
+    assert visible(connection, [note(1, ANN)], ANN) == [[0]]
+
+
+def test_an_assertion_that_fails_is_a_no(connection: Connection):
+    """Postgres's OTHERS leaves it out; the other rows have their own answer."""
+    connection.execute(
+        "create function public.checked(i int) returns boolean language plpgsql as"
+        " $$ begin assert i > 1; return true; end $$"
+    )
+    policy(connection, "public.checked(id)")
+    assert visible(connection, [note(1, None), note(2, None)], ANN) == [[1]]
+
+
+def test_a_statement_timeout_ends_the_call(connection: Connection):
+    """It is no answer, not even a no; the session is as before."""
+    policy(connection, "pg_sleep(id) is not null")
+    connection.execute("set local statement_timeout = '200ms'")
+    with pytest.raises(psycopg.errors.QueryCanceled), connection.transaction():
+        visible(connection, [note(5, None)], ANN)
+    assert connection.execute("select current_user").fetchone() == ("postgres",)
+
+
+def test_who_may_not_ask_is_told_so(connection: Connection):
+    """A caller that cannot become the user is an error, not a no."""
+    policy(connection, "true")
+    connection.execute("create role lonely; grant execute on all functions in schema public to lonely")
+    connection.execute("set session authorization lonely")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="role"):
+        visible(connection, [note(1, None)], ANN)

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 import structlog
 
-from bridge.authorization import Authorizer, Deliver, Effect, Roster
+from bridge.authorization import Authorizer, Effect, Resync, Roster
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
 from bridge.clock import ManualClock
-from bridge.errors import RpcError, SourceError
+from bridge.errors import AskedTimeoutError, RpcError, SourceError
 from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, UpstreamState
 from bridge.pipeline import Pipeline
 from tests.support.catalogs import ANN, planset, table
@@ -76,7 +76,9 @@ class Heard:
         self.log: list[str] = []
 
     def deliver(self, effect: Effect) -> None:
-        assert isinstance(effect, Deliver)
+        if isinstance(effect, Resync):
+            self.log.append(f"resync to {len(effect.principals)}")
+            return
         users = [p.user_id for delivery in effect.deliveries for p in delivery.principals]
         self.log.append(f"note {effect.event.key['id']} to {len(users)}")
 
@@ -98,6 +100,7 @@ class Database:
         failures: Raised, one by one, instead of an answer.
         open: While it is not set, loads wait.
         loads: How often one was asked for.
+        is_slow: Whether it answers, but not in time who sees a row.
     """
 
     def __init__(self, plans: Callable[[], PlanSet]) -> None:
@@ -107,6 +110,7 @@ class Database:
         self.open.set()
         self.loads = 0
         self.marker = "1"
+        self.is_slow = False
 
     async def load(self) -> Authorizer:
         self.loads += 1
@@ -137,6 +141,8 @@ class Database:
     async def visible(
         self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
     ) -> list[frozenset[int]]:
+        if self.is_slow:
+            raise AskedTimeoutError(f"{table} takes too long: wait")
         raise RpcError(f"{table} cannot be asked, {len(rows)} rows for {len(principals)} users: try again")
 
 
@@ -146,6 +152,7 @@ class Stage:
     def __init__(self, plans: Callable[[], PlanSet]) -> None:
         self.source, self.heard, self.database = Script(), Heard(), Database(plans)
         self.first_lives = 0
+        self.clock = ManualClock()
         self.pipeline = Pipeline(
             source=self.source,
             load=self.database.load,
@@ -153,7 +160,7 @@ class Stage:
             database=self.database,
             audience=self.heard,
             tables=("public.notes",),
-            clock=ManualClock(),
+            clock=self.clock,
             backoff=Backoff(base_s=0.01, cap_s=0.02, random=lambda: 0.5),
             on_first_live=self._first_live,
         )
@@ -304,6 +311,28 @@ async def test_a_database_that_does_not_answer_who_sees_a_row_is_a_gap():
         heard = await stage.tell(insert(1))
         assert heard[:5] == ["forget", "down", "catching_up", "gap: database_unreachable", "live"]
         assert not any(entry.startswith("note") for entry in heard)
+
+
+async def test_policies_that_take_too_long_cost_those_who_are_not_decided():
+    """They read again; nothing is loaded, upstream stays live, and the log says it once a minute."""
+
+    def asked() -> PlanSet:
+        using = "((owner_id = auth.uid()) OR (body ~ 'a'::text))"
+        return planset(table("notes", f"{NOTES}, body text", using), watched=["notes"])
+
+    async with running(asked) as stage:
+        stage.database.is_slow = True
+        await stage.tell(Live())
+        other: Row = {"id": 1, "owner_id": None, "body": "x"}
+        with structlog.testing.capture_logs() as logged:
+            mine: Row = {"id": 2, "owner_id": ANN, "body": "x"}
+            assert await stage.tell(insert(1, new=other)) == ["note 1 to 0", "resync to 1"]
+            assert await stage.tell(insert(2, new=mine)) == ["note 2 to 1"]
+            await stage.tell(insert(1, new=other))
+            stage.clock.advance(60)
+            await stage.tell(insert(1, new=other))
+        assert [entry["event"] for entry in logged] == ["question_timed_out"] * 2
+        assert (stage.database.loads, stage.pipeline.state) == (1, "live")
 
 
 async def test_policies_change_between_two_changes():

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import RpcError
-from bridge.rpc import ProjectRpc
+from bridge.errors import AskedTimeoutError, RpcError
+from bridge.events import Principal
+from bridge.rpc import ASKED_AT_ONCE, ProjectRpc
 
 
 class Endpoint:
@@ -21,10 +22,12 @@ class Endpoint:
         status: HTTP status.
         body: What it answers, as JSON; None to answer nothing at all.
         calls: Path and arguments of each call.
+        answered: After so many calls it answers no more; -1 for always.
     """
 
     def __init__(self) -> None:
         self.status = 200
+        self.answered = -1
         self.body: Any = None
         self.answers = True
         self.calls: list[tuple[str, Any]] = []
@@ -50,7 +53,7 @@ class Endpoint:
         length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
         arguments = json.loads(await reader.readexactly(length))
         self.calls.append((head.split(" ")[1], arguments))
-        if self.answers:
+        if self.answers and len(self.calls) != self.answered + 1:
             body = json.dumps(self.body).encode()
             start = f"HTTP/1.1 {self.status} x\r\nContent-Type: application/json\r\n"
             writer.write(f"{start}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -170,6 +173,37 @@ async def test_an_endpoint_that_does_not_answer_is_given_up():
     async with _rpc(endpoint, timeout_s=0.2) as rpc:
         with pytest.raises(RpcError, match="did not answer in time"):
             await rpc.catalog()
+
+
+ASKED = [Principal(role="anon", user_id=None, claims_json=str(n)) for n in range(ASKED_AT_ONCE + 1)]
+
+
+async def test_policies_that_take_too_long_are_told_from_a_database_that_is_away():
+    """The statement was ended on a database that lives; only of `bridge_visible` that means something else."""
+    endpoint = Endpoint()
+    endpoint.status, endpoint.body = 500, {"code": "57014", "message": "canceling statement"}
+    async with _rpc(endpoint) as rpc:
+        with pytest.raises(AskedTimeoutError, match="57014"):
+            await rpc.visible("public.t", [{"id": 1}], ASKED[:1])
+        with pytest.raises(RpcError) as raised:
+            await rpc.row("public.t", {"id": 1})
+        assert not isinstance(raised.value, AskedTimeoutError)
+        endpoint.status, endpoint.body = 503, {"code": "PGRST003", "message": "no connection"}
+        with pytest.raises(RpcError) as raised:
+            await rpc.visible("public.t", [{"id": 1}], ASKED[:1])
+        assert not isinstance(raised.value, AskedTimeoutError)
+
+
+@pytest.mark.parametrize(("answered", "code"), [(0, "rpc"), (1, "asked_timeout")])
+async def test_all_users_are_asked_about_within_the_time_of_one_call(answered: int, code: str):
+    """Whether the database lives is known once it has answered for some."""
+    endpoint = Endpoint()
+    endpoint.body, endpoint.answered = json.dumps([[0]] * ASKED_AT_ONCE), answered
+    async with _rpc(endpoint, timeout_s=0.5) as rpc:
+        with pytest.raises(RpcError, match=r"in time|for 500 of 501 users within 0\.5 s") as raised:
+            await rpc.visible("public.t", [{"id": 1}], ASKED)
+    assert raised.value.code == code
+    assert len(endpoint.calls) == answered + 1
 
 
 async def test_nobody_listening_is_said():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from bridge.authorization.asking import Questions
-from bridge.errors import RpcError
+from bridge.errors import AskedTimeoutError, RpcError
 from bridge.events import Principal, Row
 from tests.support.catalogs import ANN, BOB, CAT, user
 
@@ -15,9 +15,9 @@ ann, bob, cat = user(ANN), user(BOB), user(CAT)
 class Project:
     """Everybody sees the rows that name them."""
 
-    def __init__(self, *, fails: bool = False) -> None:
+    def __init__(self, *, fails: bool = False, slow: str = "") -> None:
         self.calls: list[tuple[str, list[Row], list[Principal]]] = []
-        self.fails = fails
+        self.fails, self.slow = fails, slow
 
     async def visible(
         self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
@@ -25,6 +25,8 @@ class Project:
         self.calls.append((table, list(rows), list(principals)))
         if self.fails:
             raise RpcError("away: try again")
+        if table == self.slow:
+            raise AskedTimeoutError("slow: wait")
         return [frozenset(i for i, row in enumerate(rows) if p.user_id in row["who"]) for p in principals]
 
 
@@ -61,3 +63,14 @@ async def test_a_failure_leaves_the_answers_empty() -> None:
         await questions.ask(Project(fails=True))
 
     assert answer.sees == []
+
+
+async def test_a_table_that_takes_too_long_leaves_the_others_answers() -> None:
+    """Whose question was not answered is named, and why."""
+    questions = Questions()
+    slow = questions.add("t", {"who": [ANN]}, [ann])
+    quick = questions.add("u", {"who": [BOB]}, [bob])
+    await questions.ask(Project(slow="t"))
+
+    assert (slow.sees, quick.sees, questions.late) == ([], [bob], {ann})
+    assert isinstance(questions.timeout, AskedTimeoutError)

@@ -12,7 +12,7 @@ from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import CatalogChangedError, RowMemory
 from bridge.clock import ManualClock
-from bridge.errors import RpcError
+from bridge.errors import AskedTimeoutError, RpcError
 from bridge.events import Action, Change, Principal, Row, RowEvent, View
 from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, table
 
@@ -210,6 +210,40 @@ async def test_a_database_that_does_not_answer_delivers_nothing() -> None:
         await asked_stage(bob).apply(
             change("dialogs", "INSERT", {"id": D1, "owner_id": None, "title": "x"}), Project(fails=True)
         )
+
+
+class SlowProject(Project):
+    """One whose policies take too long."""
+
+    async def visible(
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
+    ) -> list[frozenset[int]]:
+        raise AskedTimeoutError(f"{table}, {len(rows)} rows, {len(principals)} users: wait")
+
+
+async def test_whom_memory_decides_waits_for_no_slow_policy() -> None:
+    """The others hear nothing of the change but that they have to read again; the row is remembered all the same."""
+    counter = metrics.UNDELIVERABLE.labels("public.dialogs", "asked_timeout")
+    made, before = asked_stage(ann, bob), counter._value.get()
+    row = {"id": D1, "owner_id": ANN, "title": "one"}
+
+    effects = await made.apply(change("dialogs", "INSERT", row), SlowProject())
+    assert told(effects) == {ANN: [("dialogs", "INSERT")], BOB: [("resync", "UPDATE")]}
+    assert counter._value.get() == before + 1
+    effects = await made.apply(
+        change("dialogs", "UPDATE", {**row, "owner_id": BOB}, {"id": D1}), SlowProject()
+    )
+    assert told(effects) == {ANN: [("resync", "UPDATE")], BOB: [("resync", "UPDATE")]}
+    effects = await made.apply(change("dialogs", "DELETE", None, {"id": D1}), nothing)
+    assert told(effects) == {BOB: [("dialogs", "DELETE")]}
+
+
+async def test_a_replayed_event_is_not_decided_by_a_slow_policy() -> None:
+    """That it is not known is an error, not a no."""
+    row = {"id": D1, "owner_id": ANN, "title": "one"}
+    asked = msgspec.structs.replace(event(row), table="public.dialogs", key={"id": D1})
+    with pytest.raises(AskedTimeoutError):
+        await asked_stage(bob).decide(bob, [asked], SlowProject())
 
 
 async def test_a_new_member_is_told_of_the_dialog() -> None:
