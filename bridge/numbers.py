@@ -7,7 +7,9 @@ MAX_SAFE_INTEGER = 2**53 - 1
 
 
 def exact_number(text: str) -> float | Decimal:
-    """Return the number that ``text`` writes: a float where that is exact, else a Decimal."""
+    """Return the number that ``text`` writes: a float where that prints the same, else a Decimal.
+
+    ``1.50`` is no float: numeric and jsonb keep the scale, and a policy may compare it as text.
+    """
     number = float(text)
-    exact = Decimal(text)
-    return number if Decimal(repr(number)) == exact else exact
+    return number if repr(number) == text else Decimal(text)

@@ -16,7 +16,7 @@ from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effec
 from bridge.authorization import Database as AuthorizationDatabase
 from bridge.backoff import Backoff
 from bridge.clock import Clock
-from bridge.errors import BridgeError, RpcError
+from bridge.errors import BridgeError, ConfigError, RpcError
 from bridge.events import Change, Event, Gap, Live, Principal, RowEvent, UpstreamState, View
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -136,14 +136,20 @@ class Pipeline:
         marker = await self._database.catalog_marker()
         if marker == authorizer.marker:
             return
-        planset = await self._compile_again()
+        try:
+            planset = await self._compile_again()
+        except ConfigError as error:
+            # A watched table was dropped, renamed, or has no key any more: nothing is told until it is back.
+            log.error("catalog_unusable", reason=str(error))
+            planset = None
         async with self._carrying:
             if self._authorizer is not authorizer or self.state != "live":
                 return
-            if planset.means_the_same(authorizer.planset):
+            if planset is not None and planset.means_the_same(authorizer.planset):
                 authorizer.marker = marker  # some other table, or an index
                 return
-            log.info("policies_changed", tables=planset.upstream_tables)
+            if planset is not None:
+                log.info("policies_changed", tables=planset.upstream_tables)
             self._missed = "policies_changed"
             await self._catch_up()
 

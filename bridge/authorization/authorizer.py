@@ -115,6 +115,9 @@ class Authorizer:
             self._came.clear()
             await questions.ask(database)
         effects = self._settled(change, shares, shifts, others)
+        if questions and self._came:
+            # Nobody was asked about them, and what they missed is not in the history yet.
+            effects.append(Resync(tuple(self._came)))
         if questions.timeout is None:
             return effects
         metrics.UNDELIVERABLE.labels(change.table, questions.timeout.code).inc()
@@ -126,9 +129,6 @@ class Authorizer:
     ) -> list[Effect]:
         """Return what the users experience; Postgres has been asked."""
         effects: list[Effect] = [] if shares is None else [shares.deliver(self._shaper, change)]
-        if questions and self._came:
-            # Nobody was asked about them, and what they missed is not in the history yet.
-            effects.append(Resync(tuple(self._came)))
         if not shifts and not others:
             return effects
         told = {pair for effect in effects for pair in self._told(effect)}

@@ -246,7 +246,9 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
     def volatile_claims(self) -> frozenset[str]:
         """Volatile claims that a policy or function names, in quotes or in a path: it may read them."""
         policies = (policy.using or "" for table in self.tables for policy in table.policies)
-        texts = (*policies, *(function.source for function in self.functions))
+        # The bridge's own name all of them, to take the worker's away.
+        theirs = (f for f in self.functions if not f.qualified.startswith("public.bridge_"))
+        texts = (*policies, *(function.source for function in theirs))
         words = (word for text in texts for word in _QUOTED_WORD.findall(text))
         return VOLATILE_CLAIMS.intersection(words)
 

@@ -113,4 +113,8 @@ def _js_value(value: Any) -> Any:
     if value.__class__ is Decimal:
         number = float(value)
         return number if Decimal(repr(number)) == value else str(value)
+    if value.__class__ is dict:
+        return {name: _js_value(inner) for name, inner in value.items()}
+    if value.__class__ is list:
+        return [_js_value(inner) for inner in value]
     return value

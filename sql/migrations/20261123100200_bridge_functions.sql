@@ -30,6 +30,19 @@ relations as (
       )
       and n.nspname not like 'pg\_toast%' and n.nspname not like 'pg\_temp%'
 ),
+published as materialized (  -- once: the view looks at every table of every publication
+    select
+        t.schemaname,
+        t.tablename,
+        jsonb_agg(t.pubname order by t.pubname) as publications,
+        -- Where some changes of the table are left out; rowfilter is a column since Postgres 15.
+        jsonb_agg(t.pubname order by t.pubname) filter (
+            where not (p.pubinsert and p.pubupdate and p.pubdelete) or to_jsonb(t) ->> 'rowfilter' is not null
+        ) as partly
+    from pg_catalog.pg_publication_tables as t
+    join pg_catalog.pg_publication as p on p.pubname = t.pubname
+    group by t.schemaname, t.tablename
+),
 tables as (
     select jsonb_build_object(
         'schema', r.nspname,
@@ -48,19 +61,8 @@ tables as (
         'rls', r.relrowsecurity,
         'force_rls', r.relforcerowsecurity,
         'replica_identity', r.relreplident,
-        'publications', (
-            select coalesce(jsonb_agg(t.pubname order by t.pubname), '[]')
-            from pg_catalog.pg_publication_tables as t
-            where t.schemaname = r.nspname and t.tablename = r.relname
-        ),
-        'partly_published', (  -- where some changes of the table are left out
-            select coalesce(jsonb_agg(t.pubname order by t.pubname), '[]')
-            from pg_catalog.pg_publication_tables as t
-            join pg_catalog.pg_publication as p on p.pubname = t.pubname
-            where t.schemaname = r.nspname and t.tablename = r.relname
-              -- rowfilter is a column since Postgres 15
-              and (not (p.pubinsert and p.pubupdate and p.pubdelete) or to_jsonb(t) ->> 'rowfilter' is not null)
-        ),
+        'publications', coalesce((select u.publications from published as u where (u.schemaname, u.tablename) = (r.nspname, r.relname)), '[]'),
+        'partly_published', coalesce((select u.partly from published as u where (u.schemaname, u.tablename) = (r.nspname, r.relname)), '[]'),
         'primary_key', (
             select coalesce(jsonb_agg(a.attname order by k.position), '[]')
             from pg_catalog.pg_constraint as pk

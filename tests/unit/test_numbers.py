@@ -21,16 +21,16 @@ def test_no_digit_is_lost(number: Decimal):
     [
         ("1.5", float),
         ("0.1", float),
-        ("1.10", float),
-        ("1e3", float),
+        ("1.10", Decimal),
+        ("1e3", Decimal),
         ("0.1234567890123456789012", Decimal),
         ("9007199254740993.5", Decimal),
         ("1e400", Decimal),
         ("1e-400", Decimal),
     ],
 )
-def test_a_decimal_is_made_only_where_a_float_would_lose(text: str, type_: type):
-    """A float where it says the same, which is nearly always."""
+def test_a_decimal_is_made_where_a_float_would_print_another_text(text: str, type_: type):
+    """A float where it says the same: the scale of a numeric is kept, policies may compare it as text."""
     assert type(exact_number(text)) is type_
 
 

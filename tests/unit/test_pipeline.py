@@ -13,7 +13,7 @@ from bridge.authorization.planset import PlanSet
 from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
 from bridge.clock import ManualClock
-from bridge.errors import AskedTimeoutError, RpcError, SourceError
+from bridge.errors import AskedTimeoutError, ConfigError, RpcError, SourceError
 from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, UpstreamState
 from bridge.pipeline import Pipeline
 from tests.support.catalogs import ANN, planset, table
@@ -349,6 +349,23 @@ async def test_policies_change_between_two_changes():
         await stage.pipeline.check_catalog()
         assert stage.heard.log == ["catching_up", "gap: policies_changed", "live"]
         assert "note 2 to 1" not in await stage.tell(insert(2))
+
+
+async def test_a_watched_table_that_is_gone_is_waited_for():
+    """Nothing is delivered meanwhile, and the worker lives: it may be a rename that is taken back."""
+    async with running() as stage:
+        await stage.tell(Live(), insert(1))
+        stage.database.marker = "2"
+        stage.heard.log.clear()
+
+        def gone() -> PlanSet:
+            stage.database.plans = own_notes
+            raise ConfigError("table public.notes does not exist: create it, or correct BRIDGE_TABLES")
+
+        stage.database.plans = gone
+        await stage.pipeline.check_catalog()
+        assert stage.heard.log == ["catching_up", "gap: policies_changed", "live"]
+        assert "note 2 to 1" in await stage.tell(insert(2))
 
 
 async def test_a_change_of_a_table_that_is_not_captured_is_ignored():
