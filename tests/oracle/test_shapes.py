@@ -375,6 +375,36 @@ HELPERS = {
         ),
         "o.may(id)",
     ),
+    "plpgsql case of a value": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql security definer as $$ declare k text; allowed uuid[]; begin"
+            " select kind::text into k from o.profiles where id = auth.uid();"
+            " case k when 'admin', 'staff' then return true; when 'guest' then allowed := array['"
+            + R1
+            + "']::uuid[];"
+            " else return null; end case; return room = any (allowed); end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql case of conditions": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare k o.kind; begin"
+            " select kind into k from o.profiles where id = auth.uid();"
+            " case when k = 'admin' then null; when k is null then return room is not null; else return room = '"
+            + R2
+            + "'; end case;"
+            " case k when 'admin' then return false; else null; end case; return true; end $$"
+        ),
+        "not o.may(id)",
+    ),
+    "plpgsql case of an enum, with a subquery": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
+            " case (select kind from o.profiles where id = auth.uid()) when 'admin' then return true; when 'guest' then"
+            " return exists (select 1 from o.members m where m.room_id = room and m.user_id = auth.uid()); else return false; end case; end $$"
+        ),
+        "o.may(id)",
+    ),
     "plpgsql if of a member": (
         (
             "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
@@ -429,6 +459,23 @@ ASKED_HELPERS = {
         (
             "create function o.may(room uuid) returns boolean language plpgsql as $$ begin return email = 'x' from o.rooms where id = room;"
             " exception when others then return true; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "a case without ELSE": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare k text; begin"
+            " select kind::text into k from o.profiles where id = auth.uid();"
+            " case k when 'admin' then return true; when 'guest' then return false; end case; end $$"
+        ),
+        "o.may(id) or owner_id = auth.uid()",
+    ),
+    "a case of conditions without ELSE": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
+            " case when room = '"
+            + R1
+            + "' then null; when auth.uid() is null then return false; end case; return true; end $$"
         ),
         "o.may(id)",
     ),
