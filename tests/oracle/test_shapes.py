@@ -161,6 +161,11 @@ ROOM_POLICIES = {
     "setting is null": "settings -> 'visibility' is null",
     "enum": "kind = 'admin'",
     "enum in a list": "kind in ('admin', 'staff')",
+    "enum order": "kind <= 'staff'",
+    "enum order of a look-up": "(select p.kind from o.profiles p where p.id = auth.uid()) >= 'staff'",
+    "enum order of a look-up and the row": "kind >= (select p.kind from o.profiles p where p.id = auth.uid())",
+    "enum order in a membership": "exists (select 1 from o.profiles p where p.room_id = rooms.id and p.id = auth.uid() and p.kind < 'guest')",
+    "enum between": "kind between 'admin' and 'staff'",
     "enum as text": "kind::text = 'guest'",
     "enum any": "kind = any (array['admin', 'guest']::o.kind[])",
     "case": "case when kind = 'admin' then owner_id = auth.uid() when kind is null then true else false end",
@@ -247,6 +252,13 @@ HELPERS = {
             " $$ select kind from o.profiles where id = auth.uid() $$"
         ),
         "o.my_kind() = 'admin' or kind = o.my_kind()",
+    ),
+    "SQL helper with the least rank of an enum": (
+        (
+            "create function o.is_at_least(room uuid, least_kind o.kind default 'staff') returns boolean language sql stable security definer"
+            " set search_path = o as $$ select exists (select 1 from profiles where id = auth.uid() and room_id = room and kind <= least_kind) $$"
+        ),
+        "o.is_at_least(id) or o.is_at_least(id, 'guest')",
     ),
     "SQL helper that selects the first of one": (
         (
