@@ -190,6 +190,16 @@ ELEMENTS = "jsonb_array_elements_text"
 """The elements of a jsonb array, that a subquery takes for rows."""
 
 
+RANK = "rank(enum, labels)"
+"""Where a label stands among those of its enum, which the catalog has in their order."""
+
+
+def _rank(label: str, labels: list[str]) -> int:
+    if label not in labels:
+        raise UndecidedError("an enum value that is newer than what is known of its type")
+    return labels.index(label)
+
+
 def run(name: str) -> Builtin:
     """Return the builtin that :func:`name_of` named."""
     return _BY_NAME[name]
@@ -207,6 +217,7 @@ def _register() -> None:
         _BY_NAME[f"{function}({', '.join(arguments)})"] = builtin
     for function, (_, builtin) in ARRAY_FUNCTIONS.items():
         _BY_NAME[f"{function}(array)"] = builtin
+    _BY_NAME[RANK] = Builtin("int", _rank)
     _BY_NAME[ELEMENTS] = Builtin("text[]", jsonb.elements_as_text)
     for (source, target), builtin in CASTS.items():
         _BY_NAME[f"{source}::{target}"] = builtin

@@ -55,9 +55,14 @@ _NO_COLUMNS = frozenset({"json", "interval", "name"})
 """Types of which a column's JSON does not tell the value: json keeps keys twice, an interval its style."""
 
 
+def is_enum(type_: Type) -> bool:
+    """True if it is an enum, and no array of one."""
+    return type_.startswith("enum:") and not type_.endswith("[]")
+
+
 def is_indexed(type_: Type) -> bool:
     """True if rows can be found by the JSON of a value of this type."""
-    return type_ in INDEXED or (type_.startswith("enum:") and not type_.endswith("[]"))
+    return type_ in INDEXED or is_enum(type_)
 
 
 def is_hashable(type_: Type) -> bool:

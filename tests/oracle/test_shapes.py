@@ -161,6 +161,11 @@ ROOM_POLICIES = {
     "setting is null": "settings -> 'visibility' is null",
     "enum": "kind = 'admin'",
     "enum in a list": "kind in ('admin', 'staff')",
+    "enum order": "kind <= 'staff'",
+    "enum order of a look-up": "(select p.kind from o.profiles p where p.id = auth.uid()) >= 'staff'",
+    "enum order of a look-up and the row": "kind >= (select p.kind from o.profiles p where p.id = auth.uid())",
+    "enum order in a membership": "exists (select 1 from o.profiles p where p.room_id = rooms.id and p.id = auth.uid() and p.kind < 'guest')",
+    "enum between": "kind between 'admin' and 'staff'",
     "enum as text": "kind::text = 'guest'",
     "enum any": "kind = any (array['admin', 'guest']::o.kind[])",
     "case": "case when kind = 'admin' then owner_id = auth.uid() when kind is null then true else false end",
@@ -247,6 +252,13 @@ HELPERS = {
             " $$ select kind from o.profiles where id = auth.uid() $$"
         ),
         "o.my_kind() = 'admin' or kind = o.my_kind()",
+    ),
+    "SQL helper with the least rank of an enum": (
+        (
+            "create function o.is_at_least(room uuid, least_kind o.kind default 'staff') returns boolean language sql stable security definer"
+            " set search_path = o as $$ select exists (select 1 from profiles where id = auth.uid() and room_id = room and kind <= least_kind) $$"
+        ),
+        "o.is_at_least(id) or o.is_at_least(id, 'guest')",
     ),
     "SQL helper that selects the first of one": (
         (
@@ -375,6 +387,36 @@ HELPERS = {
         ),
         "o.may(id)",
     ),
+    "plpgsql case of a value": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql security definer as $$ declare k text; allowed uuid[]; begin"
+            " select kind::text into k from o.profiles where id = auth.uid();"
+            " case k when 'admin', 'staff' then return true; when 'guest' then allowed := array['"
+            + R1
+            + "']::uuid[];"
+            " else return null; end case; return room = any (allowed); end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql case of conditions": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare k o.kind; begin"
+            " select kind into k from o.profiles where id = auth.uid();"
+            " case when k = 'admin' then null; when k is null then return room is not null; else return room = '"
+            + R2
+            + "'; end case;"
+            " case k when 'admin' then return false; else null; end case; return true; end $$"
+        ),
+        "not o.may(id)",
+    ),
+    "plpgsql case of an enum, with a subquery": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
+            " case (select kind from o.profiles where id = auth.uid()) when 'admin' then return true; when 'guest' then"
+            " return exists (select 1 from o.members m where m.room_id = room and m.user_id = auth.uid()); else return false; end case; end $$"
+        ),
+        "o.may(id)",
+    ),
     "plpgsql if of a member": (
         (
             "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
@@ -429,6 +471,23 @@ ASKED_HELPERS = {
         (
             "create function o.may(room uuid) returns boolean language plpgsql as $$ begin return email = 'x' from o.rooms where id = room;"
             " exception when others then return true; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "a case without ELSE": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare k text; begin"
+            " select kind::text into k from o.profiles where id = auth.uid();"
+            " case k when 'admin' then return true; when 'guest' then return false; end case; end $$"
+        ),
+        "o.may(id) or owner_id = auth.uid()",
+    ),
+    "a case of conditions without ELSE": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ begin"
+            " case when room = '"
+            + R1
+            + "' then null; when auth.uid() is null then return false; end case; return true; end $$"
         ),
         "o.may(id)",
     ),

@@ -18,7 +18,7 @@ _DECLARE = re.compile(rf"{_SKIPPED}|(?P<declare>\bdeclare\b)", _FLAGS)
 _RETURN = re.compile(rf"{_SKIPPED}|\breturn\s+(?P<variable>(?!next\b|query\b)[a-z_]\w*)\s*;", _FLAGS)
 _DECLARATION = re.compile(
     rf"{_SKIPPED}|(?P<head>(?:^|;|\bdeclare\b)\s*(?P<name>(?!declare\b)[a-z_]\w*)\s+(?:constant\s+)?)"
-    r"(?P<type>[a-z_][\w.\"]*(?:\s*%\s*(?:row)?type)?)(?P<array>\[\])?(?P<length>\s*\()?",
+    r"(?P<type>[a-z_][\w.\"]*(?:\s*%\s*(?:row)?type)?)(?P<array>(?:\s*\[\s*\d*\s*\])*)(?P<length>\s*\()?",
     _FLAGS,
 )
 _KNOWN = frozenset(
@@ -57,8 +57,8 @@ def readable(source: str, catalog: Catalog, path: tuple[str, ...]) -> Readable:
         if match["length"]:  # which may cut or round what is assigned, and which the parser does not tell
             raise CompileError(f"the variable {match['name']} has a type with a length")
         written = re.sub(r"\s|\"", "", match["type"])
-        array = match["array"] or ""
-        if written.lower() in _KNOWN:
+        array = "[]" if match["array"] else ""
+        if written.lower() in _KNOWN and not array:
             return match[0]
         if written.lower().endswith("%rowtype") or _is_row(written, catalog, path):
             return f"{match['head']}record"

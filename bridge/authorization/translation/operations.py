@@ -4,7 +4,7 @@ from bridge.authorization import builtins, types
 from bridge.authorization.algebra import AnyOf, Call, Case, Compare, Const, Expr, IsNull, Not, Operator, Or
 from bridge.authorization.catalog import Catalog
 from bridge.authorization.expressions import all_of, any_of, compare, never_fails
-from bridge.authorization.translation import coercion
+from bridge.authorization.translation import coercion, enums
 from bridge.authorization.translation.context import Node, Translating, open_node, strings
 from bridge.authorization.translation.names import Names
 from bridge.errors import CompileError
@@ -76,6 +76,8 @@ def comparison(operator: Operator, left: Expr, right: Expr, catalog: Catalog) ->
         CompileError: values of these types are not known to compare as in Postgres.
     """
     left, right = coercion.unify([left, right], catalog)
+    if operator not in ("=", "<>") and left.type == right.type and types.is_enum(left.type):
+        left, right = enums.rank(left, catalog), enums.rank(right, catalog)
     types.check_comparable(operator, left.type, right.type)
     return compare(operator, left, right)
 

@@ -1,8 +1,8 @@
-"""plpgsql functions without loops and writes: assignments, ``SELECT INTO``, ``IF`` chains and ``RETURN``.
+"""plpgsql functions without loops and writes: assignments, ``SELECT INTO``, ``IF`` and ``CASE``, ``RETURN``.
 
-The body is executed symbolically: a variable is the expression that was last assigned to it, and an IF
-becomes a CASE whose branches go on with what follows.  What raises an error, or is not known, becomes
-:class:`~bridge.authorization.algebra.Opaque`: then, and only then, Postgres is asked.
+The body is executed symbolically: a variable is the expression that was last assigned to it, and an IF or
+a CASE becomes a CASE expression whose branches go on with what follows.  What raises an error, or is not
+known, becomes :class:`~bridge.authorization.algebra.Opaque`: then, and only then, Postgres is asked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -134,6 +134,8 @@ class _Body:
                     return self._assigned(fields["expr"], self._returns, names)
                 case "PLpgSQL_stmt_if":
                     return self._if(fields, rest, names)
+                case "PLpgSQL_stmt_case":
+                    return self._case(fields, rest, names)
                 case "PLpgSQL_stmt_block" if "exceptions" not in fields:
                     return self.run([*fields.get("body", []), *rest], names)
                 case "PLpgSQL_stmt_assign":
@@ -157,11 +159,30 @@ class _Body:
         for item in fields.get("elsif_list", []):
             inner = item["PLpgSQL_if_elsif"]
             arms.append((inner["cond"], inner.get("stmts", [])))
+        otherwise = self.run([*fields.get("else_body", []), *rest], names)
+        return self._branches(arms, otherwise, rest, names)
+
+    def _case(self, fields: Node, rest: Sequence[Node], names: Names) -> Expr:
+        """``CASE value WHEN ...``, whose value the parser compares as a variable, and ``CASE WHEN ...``."""
+        if "t_expr" in fields:
+            value = self._t.value(parse_expression(fields["t_expr"]["PLpgSQL_expr"]["query"]), names)
+            if value.type == "unknown":
+                value = coercion.implicit(value, "text", self._t.context.catalog)
+            names = _bound(names, {self._datums[fields["t_varno"]][1]["refname"]: value})
+        whens = [item["PLpgSQL_case_when"] for item in fields["case_when_list"]]
+        arms = [(when["expr"], when.get("stmts", [])) for when in whens]
+        otherwise: Expr = Opaque("CASE finds no branch and has no ELSE", raises=True, type=self._returns)
+        if fields.get("have_else"):
+            otherwise = self.run([*fields.get("else_stmts", []), *rest], names)
+        return self._branches(arms, otherwise, rest, names)
+
+    def _branches(
+        self, arms: Sequence[tuple[Node, Sequence[Node]]], otherwise: Expr, rest: Sequence[Node], names: Names
+    ) -> Expr:
         branches = [
             (self._assigned(condition, "bool", names), self.run([*body, *rest], names))
             for condition, body in arms
         ]
-        otherwise = self.run([*fields.get("else_body", []), *rest], names)
         return Case(tuple(branches), otherwise, self._returns)
 
     def _assign(self, fields: Node, names: Names) -> Names:

@@ -35,6 +35,11 @@ F = "f(room_id, owner_id)"
         ("begin perform count(*) from members where false; return found; end", True),
         ("begin raise notice 'x'; return true; end", True),
         ("begin begin return true; end; end", True),
+        ("begin case room when 2, 1 then return true; when 3 then return false; else return null; end case; end", True),
+        ("declare x text := 'a'; begin case when room = 1 then x := 'b'; else null; end case; return x = 'a'; end", False),
+        ("declare x integer []; y text[] := array['a']; begin x := array[1]; return room = any (x) and 'a' = any (y); end", True),
+        ("begin case when who is null then return false; else return true; end case; end", True),
+        ("begin case 'x' when 'y' then return false; when 'x' then return true; end case; end", True),
         ("declare l members.level%type; begin l := 3; return l = 3; end", True),
     ],
 )  # fmt: skip
