@@ -3,7 +3,9 @@
 import datetime as dt
 import struct
 
-from bridge.local.pgoutput import UNCHANGED, Decoder, Relation
+import pytest
+
+from bridge.pgoutput import UNCHANGED, Decoder, Relation
 
 COMMITTED = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
 
@@ -106,3 +108,26 @@ def test_a_table_is_as_its_latest_description_says():
 
     assert change is not None
     assert change.relation.replica_identity == "f"
+
+
+def test_tables_and_actions_that_are_not_wanted_give_nothing():
+    """Their rows are not even looked at: what follows the table's number may be anything."""
+    other = Decoder(lambda table: table.name == "other")
+    other.decode(relation())
+    inserts = Decoder(lambda table: table.name == "t", actions="I")
+    inserts.decode(relation())
+
+    assert other.decode(b"I" + OID + b"garbage") is None
+    assert inserts.decode(b"D" + OID + b"garbage") is None
+    assert inserts.decode(b"I" + OID + b"N" + row("1", None)) is not None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"I", b"I" + OID + b"N", b"I" + OID + b"N" + row("1", "x")[:-3] + b"?", b"I" + bytes(4)],
+    ids=["empty", "no table", "no row", "an unknown cell", "an unknown table"],
+)
+def test_what_is_no_message_is_an_error_of_few_kinds(message: bytes):
+    """Whoever reads a slot can tell that it goes wrong."""
+    with pytest.raises((ValueError, LookupError, struct.error)):
+        decoder().decode(message)
