@@ -5,9 +5,9 @@ from collections import deque
 from typing import TypeAlias
 
 from bridge.capture.decode import RawChange
-from bridge.events import Gap, Live
+from bridge.events import Change, Gap, Live
 
-Item: TypeAlias = RawChange | Gap | Live
+Item: TypeAlias = RawChange | Change | Gap | Live
 
 
 class EventQueue:
@@ -30,13 +30,27 @@ class EventQueue:
     def __len__(self) -> int:
         return len(self._items)
 
-    def offer(self, change: RawChange, size_bytes: int) -> bool:
+    @property
+    def full(self) -> bool:
+        """True while no further change should be taken from where it waits."""
+        return len(self._items) >= self._limit or self._waiting_bytes >= self._limit_bytes
+
+    @property
+    def half_empty(self) -> bool:
+        """True if at most half of what may wait does."""
+        return 2 * len(self._items) <= self._limit and 2 * self._waiting_bytes <= self._limit_bytes
+
+    def offer(self, change: RawChange | Change, size_bytes: int) -> bool:
         """Queue ``change``; False if the queue is full and it was not."""
         full = self._waiting_bytes > 0 and self._waiting_bytes + size_bytes > self._limit_bytes
         if full or len(self._items) >= self._limit:
             return False
         self._put(change, size_bytes)
         return True
+
+    def add(self, change: Change, size_bytes: int) -> None:
+        """Queue ``change``, room or not: for who looks at ``full`` before taking the next one."""
+        self._put(change, size_bytes)
 
     def live(self) -> None:
         """Queue the news that upstream is live."""

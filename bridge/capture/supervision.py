@@ -2,8 +2,8 @@
 
     down ──opened──▶ joining ──Subscribed──▶ live ──lost──▶ down ──retry_in_s──▶ opened ...
 
-Invariants: ``Live`` leaves it only on the system message; a ``Gap`` exactly once after each ``Live``;
-between a ``Gap`` and the next ``Live`` no change leaves it.
+Invariants: ``Live`` leaves it only when upstream confirms (the system message, a slot that streams); a
+``Gap`` exactly once after each ``Live``; between a ``Gap`` and the next ``Live`` no change leaves it.
 """
 
 import enum
@@ -68,6 +68,13 @@ class Supervision:
         """Note a frame that nobody understands: upstream lives."""
         self._heard_s = now_s
 
+    def joined(self, now_s: float) -> Live | None:
+        """Note that upstream confirmed: what is committed from now on will arrive."""
+        if self.phase is not Phase.JOINING:
+            return None  # the answer to a refreshed token
+        self.phase, self._live_since_s = Phase.LIVE, now_s
+        return Live()
+
     def receive_frame(self, frame: Frame, now_s: float) -> RawChange | Live | Gap | None:
         """Judge one frame."""
         self._heard_s = now_s
@@ -76,10 +83,7 @@ class Supervision:
                 # Before the system message some would be missing, after a loss some are.
                 return frame if self.phase is Phase.LIVE else None
             case System(subscribed=True):
-                if self.phase is not Phase.JOINING:
-                    return None  # the answer to a refreshed token
-                self.phase, self._live_since_s = Phase.LIVE, now_s
-                return Live()
+                return self.joined(now_s)
             case System(ok=False):
                 # The server closes the join that this frame speaks of, sooner or later.
                 return self.lose("upstream_restarted", now_s)

@@ -3,6 +3,6 @@
 ``postgres`` runs an embedded Postgres with Supabase's roles and ``auth`` schema; ``api`` is a
 process of its own that speaks what the bridge needs of Supabase: Realtime's Postgres changes
 (``realtime`` with ``phoenix``, ``subscriptions`` and ``keys``; ``feed`` with ``changes`` and
-``pgoutput``) and ``/rest/v1/rpc`` (``rest`` with ``postgrest``).  Its frames are held to recordings of
+``bridge.pgoutput``) and ``/rest/v1/rpc`` (``rest`` with ``postgrest``).  Its frames are held to recordings of
 a real Realtime server (tests/protocol/).  ``stack`` starts and stops both.
 """

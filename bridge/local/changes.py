@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from bridge.clock import rfc3339_ms
-from bridge.local.pgoutput import Cell, Relation, RowChange, Unchanged
+from bridge.pgoutput import Cell, Relation, RowChange, Unchanged
 
 MAX_RECORD_BYTES = 1024 * 1024
 """A change whose values take more is sent without them."""

@@ -14,8 +14,8 @@ import psycopg
 from psycopg import sql
 
 from bridge.local.changes import ChangeReader, Data, view
-from bridge.local.pgoutput import Decoder
 from bridge.local.subscriptions import Binding
+from bridge.pgoutput import Decoder
 
 PUBLICATION = "supabase_realtime"
 MAX_CHANGES = 10_000

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bridge.local.changes import NO_PRIMARY_KEY, UNAUTHORIZED, Data, view
-from bridge.local.pgoutput import Relation
+from bridge.pgoutput import Relation
 
 TABLE = Relation(1, "public", "t", "f", (("id", True), ("body", False)))
 

@@ -3,56 +3,22 @@
 import datetime as dt
 import struct
 
-from bridge.local.pgoutput import UNCHANGED, Decoder, Relation
+import pytest
+
+from bridge.pgoutput import UNCHANGED, Decoder, Relation
+from tests.support.pgoutput import begin, relation, row
 
 COMMITTED = dt.datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=dt.UTC)
 
 
-def text(value: str) -> bytes:
-    """A null-terminated string."""
-    return value.encode() + b"\0"
-
-
-def begin(at: dt.datetime = COMMITTED) -> bytes:
-    """A BEGIN; the time is in microseconds since 2000."""
-    since = at - dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
-    return b"B" + struct.pack(">qqi", 1, since // dt.timedelta(microseconds=1), 7)
-
-
-def relation(identity: str = "d") -> bytes:
-    """The table public.t (id int4 primary key, body text)."""
-    head = (
-        b"R" + struct.pack(">i", 42) + text("public") + text("t") + identity.encode() + struct.pack(">h", 2)
-    )
-    columns = (
-        b"\x01"
-        + text("id")
-        + struct.pack(">ii", 23, -1)
-        + b"\x00"
-        + text("body")
-        + struct.pack(">ii", 25, -1)
-    )
-    return head + columns
-
-
-def row(*cells: str | None) -> bytes:
-    """A row; None is NULL, ``...`` a value that was not sent."""
-    encoded = struct.pack(">h", len(cells))
-    for cell in cells:
-        if cell is None:
-            encoded += b"n"
-        elif cell == "...":
-            encoded += b"u"
-        else:
-            encoded += b"t" + struct.pack(">i", len(cell.encode())) + cell.encode()
-    return encoded
+RELATION = relation("public", "t", ("id", "body"))
 
 
 def decoder() -> Decoder:
     """One that knows the table and is in a transaction."""
     made = Decoder()
-    assert made.decode(begin()) is None
-    assert made.decode(relation()) is None
+    assert made.decode(begin(COMMITTED)) is None
+    assert made.decode(RELATION) is None
     return made
 
 
@@ -100,9 +66,32 @@ def test_other_messages_are_no_changes():
 def test_a_table_is_as_its_latest_description_says():
     """After ALTER TABLE it is described again, and changes follow that."""
     made = decoder()
-    made.decode(relation("f"))
+    made.decode(relation("public", "t", ("id", "body"), identity="f"))
 
     change = made.decode(b"I" + OID + b"N" + row("1", None))
 
     assert change is not None
     assert change.relation.replica_identity == "f"
+
+
+def test_tables_and_actions_that_are_not_wanted_give_nothing():
+    """Their rows are not even looked at: what follows the table's number may be anything."""
+    other = Decoder(lambda table: table.name == "other")
+    other.decode(RELATION)
+    inserts = Decoder(lambda table: table.name == "t", actions="I")
+    inserts.decode(RELATION)
+
+    assert other.decode(b"I" + OID + b"garbage") is None
+    assert inserts.decode(b"D" + OID + b"garbage") is None
+    assert inserts.decode(b"I" + OID + b"N" + row("1", None)) is not None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"I", b"I" + OID + b"N", b"I" + OID + b"N" + row("1", "x")[:-3] + b"?", b"I" + bytes(4)],
+    ids=["empty", "no table", "no row", "an unknown cell", "an unknown table"],
+)
+def test_what_is_no_message_is_an_error_of_few_kinds(message: bytes):
+    """Whoever reads a slot can tell that it goes wrong."""
+    with pytest.raises((ValueError, LookupError, struct.error)):
+        decoder().decode(message)

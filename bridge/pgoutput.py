@@ -1,0 +1,143 @@
+"""Decodes the messages of Postgres's ``pgoutput`` plugin, protocol version 1.
+
+Source: Postgres manual, "Logical Replication Message Formats".
+"""
+
+import datetime as dt
+import struct
+from collections.abc import Callable, Collection
+from typing import Final, TypeAlias
+
+import msgspec
+
+_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+
+
+class Unchanged:
+    """A TOASTed value that the UPDATE did not touch, and that is therefore not sent."""
+
+
+UNCHANGED: Final = Unchanged()
+
+Cell: TypeAlias = str | Unchanged | None
+"""A column's value as text, NULL, or not sent."""
+
+
+class Relation(msgspec.Struct, frozen=True):
+    """A table as of the changes that follow; ``columns`` are pairs of name and whether it is in the key."""
+
+    oid: int
+    schema: str
+    name: str
+    replica_identity: str
+    columns: tuple[tuple[str, bool], ...]
+
+
+class RowChange(msgspec.Struct, frozen=True):
+    """A change of one row; ``old`` is the key (``K``) or the whole old row (``O``), as ``old_kind`` says."""
+
+    relation: Relation
+    action: str
+    new: tuple[Cell, ...] | None
+    old: tuple[Cell, ...] | None
+    old_kind: str | None
+    committed_at: dt.datetime
+
+
+_INT16 = struct.Struct(">h")
+_INT32 = struct.Struct(">i")
+_INT64 = struct.Struct(">q")
+_ABSENT = {ord("n"): None, ord("u"): UNCHANGED}
+_TEXT = ord("t")
+
+
+def _everything(_relation: Relation) -> bool:
+    return True
+
+
+class Decoder:
+    """Turns the messages of a slot, in order, into changes; TRUNCATE and others give nothing.
+
+    Args:
+        wanted: Says of a table, whenever it is described, whether its changes are; those of others
+            cost a look at their first bytes.
+        actions: Initials of the actions that are wanted.
+    """
+
+    def __init__(
+        self, wanted: Callable[[Relation], bool] = _everything, *, actions: Collection[str] = "IUD"
+    ) -> None:
+        self._wanted = wanted
+        self._actions = frozenset(map(ord, actions))
+        self._relations: dict[int, Relation | None] = {}
+        self._committed_at = _EPOCH
+
+    def decode(self, message: bytes) -> RowChange | None:
+        """Decode one message; None if it is no change of a row, or of none that is wanted.
+
+        Raises:
+            ValueError, IndexError, LookupError, struct.error: it is none of pgoutput's, version 1.
+        """
+        kind = message[0]
+        if kind in self._actions:
+            relation = self._relations[_INT32.unpack_from(message, 1)[0]]
+            return None if relation is None else self._change(relation, message)
+        if kind == ord("B"):
+            since = _INT64.unpack_from(message, 9)[0]
+            self._committed_at = _EPOCH + dt.timedelta(microseconds=since)
+        elif kind == ord("R"):
+            relation = _relation(message)
+            self._relations[relation.oid] = relation if self._wanted(relation) else None
+        return None
+
+    def _change(self, relation: Relation, message: bytes) -> RowChange:
+        part = chr(message[5])
+        row, at = _row(message, 6)
+        match chr(message[0]):
+            case "I":
+                return RowChange(relation, "INSERT", row, None, None, self._committed_at)
+            case "D":
+                return RowChange(relation, "DELETE", None, row, part, self._committed_at)
+            case _ if part == "N":
+                return RowChange(relation, "UPDATE", row, None, None, self._committed_at)
+            case _:
+                new, _ = _row(message, at + 1)
+                return RowChange(relation, "UPDATE", new, row, part, self._committed_at)
+
+
+def _row(message: bytes, at: int) -> tuple[tuple[Cell, ...], int]:
+    """Return the row that starts at ``at``, and where it ends."""
+    cells: list[Cell] = []
+    count = _INT16.unpack_from(message, at)[0]
+    at += 2
+    for _ in range(count):
+        kind = message[at]
+        if kind == _TEXT:
+            start = at + 5
+            at = start + _INT32.unpack_from(message, at + 1)[0]
+            cells.append(message[start:at].decode())
+        else:
+            cells.append(_ABSENT[kind])
+            at += 1
+    return tuple(cells), at
+
+
+def _relation(message: bytes) -> Relation:
+    oid = _INT32.unpack_from(message, 1)[0]
+    schema, at = _text(message, 5)
+    name, at = _text(message, at)
+    identity = chr(message[at])
+    count = _INT16.unpack_from(message, at + 1)[0]
+    at += 3
+    columns = []
+    for _ in range(count):
+        in_key = message[at] == 1
+        column, at = _text(message, at + 1)
+        at += 8  # the type and its modifier
+        columns.append((column, in_key))
+    return Relation(oid, schema, name, identity, tuple(columns))
+
+
+def _text(message: bytes, at: int) -> tuple[str, int]:
+    end = message.index(0, at)
+    return message[at:end].decode(), end + 1
