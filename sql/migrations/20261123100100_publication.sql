@@ -65,9 +65,11 @@ begin
         any_table := true;
         begin
             raise notice '%', public.bridge_publish(name);
-        exception when object_not_in_prerequisite_state or feature_not_supported then
-            get stacked diagnostics advice = pg_exception_hint;
-            raise warning '% is left out of the publication: %', name, sqlerrm using hint = advice;
+        exception
+            when lock_not_available then raise;  -- of the same class as what follows, which would catch it
+            when object_not_in_prerequisite_state or feature_not_supported then
+                get stacked diagnostics advice = pg_exception_hint;
+                raise warning '% is left out of the publication: %', name, sqlerrm using hint = advice;
         end;
     end loop;
     if not any_table then

@@ -24,15 +24,21 @@ def fresh(postgres: EmbeddedPostgres) -> Iterator[Connection]:
 
 
 def _schema(connection: Connection) -> list[tuple[object, ...]]:
-    """Return everything the files may have made: tables, policies, functions, publications."""
+    """Return everything the files may have made: schemas, tables, grants, policies, functions, triggers, publications."""
     return connection.execute(
         """
         select 'column', c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod)
         from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'i')
+        where c.relnamespace in (select oid from pg_namespace where nspname in ('public', 'bridge', 'bridge_private'))
+          and c.relkind in ('r', 'i', 'S')
         union all select 'policy', tablename::text, policyname::text, coalesce(qual, '') from pg_policies
         union all select 'function', proname::text, coalesce(proacl::text, ''), prosrc from pg_proc
-        where pronamespace in (select oid from pg_namespace where nspname in ('public', 'bridge_private'))
+        where pronamespace in (select oid from pg_namespace where nspname in ('public', 'bridge', 'bridge_private'))
+        union all select 'schema', nspname::text, coalesce(nspacl::text, ''), '' from pg_namespace where nspname like 'bridge%'
+        union all select 'trigger', c.relname::text, t.tgname::text, t.tgenabled::text
+        from pg_trigger t join pg_class c on c.oid = t.tgrelid where not t.tgisinternal
+        union all select 'grants', relname::text, coalesce(relacl::text, ''), '' from pg_class
+        where relnamespace in (select oid from pg_namespace where nspname in ('public', 'bridge'))
         union all select 'published', schemaname::text, tablename::text, pubname::text from pg_publication_tables
         order by 1, 2, 3, 4
         """
@@ -64,6 +70,8 @@ def test_the_written_undo_leaves_nothing(fresh: Connection):
     """The undo in each header, in reverse order, brings the database back to what it was."""
     before = _schema(fresh)
     migrate(fresh)
+    fresh.execute('create schema own; create table own."Chat Room" (id int primary key)')
+    fresh.execute("select public.bridge_watch('own.\"Chat Room\"')")
     for path in reversed(MIGRATIONS):
         header = path.read_text().split("begin;", 1)[0]
         undo = re.search(r"-- Undo: (.*)", header, re.DOTALL)
@@ -135,6 +143,21 @@ def test_the_publication_alone_says_that_it_publishes_nothing(fresh: Connection)
     fresh.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
     fresh.execute(MIGRATIONS[1].read_bytes())
     assert any("nothing is published" in notice for notice in notices)
+
+
+def test_the_publication_is_not_left_half_made_when_a_table_is_busy(
+    fresh: Connection, postgres: EmbeddedPostgres
+):
+    """A lock that is not there in time fails the file, rather than leave the table out with a warning."""
+    migrate(fresh)
+    fresh.execute("alter publication supabase_realtime drop table public.messages")
+    with psycopg.connect(postgres.url("scratch")) as busy:
+        busy.execute("lock table public.messages in share mode")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            fresh.execute(MIGRATIONS[1].read_bytes())
+        fresh.rollback()
+    fresh.execute(MIGRATIONS[1].read_bytes())
+    assert ("published", "public", "messages", "supabase_realtime") in _schema(fresh)
 
 
 def test_the_reference_tables_are_published_whole(fresh: Connection):
