@@ -40,8 +40,9 @@ begin
     end if;
     if exists (
         select from pg_catalog.pg_publication_tables as t
-        where t.pubname = 'supabase_realtime'
-          and to_regclass(format('%I.%I', t.schemaname, t.tablename)) = relation
+        join pg_catalog.pg_namespace as n on n.nspname = t.schemaname
+        join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = t.tablename
+        where t.pubname = 'supabase_realtime' and c.oid = relation
     ) then
         return format('%s is in the publication already', relation);
     end if;

@@ -80,6 +80,34 @@ def test_the_written_undo_leaves_nothing(fresh: Connection):
     assert _schema(fresh) == before
 
 
+def test_a_dba_who_is_no_superuser_applies_them(fresh: Connection, postgres: EmbeddedPostgres):
+    """A hosted project's `postgres` is none; and what it may not see of others delays pruning, no more."""
+    fresh.execute("""
+        create role dba login createdb createrole replication bypassrls;
+        grant anon, authenticated, service_role to dba;
+        grant all on database scratch to dba;
+        alter schema public owner to dba;
+        alter publication supabase_realtime owner to dba;
+        create role stranger login;
+    """)
+    with (
+        psycopg.connect(postgres.url("scratch"), user="dba", autocommit=True) as dba,
+        psycopg.connect(postgres.url("scratch"), user="stranger") as stranger,
+    ):
+        for _ in range(2):
+            migrate(dba)
+        dba.execute("insert into public.dialogs (owner_id) values (gen_random_uuid())")
+        prune = "select public.bridge_prune_journal(0)"
+        stranger.execute("select pg_current_xact_id()")
+        assert dba.execute(prune).fetchone() == (0,)
+        stranger.rollback()
+        dba.execute("set role service_role")
+        assert dba.execute("select public.bridge_journal_since(0) like '%public.dialogs%'").fetchone() == (
+            True,
+        )
+        assert dba.execute(prune).fetchone() == (1,)
+
+
 def test_a_project_with_its_own_tables_keeps_them(fresh: Connection):
     """Own dialogs and messages are left as they are; publication and functions come."""
     fresh.execute("create table public.dialogs (id bigint primary key, who uuid)")
