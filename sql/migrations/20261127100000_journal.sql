@@ -229,8 +229,8 @@ comment on function public.bridge_watched() is
 --   is a pair [first, last].  Most are filled a moment later, those of transactions that were rolled back never are.
 --   It notes the "xmax" of the first answer in which a hole was empty.  A hole that is still empty in a later answer whose
 --   "xmin" has reached that number stays empty for ever, and is closed.
---   "pruned" is the largest id that was deleted.  Who, after taking the rows, is not past it, or has a hole at or before
---   it, may have missed something and has to begin anew.
+--   "pruned" is the largest id that was deleted.  Who, after taking the rows and before closing holes, is not past it, or
+--   has a hole at or before it, may have missed something and has to begin anew.
 --   "epoch" is another one where ids may be handed out again or rows have gone without pruning: a promoted standby, a
 --   restored backup, a TRUNCATE of the journal.  What was read of another epoch means nothing.
 --   "more" is true where the page was cut, by "max_rows" or because it would be larger than 16 MB.

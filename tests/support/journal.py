@@ -61,15 +61,15 @@ class JournalReader:
             rows = [JournalRow(*row) for row in page["rows"]]
             for row in rows:
                 self._take(row, int(page["xmax"]))
+            if min([self.after, *(id_ - 1 for id_ in self.holes)]) < page["pruned"]:
+                self.gaps += 1
+                self.after = max(self.after, page["pruned"])
+                self.holes = {id_: xmax for id_, xmax in self.holes.items() if id_ > page["pruned"]}
             looked_up_to = rows[-1].id if page["more"] else self.after
             for id_, xmax in known.items():
                 if id_ in self.holes and id_ <= looked_up_to and int(page["xmin"]) >= xmax:
                     del self.holes[id_]
             taken += rows
-            if min([self.after, *(id_ - 1 for id_ in self.holes)]) < page["pruned"]:
-                self.gaps += 1
-                self.after = max(self.after, page["pruned"])
-                self.holes = {id_: xmax for id_, xmax in self.holes.items() if id_ > page["pruned"]}
             if not page["more"]:
                 return taken
 
