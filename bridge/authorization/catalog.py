@@ -89,6 +89,8 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     """True if it is a parent or a child of another table, whose rows count as its own."""
     partly_published: tuple[str, ...] = ()
     """Publications that leave out some changes: not all of insert, update and delete, or only some rows."""
+    journalled: bool = False
+    """True if each change of it is appended to ``bridge.journal`` under its name."""
 
     @cached_property
     def qualified(self) -> str:

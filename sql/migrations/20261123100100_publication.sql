@@ -40,8 +40,9 @@ begin
     end if;
     if exists (
         select from pg_catalog.pg_publication_tables as t
-        where t.pubname = 'supabase_realtime'
-          and to_regclass(format('%I.%I', t.schemaname, t.tablename)) = relation
+        join pg_catalog.pg_namespace as n on n.nspname = t.schemaname
+        join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = t.tablename
+        where t.pubname = 'supabase_realtime' and c.oid = relation
     ) then
         return format('%s is in the publication already', relation);
     end if;
@@ -65,9 +66,11 @@ begin
         any_table := true;
         begin
             raise notice '%', public.bridge_publish(name);
-        exception when object_not_in_prerequisite_state or feature_not_supported then
-            get stacked diagnostics advice = pg_exception_hint;
-            raise warning '% is left out of the publication: %', name, sqlerrm using hint = advice;
+        exception
+            when lock_not_available then raise;  -- of the same class as what follows, which would catch it
+            when object_not_in_prerequisite_state or feature_not_supported then
+                get stacked diagnostics advice = pg_exception_hint;
+                raise warning '% is left out of the publication: %', name, sqlerrm using hint = advice;
         end;
     end loop;
     if not any_table then

@@ -26,7 +26,7 @@ relations as (
     where c.relkind in ('r', 'p', 'v', 'm', 'f')
       and n.nspname not in (
           'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime',
-          'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer'
+          'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer', 'bridge'
       )
       and n.nspname not like 'pg\_toast%' and n.nspname not like 'pg\_temp%'
 ),
@@ -83,6 +83,14 @@ tables as (
                 where ix.indrelid = r.oid and ix.indisunique and ix.indimmediate and ix.indisvalid
                   and ix.indpred is null and ix.indexprs is null
             ) as u
+        ),
+        'journalled', exists (  -- under its own name, and each partition of it
+            select from pg_catalog.pg_trigger as g
+            where g.tgrelid = r.oid and g.tgname = '!bridge_journal' and g.tgparentid = 0 and g.tgenabled in ('O', 'A')
+        ) and not exists (
+            select from pg_catalog.pg_partition_tree(r.oid) as part
+            join pg_catalog.pg_trigger as g on g.tgrelid = part.relid
+            where g.tgname = '!bridge_journal' and g.tgenabled not in ('O', 'A')
         ),
         'inherits', exists (select from pg_catalog.pg_inherits as i where r.oid in (i.inhrelid, i.inhparent)),
         'columns', (
@@ -212,7 +220,7 @@ functions as (
     where f.prokind = 'f' and l.lanname in ('sql', 'plpgsql')
       and n.nspname not in (
           'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime', 'storage',
-          'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer'
+          'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer', 'bridge'
       )
       and not exists (
           select from pg_catalog.pg_depend as d
@@ -275,7 +283,7 @@ set search_path = ''
 as $function$
 with schemas as (
     select n.oid, n.xmin, n.ctid from pg_catalog.pg_namespace as n
-    where n.nspname not in ('pg_catalog', 'information_schema') and n.nspname not like 'pg\_t%'
+    where n.nspname not in ('pg_catalog', 'information_schema', 'bridge') and n.nspname not like 'pg\_t%'
 ),
 versions (entry) as (
     select format('n%s:%s:%s', s.oid, s.xmin, s.ctid) from schemas as s
@@ -295,6 +303,7 @@ versions (entry) as (
     union all select format('r%s:%s:%s:%s', r.oid, r.rolsuper, r.rolbypassrls, r.rolinherit) from pg_catalog.pg_roles as r
     union all select format('u%s:%s:%s', u.oid, u.xmin, u.ctid) from pg_catalog.pg_publication as u
     union all select format('v%s:%s:%s', v.oid, v.xmin, v.ctid) from pg_catalog.pg_publication_rel as v
+    union all select format('g%s:%s:%s', g.oid, g.xmin, g.ctid) from pg_catalog.pg_trigger as g where g.tgname = '!bridge_journal'
     union all select format('w%s:%s:%s', w.oid, w.xmin, w.ctid) from pg_catalog.pg_publication_namespace as w
 )
 select pg_catalog.md5(string_agg(v.entry, ',' order by v.entry)) from versions as v

@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import psycopg
@@ -99,3 +99,47 @@ def actors(migrated: EmbeddedPostgres) -> Iterator[Actors]:
     with psycopg.connect(migrated.url()) as connection:
         yield Actors(connection)
         connection.rollback()
+
+
+@pytest.fixture(scope="module")
+def template(postgres: EmbeddedPostgres) -> str:
+    """The name of a database with the migrations, to copy."""
+    name = "migrated"
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+    postgres.bootstrap(name)
+    with psycopg.connect(postgres.url(name), autocommit=True) as connection:
+        migrate(connection)
+    return name
+
+
+class Database:
+    """A database of a test's own, and connections to it that end with the test."""
+
+    def __init__(self, postgres: EmbeddedPostgres, name: str, stack: ExitStack) -> None:
+        self.postgres = postgres
+        self.name = name
+        self._stack = stack
+
+    def connect(self, *, autocommit: bool = True) -> Connection:
+        """Return a new connection as the superuser."""
+        return self._stack.enter_context(
+            closing(psycopg.connect(self.postgres.url(self.name), autocommit=autocommit))
+        )
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, template: str) -> Iterator[Database]:
+    """A migrated database in which a test may commit."""
+    name = f"t{uuid.uuid4().hex[:12]}"
+    postgres.create_database(name, template=template)
+    with ExitStack() as stack:
+        yield Database(postgres, name, stack)
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def db(database: Database) -> Connection:
+    """A connection to it that commits each statement."""
+    return database.connect()

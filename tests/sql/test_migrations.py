@@ -24,15 +24,21 @@ def fresh(postgres: EmbeddedPostgres) -> Iterator[Connection]:
 
 
 def _schema(connection: Connection) -> list[tuple[object, ...]]:
-    """Return everything the files may have made: tables, policies, functions, publications."""
+    """Return everything the files may have made: schemas, tables, grants, policies, functions, triggers, publications."""
     return connection.execute(
         """
         select 'column', c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod)
         from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'i')
+        where c.relnamespace in (select oid from pg_namespace where nspname in ('public', 'bridge', 'bridge_private'))
+          and c.relkind in ('r', 'i', 'S')
         union all select 'policy', tablename::text, policyname::text, coalesce(qual, '') from pg_policies
         union all select 'function', proname::text, coalesce(proacl::text, ''), prosrc from pg_proc
-        where pronamespace in (select oid from pg_namespace where nspname in ('public', 'bridge_private'))
+        where pronamespace in (select oid from pg_namespace where nspname in ('public', 'bridge', 'bridge_private'))
+        union all select 'schema', nspname::text, coalesce(nspacl::text, ''), '' from pg_namespace where nspname like 'bridge%'
+        union all select 'trigger', c.relname::text, t.tgname::text, t.tgenabled::text
+        from pg_trigger t join pg_class c on c.oid = t.tgrelid where not t.tgisinternal
+        union all select 'grants', relname::text, coalesce(relacl::text, ''), '' from pg_class
+        where relnamespace in (select oid from pg_namespace where nspname in ('public', 'bridge'))
         union all select 'published', schemaname::text, tablename::text, pubname::text from pg_publication_tables
         order by 1, 2, 3, 4
         """
@@ -64,12 +70,42 @@ def test_the_written_undo_leaves_nothing(fresh: Connection):
     """The undo in each header, in reverse order, brings the database back to what it was."""
     before = _schema(fresh)
     migrate(fresh)
+    fresh.execute('create schema own; create table own."Chat Room" (id int primary key)')
+    fresh.execute("select public.bridge_watch('own.\"Chat Room\"')")
     for path in reversed(MIGRATIONS):
         header = path.read_text().split("begin;", 1)[0]
         undo = re.search(r"-- Undo: (.*)", header, re.DOTALL)
         assert undo is not None, path.name
         fresh.execute(undo[1].replace("\n--", "\n"))
     assert _schema(fresh) == before
+
+
+def test_a_dba_who_is_no_superuser_applies_them(fresh: Connection, postgres: EmbeddedPostgres):
+    """A hosted project's `postgres` is none; and what it may not see of others delays pruning, no more."""
+    fresh.execute("""
+        create role dba login createdb createrole replication bypassrls;
+        grant anon, authenticated, service_role to dba;
+        grant all on database scratch to dba;
+        alter schema public owner to dba;
+        alter publication supabase_realtime owner to dba;
+        create role stranger login;
+    """)
+    with (
+        psycopg.connect(postgres.url("scratch"), user="dba", autocommit=True) as dba,
+        psycopg.connect(postgres.url("scratch"), user="stranger") as stranger,
+    ):
+        for _ in range(2):
+            migrate(dba)
+        dba.execute("insert into public.dialogs (owner_id) values (gen_random_uuid())")
+        prune = "select public.bridge_prune_journal(0)"
+        stranger.execute("select pg_current_xact_id()")
+        assert dba.execute(prune).fetchone() == (0,)
+        stranger.rollback()
+        dba.execute("set role service_role")
+        assert dba.execute("select public.bridge_journal_since(0) like '%public.dialogs%'").fetchone() == (
+            True,
+        )
+        assert dba.execute(prune).fetchone() == (1,)
 
 
 def test_a_project_with_its_own_tables_keeps_them(fresh: Connection):
@@ -135,6 +171,21 @@ def test_the_publication_alone_says_that_it_publishes_nothing(fresh: Connection)
     fresh.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
     fresh.execute(MIGRATIONS[1].read_bytes())
     assert any("nothing is published" in notice for notice in notices)
+
+
+def test_the_publication_is_not_left_half_made_when_a_table_is_busy(
+    fresh: Connection, postgres: EmbeddedPostgres
+):
+    """A lock that is not there in time fails the file, rather than leave the table out with a warning."""
+    migrate(fresh)
+    fresh.execute("alter publication supabase_realtime drop table public.messages")
+    with psycopg.connect(postgres.url("scratch")) as busy:
+        busy.execute("lock table public.messages in share mode")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            fresh.execute(MIGRATIONS[1].read_bytes())
+        fresh.rollback()
+    fresh.execute(MIGRATIONS[1].read_bytes())
+    assert ("published", "public", "messages", "supabase_realtime") in _schema(fresh)
 
 
 def test_the_reference_tables_are_published_whole(fresh: Connection):

@@ -9,7 +9,8 @@ from bridge.local.realtime import Timing
 from bridge.local.stack import LocalStack
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
+# The journal is no migration before the worker reads it, but all of the SQL is tested together.
+MIGRATIONS = [*sorted((ROOT / "sql" / "migrations").glob("*.sql")), ROOT / "sql" / "journal.sql"]
 
 QUICK = Timing(poll_s=0.03, refused_join_s=0.2, refused_apikey_s=0.1, refresh_s=0.1)
 """As a real Realtime, but with less waiting."""
