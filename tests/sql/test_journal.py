@@ -12,7 +12,7 @@ from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Actors, Connection, Database, migrate
 from tests.support.stack import MIGRATIONS
 
-JOURNAL = next(path for path in MIGRATIONS if path.name.endswith("_journal.sql")).read_bytes()
+JOURNAL = next(path for path in MIGRATIONS if path.name.endswith("journal.sql")).read_bytes()
 
 
 def watch(db: Connection, definition: str, name: str = "public.t") -> None:

@@ -13,7 +13,7 @@ from tests.sql.conftest import Connection, Database, migrate
 from tests.support.journal import JournalReader
 from tests.support.stack import MIGRATIONS
 
-JOURNAL = next(path for path in MIGRATIONS if path.name.endswith("_journal.sql"))
+JOURNAL = next(path for path in MIGRATIONS if path.name.endswith("journal.sql"))
 
 HOUR_S = 3600
 
