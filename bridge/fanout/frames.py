@@ -113,8 +113,15 @@ def _js_value(value: Any) -> Any:
     if value.__class__ is Decimal:
         number = float(value)
         return number if Decimal(repr(number)) == value else str(value)
-    if value.__class__ is dict:
-        return {name: _js_value(inner) for name, inner in value.items()}
-    if value.__class__ is list:
-        return [_js_value(inner) for inner in value]
+    if value.__class__ is dict or value.__class__ is list:
+        return _inside(value)
     return value
+
+
+def _inside(value: Any) -> Any:
+    """Return what a json or array column holds; its integers are as they were written."""
+    if value.__class__ is dict:
+        return {name: _inside(inner) for name, inner in value.items()}
+    if value.__class__ is list:
+        return [_inside(inner) for inner in value]
+    return _js_value(value) if value.__class__ is Decimal else value

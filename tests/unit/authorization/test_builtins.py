@@ -92,4 +92,6 @@ def test_every_builtin_has_one_name() -> None:
         builtins.CASTS,
     )
 
-    assert len(builtins._BY_NAME) == sum(map(len, tables)) + len((builtins.ELEMENTS, "int16", "int32"))
+    assert len(builtins._BY_NAME) == sum(map(len, tables)) + len(
+        (builtins.ELEMENTS, builtins.RANK, "int16", "int32")
+    )
