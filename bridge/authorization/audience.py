@@ -28,7 +28,14 @@ from bridge.authorization.algebra import (
 from bridge.authorization.cohorts import Cohort, Cohorts
 from bridge.authorization.env import Env, Tables, Test, Value, layout_of
 from bridge.authorization.evaluation import compile_test, compile_value, steps_of
-from bridge.authorization.expressions import conjuncts, mentions_time, mentions_user, scopes, walk
+from bridge.authorization.expressions import (
+    conjuncts,
+    mentions_time,
+    mentions_user,
+    scopes,
+    spreads_user,
+    walk,
+)
 from bridge.authorization.reach import reaches, user_columns
 from bridge.authorization.steps import Step, rows_of
 from bridge.authorization.undecided import UndecidedError
@@ -137,6 +144,8 @@ class FinderCompiler:
         return _EVERYBODY
 
     def _members(self, expr: Exists, outer: Mapping[int, str]) -> Finder:
+        if spreads_user(expr.sources):
+            return _EVERYBODY  # each user's rows are others
         layout = layout_of(expr.sources, outer)
         conditions = conjuncts(expr.where)
         columns = user_columns(expr.sources, expr.where)
@@ -240,7 +249,7 @@ def _union(finders: Sequence[Finder]) -> Finder:
 
 def _plain_members(step: Step, column: ColumnRef) -> Callable[[Env], Users]:
     """The common case, ``p.dialog_id = row.dialog_id and p.user_id = auth.uid()``: one index look-up."""
-    position = step.table.position[column.name]
+    position = 0 if step.table is None else step.table.position[column.name]
 
     def find(env: Env) -> Users:
         users = {row[position] for row in rows_of(step, env)}

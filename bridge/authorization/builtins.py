@@ -186,9 +186,19 @@ CASTS: Mapping[tuple[Type, Type], Builtin] = {
 """Casts that compute; those that keep the value (uuid to text, json to jsonb) are in ``coercion.py``."""
 
 
-ELEMENTS = "jsonb_array_elements_text"
-"""The elements of a jsonb array, that a subquery takes for rows."""
+ELEMENTS: Mapping[str, tuple[Type, Builtin]] = {
+    "jsonb_array_elements": ("jsonb", Builtin("jsonb[]", jsonb.elements)),
+    "jsonb_array_elements_text": ("jsonb", Builtin("text[]", jsonb.elements_as_text)),
+    "json_array_elements": ("json", Builtin("json[]", jsonb.elements)),
+    "json_array_elements_text": ("json", Builtin("text[]", jsonb.elements_as_text)),
+}
+"""Functions that return the elements of a JSON array as rows, here as an array, with the argument's type."""
 
+
+CONCATENATED = "array || array"
+SUBSCRIPT = "element(array, position)"
+SPLIT = "string_to_array(text, text)"
+"""Names of what is done with arrays of any type, which ``translation/arrays.py`` gives their types."""
 
 RANK = "rank(enum, labels)"
 """Where a label stands among those of its enum, which the catalog has in their order."""
@@ -217,8 +227,12 @@ def _register() -> None:
         _BY_NAME[f"{function}({', '.join(arguments)})"] = builtin
     for function, (_, builtin) in ARRAY_FUNCTIONS.items():
         _BY_NAME[f"{function}(array)"] = builtin
+    _BY_NAME[CONCATENATED] = Builtin("array", arrays.concatenated)
+    _BY_NAME[SUBSCRIPT] = Builtin("element", arrays.subscript)
+    _BY_NAME[SPLIT] = Builtin("text[]", arrays.split)
     _BY_NAME[RANK] = Builtin("int", _rank)
-    _BY_NAME[ELEMENTS] = Builtin("text[]", jsonb.elements_as_text)
+    for function, (argument, builtin) in ELEMENTS.items():
+        _BY_NAME[f"{function}({argument})"] = builtin
     for (source, target), builtin in CASTS.items():
         _BY_NAME[f"{source}::{target}"] = builtin
     for bits in (16, 32):

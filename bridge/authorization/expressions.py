@@ -64,14 +64,26 @@ def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
         case Coalesce(items=items, type=type_):
             return Coalesce(tuple(change(item) for item in items), type_)
         case Exists(sources=sources, where=where):
-            return Exists(sources, change(where))
+            return Exists(rebuilt(sources, change), change(where))
         case InRows(left=left, value=value, sources=sources, where=where):
-            return InRows(change(left), change(value), sources, change(where))
+            return InRows(change(left), change(value), rebuilt(sources, change), change(where))
         case Rows(kind=kind, arms=arms, type=type_):
-            changed = tuple(Arm(arm.sources, change(arm.where), change(arm.value)) for arm in arms)
+            changed = tuple(
+                Arm(rebuilt(arm.sources, change), change(arm.where), change(arm.value)) for arm in arms
+            )
             return Rows(kind, changed, type_)
         case _:
             return expr
+
+
+def rebuilt(sources: tuple[Source, ...], change: Callable[[Expr], Expr]) -> tuple[Source, ...]:
+    """Return ``sources`` with ``change`` applied to each array whose elements are rows."""
+    if all(source.elements is None for source in sources):
+        return sources
+    return tuple(
+        source if source.elements is None else Source(source.table, source.scope, change(source.elements))
+        for source in sources
+    )
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -129,6 +141,11 @@ def opaque(expr: Expr) -> tuple[Opaque, ...]:
 def mentions_user(expr: Expr) -> bool:
     """True if the answer depends on who asks, or may do."""
     return any(isinstance(node, Uid | Claims | Opaque) for node in walk(expr))
+
+
+def spreads_user(sources: Iterable[Source]) -> bool:
+    """True if the elements of something of the user's, such as a claim, are among the rows."""
+    return any(source.elements is not None and mentions_user(source.elements) for source in sources)
 
 
 def mentions_time(expr: Expr) -> bool:

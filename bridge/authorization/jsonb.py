@@ -73,11 +73,16 @@ def at_path(value: Any, path: list[str | None]) -> Any:
     return value
 
 
-def elements_as_text(value: Any) -> list[str | None]:
-    """Return ``jsonb_array_elements_text(value)``; Postgres refuses what is no array."""
+def elements(value: Any) -> list[Any]:
+    """Return ``jsonb_array_elements(value)``; Postgres refuses what is no array."""
     if not isinstance(value, list):
         raise UndecidedError("the elements of a jsonb value that is no array")
-    return [as_text(item) for item in value]
+    return [_outer(item) for item in value]
+
+
+def elements_as_text(value: Any) -> list[str | None]:
+    """Return ``jsonb_array_elements_text(value)``."""
+    return [as_text(item) for item in elements(value)]
 
 
 def has_key(value: Any, key: str) -> bool:

@@ -5,7 +5,7 @@ That is what the reverse index can follow: a scalar look-up of at most one row, 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from bridge.authorization.algebra import (
     FALSE,
@@ -31,6 +31,7 @@ from bridge.authorization.algebra import (
     Operator,
     Or,
     Rows,
+    Source,
 )
 from bridge.authorization.expressions import (
     all_of,
@@ -39,7 +40,9 @@ from bridge.authorization.expressions import (
     conjuncts,
     never_fails,
     rebuild,
+    rebuilt,
     scopes,
+    spreads_user,
 )
 
 UniqueKeys: TypeAlias = Callable[[str], Sequence[Sequence[str]]]
@@ -73,16 +76,21 @@ class Normalizer:
             case Not(operand=operand):
                 return self.negative(operand)
             case Exists(sources=sources, where=where):
-                return _exists(sources, self.positive(where))
+                return self._exists(sources, where)
             case InRows(left=left, value=value, sources=sources, where=where):
-                return _exists(sources, self.positive(all_of([where, compare("=", left, value)])))
+                if spreads_user(sources):
+                    arm = Arm(sources, where, value)
+                    return self.positive(AnyOf(left, Rows("array", (arm,), f"{value.type}[]")))
+                return self._exists(sources, all_of([where, compare("=", left, value)]))
             case Case():
                 return self._case(expr, self.positive)
             case Coalesce(items=items):
                 return self._coalesce(items, self.positive)
             case Compare():
                 return self._compare(expr)
-            case AnyOf(left=left, array=Rows(kind="array" | "array_agg", arms=arms)):
+            case AnyOf(left=left, array=Rows(kind="array" | "array_agg", arms=arms)) if not any(
+                spreads_user(arm.sources) for arm in arms
+            ):
                 return any_of(
                     [self.positive(InRows(left, arm.value, arm.sources, arm.where)) for arm in arms]
                 )
@@ -136,12 +144,16 @@ class Normalizer:
         """Return an expression of the same value, NULL included."""
         match expr:
             case Exists(sources=sources, where=where):
-                found = _exists(sources, self.positive(where))
+                found = self._exists(sources, where)
                 return found if isinstance(found, Exists | Const) else IsTrue(found)
             case InRows(left=left, value=value, sources=sources, where=where):
-                return InRows(self.neutral(left), self.neutral(value), sources, self.positive(where))
+                among = rebuilt(sources, self.neutral)
+                return InRows(self.neutral(left), self.neutral(value), among, self.positive(where))
             case Rows(kind=kind, arms=arms, type=type_):
-                rewritten = tuple(Arm(a.sources, self.positive(a.where), self.neutral(a.value)) for a in arms)
+                rewritten = tuple(
+                    Arm(rebuilt(a.sources, self.neutral), self.positive(a.where), self.neutral(a.value))
+                    for a in arms
+                )
                 return Rows(kind, rewritten, type_)
             case IsTrue(operand=operand):
                 return IsTrue(self.positive(operand))
@@ -149,6 +161,18 @@ class Normalizer:
                 return self._folded_case(expr)
             case _:
                 return _folded(rebuild(expr, self.neutral))
+
+    def _exists(self, sources: tuple[Source, ...], where: Expr) -> Expr:
+        where = self.positive(where)
+        if where == FALSE:
+            return FALSE
+        if not sources:
+            return where
+        if len(sources) == 1 and sources[0].elements is not None:
+            among = _among(sources[0].scope, sources[0].elements, where)
+            if among is not None:
+                return self.positive(among)
+        return Exists(rebuilt(sources, self.neutral), where)
 
     def _folded_case(self, expr: Case) -> Expr:
         branches: list[tuple[Expr, Expr]] = []
@@ -238,7 +262,7 @@ class Normalizer:
 
     def _at_most_one(self, rows: Rows) -> bool:
         """True if no two combinations of the sources' rows can be selected."""
-        if len(rows.arms) != 1:
+        if len(rows.arms) != 1 or any(s.elements is not None for s in rows.arms[0].sources):
             return False
         (arm,) = rows.arms
         open_ = {source.scope: source.table for source in arm.sources}
@@ -285,12 +309,19 @@ def _folded_value(expr: Expr) -> Expr:
             return _folded(rebuild(expr, _folded_value))
 
 
-def _exists(sources: Any, where: Expr) -> Expr:
-    if where == FALSE:
-        return FALSE
-    if not sources:
-        return where
-    return Exists(sources, where)
+def _among(scope: int, elements: Expr, where: Expr) -> Expr | None:
+    """Return what says without a subquery that an element equals something; None if more is asked."""
+    outside = [c for c in conjuncts(where) if scope not in scopes(c)]
+    match [c for c in conjuncts(where) if scope in scopes(c)]:
+        case [Compare(op="=", left=ColumnRef(scope=found, type=type_), right=other)] if found == scope:
+            pass
+        case [Compare(op="=", left=other, right=ColumnRef(scope=found, type=type_))] if found == scope:
+            pass
+        case _:
+            return None
+    if scope in scopes(other) or other.type != type_:
+        return None
+    return all_of([*outside, AnyOf(other, elements)])
 
 
 def _opposite(expr: Expr) -> Expr:

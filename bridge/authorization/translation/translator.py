@@ -13,7 +13,7 @@ from bridge.authorization import types
 from bridge.authorization.algebra import ArrayOf, Case, Const, Expr, IsNull, IsTrue, Not, Now, Opaque
 from bridge.authorization.catalog import Table
 from bridge.authorization.expressions import all_of, any_of
-from bridge.authorization.translation import calls, checks, coercion, operations, queries
+from bridge.authorization.translation import arrays, calls, checks, coercion, operations, queries
 from bridge.authorization.translation.context import (
     Context,
     FunctionRefusedError,
@@ -130,6 +130,8 @@ class Translator:
                 return self._sql_value(fields["op"], names)
             case "A_ArrayExpr":
                 return self._array(fields.get("elements", []), names)
+            case "A_Indirection":
+                return arrays.subscripted(self, fields, names)
             case "FuncCall":
                 return calls.translate(self, fields, names)
             case "SubLink":

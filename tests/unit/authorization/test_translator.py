@@ -291,7 +291,7 @@ def test_a_subquery_is_translated(text: str, expected: Expr) -> None:
             "(EXISTS ( SELECT 1 FROM (public.members m FULL JOIN public.rooms r ON ((r.id = m.room_id)))))",
             "FULL JOIN",
         ),
-        ("(room_id IN ( SELECT m.room_id FROM public.members m LIMIT 1))", "a subquery with LIMIT"),
+        ("(room_id IN ( SELECT m.room_id FROM public.members m LIMIT 2))", "a subquery with LIMIT"),
         ("(EXISTS ( SELECT 1 FROM public.members m GROUP BY m.role))", "a subquery with GROUP BY"),
         (
             "(EXISTS ( SELECT 1 FROM public.members EXCEPT SELECT 1 FROM public.rooms))",

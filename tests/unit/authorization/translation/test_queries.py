@@ -64,10 +64,10 @@ def test_a_subquery_sees_the_outer_row() -> None:
     ("text", "reason"),
     [
         ("auth.uid() in (select distinct on (m.room_id) m.user_id from members m)", "DISTINCT ON"),
-        ("auth.uid() in (select m.user_id from members m limit 1)", "LIMIT"),
+        ("auth.uid() in (select m.user_id from members m limit 2)", "LIMIT"),
         ("auth.uid() in (select m.user_id from members m offset 1)", "OFFSET"),
         (
-            "auth.uid() in (select m.user_id from members m union select m.user_id from members m limit 1)",
+            "auth.uid() in (select m.user_id from members m union select m.user_id from members m limit 2)",
             "LIMIT",
         ),
         (
