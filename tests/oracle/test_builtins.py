@@ -238,6 +238,70 @@ ARRAYS = (
 )  # fmt: skip
 
 
+DOCUMENTS = (
+    ("jsonb_build_array(a)", ("text",)), ("jsonb_build_array(a, 'x', 1, true, null, b)", ("uuid", "int4")), ("jsonb_build_array(a, b)", ("jsonb", "boolean")),
+    ("jsonb_build_object('a', a, 'k', b)", ("text", "jsonb")), ("jsonb_build_object('a', a, 'a', b)", ("int4", "uuid")), ("to_jsonb(a)", ("text",)), ("to_jsonb(a)", ("uuid",)), ("to_jsonb(a)", ("int8",)),
+    ("a @> jsonb_build_array(b)", ("jsonb", "text")), ("a @> jsonb_build_array(b, 1)", ("jsonb", "text")), ("jsonb_build_array(b) <@ a", ("jsonb", "int4")), ("a @> jsonb_build_array(b)", ("jsonb", "jsonb")),
+    ("a @> jsonb_build_object('a', b)", ("jsonb", "text")), ("a @> jsonb_build_object('a', b)", ("jsonb", "int4")), ("a @> to_jsonb(b)", ("jsonb", "text")), ("to_jsonb(b) <@ a", ("jsonb", "uuid")),
+    ("a @> jsonb_build_array(jsonb_build_object('a', b))", ("jsonb", "int4")), ("jsonb_build_array(a) ->> 0", ("text",)), ("jsonb_typeof(a) = 'array'", ("jsonb",)), ("jsonb_typeof(a -> 'a')", ("jsonb",)),
+    ("jsonb_typeof(to_jsonb(a))", (grid.ENUM,)), ("jsonb_array_length(a) > 1", ("jsonb",)), ("jsonb_typeof(jsonb_build_array(a) -> 0)", ("text",)), ("jsonb_build_object('a', a) ->> 'a'", (grid.ENUM,)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "given"), DOCUMENTS)
+def test_documents(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """Jsonb that is made of values, alone and in what asks for it."""
+    assert compared(database, text, given) > 0
+
+
+@pytest.mark.parametrize("text", ["jsonb_build_object(a, 1)", "jsonb_build_array(b)", "to_jsonb(b)"])
+def test_documents_of_other_values(database: psycopg.Connection[Any], text: str) -> None:
+    """A key that may be NULL, and values whose JSON is printed in another way."""
+    with pytest.raises(CompileError):
+        compared(database, text, ("text", "timestamptz"))
+
+
+LENGTHS = (
+    ("a::varchar(2)", ("text",)), ("a::varchar(2) = b", ("text", "text")), ("a::varchar(3)", ("int4",)), ("a::text::character varying(40)::uuid", ("uuid",)), ("(a ->> 'a')::varchar(1)", ("jsonb",)),
+    ("a::varchar(2)::text", (grid.ENUM,)), ("'abc'::varchar(2) = a", ("text",)), ("a::varchar(36) = b::varchar(36)", ("uuid", "text")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "given"), LENGTHS)
+def test_lengths(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """A cast to a type with a length cuts."""
+    assert compared(database, text, given) > 0
+
+
+@pytest.mark.parametrize("name", ["least", "greatest"])
+@pytest.mark.parametrize(
+    "type_", ["int4", "int8", "uuid", "numeric", "boolean", "timestamptz", "timestamp", "date"]
+)
+def test_extremes(database: psycopg.Connection[Any], name: str, type_: str) -> None:
+    """The least and the greatest of those that are not NULL."""
+    assert compared(database, f"{name}(a, b)", (type_, type_)) > 0
+    assert compared(database, f"{name}(a, b, null, a) = b", (type_, type_)) > 0
+
+
+@pytest.mark.parametrize(("text", "given"), [("least(a, b)", "text"), ("greatest(a, b)", "jsonb")])
+def test_extremes_of_what_has_another_order(database: psycopg.Connection[Any], text: str, given: str) -> None:
+    """Postgres is asked."""
+    with pytest.raises(CompileError):
+        compared(database, text, (given, given))
+
+
+LABELLED = (
+    (f"a::{grid.ENUM}", ("text",)), (f"a::{grid.ENUM} = b", ("text", grid.ENUM)), (f"(a ->> 'a')::{grid.ENUM} >= 'ok'", ("jsonb",)), (f"b = any (array[a]::{grid.ENUM}[])", ("text", grid.ENUM)),
+    (f"b = any (a::{grid.ENUM}[])", ("text[]", grid.ENUM)), (f"a::text::{grid.ENUM} < b", (grid.ENUM, grid.ENUM)), (f"b::text = a::{grid.ENUM}::text", ("text", grid.ENUM)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "given"), LABELLED)
+def test_labels(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """A text as a value of an enum: an error where it is no label."""
+    assert compared(database, text, given) > 0
+
+
 @pytest.mark.parametrize(("text", "given"), ARRAYS)
 def test_arrays(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
     """Arrays that are put together, split from texts, and asked for one element."""

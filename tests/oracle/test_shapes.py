@@ -232,6 +232,22 @@ ROOM_POLICIES = {
     "with, first row": "exists (with me as (select p.id, p.org_id from o.profiles p where p.id = auth.uid() limit 1) select 1 from me cross join o.members m where m.room_id = rooms.id and m.user_id = me.id and me.org_id is not null)",
     "with, what is outside": "exists (with mine as (select m.user_id from o.members m where m.room_id = owner_id or m.user_id = owner_id) select 1 from o.profiles p where p.id = auth.uid() and exists (select 1 from mine where mine.user_id = p.id))",
     "limit in a subquery": "id in (select m.room_id from o.members m where m.user_id = auth.uid() and m.level > 1 limit 1)",
+    "made array contained": "settings -> 'users' @> jsonb_build_array(auth.uid()::text)",
+    "made array contained, uuid": "jsonb_build_array((select auth.uid())) <@ (settings -> 'users')",
+    "made array contained, of two": "settings -> 'users' @> jsonb_build_array(auth.uid(), owner_id)",
+    "made array contained, of a number": "settings -> 'users' @> jsonb_build_array(auth.uid(), 1)",
+    "made object contained": "jsonb_build_object('id', owner_id, 'n', 1) @> jsonb_build_object('id', auth.uid())",
+    "made object of null": "jsonb_build_object('id', owner_id) @> jsonb_build_object('id', auth.uid()) or settings @> jsonb_build_object('visibility', auth.uid())",
+    "made objects in an array": "jsonb_build_array(jsonb_build_object('id', owner_id)) @> jsonb_build_array(jsonb_build_object('id', auth.uid()))",
+    "a value of jsonb contained": "settings -> 'users' @> to_jsonb(auth.uid()::text)",
+    "kind of json": "jsonb_typeof(settings) = 'object' and jsonb_typeof(settings -> 'n') = 'number'",
+    "length of json": "jsonb_array_length(settings -> 'users') > 0 or owner_id = auth.uid()",
+    "json elements that are objects": "exists (select 1 from jsonb_array_elements(jsonb_build_array(jsonb_build_object('id', owner_id), settings -> 'flags')) e where (e ->> 'id')::uuid = auth.uid())",
+    "least and greatest": "owner_id = least(auth.uid(), owner_id) and id <> greatest(owner_id, org_id)",
+    "pair in order": "exists (select 1 from o.members m where m.room_id = greatest(rooms.id, owner_id) and m.user_id = auth.uid() and m.level >= least(1, 2))",
+    "claim as an enum": "kind = (case when auth.jwt() -> 'app_metadata' ->> 'role' = 'admin' then 'admin' end)::text::o.kind",
+    "text as an enum": "(auth.jwt() -> 'app_metadata' ->> 'role')::o.kind <= kind",
+    "a text that is cut": "owner_id::text = (auth.jwt() ->> 'sub')::varchar(64) and email::varchar(3) = 'ann'",
     "an owner put to the people": "auth.uid() = any (people || owner_id)",
     "a part of a text": "auth.uid()::text = (string_to_array('x/' || owner_id::text, '/'))[2]",
     "parts of a text": "auth.uid()::text = any (string_to_array('x,' || owner_id::text, ','))",
@@ -454,6 +470,28 @@ HELPERS = {
         ),
         "o.may(email)",
     ),
+    "plpgsql variable with a length": (
+        (
+            "create function o.me() returns varchar(64) language plpgsql stable as $$ begin return (auth.jwt() ->> 'sub')::varchar(64); end $$;"
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare who varchar(64); k character varying (36) := o.me(); begin"
+            " who := o.me(); return exists (select 1 from o.members m where m.room_id = room and m.user_id::text = who and who = k); end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql variable with a length that just fits": (
+        (
+            "create function o.may(room uuid) returns boolean language plpgsql as $$ declare k varchar(5); begin"
+            " select kind into k from o.profiles where id = auth.uid(); return k = 'admin'; end $$"
+        ),
+        "o.may(id)",
+    ),
+    "plpgsql enum of a text": (
+        (
+            "create function o.may(wanted text) returns boolean language plpgsql security definer as $$ begin"
+            " return exists (select 1 from o.profiles p where p.id = auth.uid() and p.kind = wanted::o.kind); end $$"
+        ),
+        "o.may(kind::text)",
+    ),
     "plpgsql case of a value": (
         (
             "create function o.may(room uuid) returns boolean language plpgsql security definer as $$ declare k text; allowed uuid[]; begin"
@@ -595,6 +633,8 @@ def test_a_construct_is_decided_in_memory(world: World, shape: str) -> None:
 
 
 NAMED = (
+    "made array contained", "made array contained, uuid", "made array contained, of two", "made array contained, of a number", "made object contained",
+    "made object of null", "a value of jsonb contained", "json elements that are objects", "claim as an enum",
     "an owner put to the people", "parts of a text",
     "unnest of a look-up", "unnest of a look-up, as printed", "unnest in from", "unnest in from, joined", "unnest in from, of members", "json elements",
     "json elements in from", "json elements, cast", "json elements of a look-up", "json elements, array", "claimed elements", "claimed elements, changed",

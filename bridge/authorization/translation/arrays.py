@@ -44,11 +44,11 @@ def subscripted(t: Translating, fields: Node, names: Names) -> Expr:
     if len(fields["indirection"]) != 1:
         raise CompileError("several subscripts are not supported in memory")
     kind, indices = open_node(fields["indirection"][0])
-    if kind != "A_Indices" or indices.get("isSlice"):
+    if kind != "A_Indices" or set(indices) != {"uidx"}:
         raise CompileError("this subscript is not supported in memory")
     array = t.value(fields["arg"], names)
-    position = coercion.implicit(t.value(indices["uidx"], names), "int", t.context.catalog)
     element = types.element_of(array.type)
+    position = coercion.implicit(t.value(indices["uidx"], names), "int", t.context.catalog)
     if not _starts_at_one(array):
         raise CompileError(
             "a subscript of an array whose first position is not known is not supported in memory"
