@@ -36,6 +36,7 @@ from bridge.authorization.expressions import (
     spreads_user,
     walk,
 )
+from bridge.authorization.failing import failing
 from bridge.authorization.reach import reaches, user_columns
 from bridge.authorization.steps import Step, rows_of
 from bridge.authorization.undecided import UndecidedError
@@ -95,7 +96,7 @@ class FinderCompiler:
             case Call(name="jsonb ? text", args=(array, left)):
                 return self._element(left, array, layout, jsonb.keys)
             case And(items=items):
-                return _intersection([self.compile(item, layout) for item in items])
+                return _intersection([self.compile(item, layout) for item in items], failing(items))
             case Or(items=items):
                 return _union([self.compile(item, layout) for item in items])
             case IsTrue(operand=operand):
@@ -164,7 +165,7 @@ class FinderCompiler:
             if not exact:
                 tests = []  # the filter asks them, with the user's claims
             return Finder(lambda env: _named(steps, env, values, tests), exact=exact)
-        inner = _intersection([self.compile(c, layout) for c in rest])
+        inner = _intersection([self.compile(c, layout) for c in rest], failing(rest))
         return Finder(lambda env: _nested(steps, env, inner), exact=inner.exact, walks=inner.walks)
 
 
@@ -203,10 +204,10 @@ def _of_cohort(cohort: Cohort, value: Value) -> Callable[[Env], Users]:
     return find
 
 
-def _intersection(finders: Sequence[Finder]) -> Finder:
+def _intersection(finders: Sequence[Finder], failing: Sequence[bool]) -> Finder:
     def find(env: Env) -> Users:
         found: Users = None
-        for finder in finders:
+        for position, finder in enumerate(finders):
             try:
                 users = finder.find(env)
             except UndecidedError:
@@ -215,6 +216,7 @@ def _intersection(finders: Sequence[Finder]) -> Finder:
             if users is not None:
                 found = users if found is None else _both(found, users)
                 if not found:
+                    _doubt(finders[position + 1 :], failing[position + 1 :], env)
                     return found
         return found
 
@@ -224,6 +226,19 @@ def _intersection(finders: Sequence[Finder]) -> Finder:
         exact=all(finder.exact for finder in finders),
         walks=not narrowing and any(f.walks for f in finders),
     )
+
+
+def _doubt(finders: Sequence[Finder], failing: Sequence[bool], env: Env) -> None:
+    """Set the Env's doubt if one of the ``finders`` that may fail does.
+
+    What stands before them names nobody, but may be NULL: Postgres goes on then, and an error hides the row.
+    """
+    for finder, may_fail in zip(finders, failing, strict=True):
+        if may_fail:
+            try:
+                finder.find(env)
+            except UndecidedError:
+                env.doubt = True
 
 
 def _both(some: Collection[str | None], others: Collection[str | None]) -> Collection[str | None]:

@@ -240,6 +240,7 @@ ROOM_POLICIES = {
     "made object of null": "jsonb_build_object('id', owner_id) @> jsonb_build_object('id', auth.uid()) or settings @> jsonb_build_object('visibility', auth.uid())",
     "made objects in an array": "jsonb_build_array(jsonb_build_object('id', owner_id)) @> jsonb_build_array(jsonb_build_object('id', auth.uid()))",
     "a value of jsonb contained": "settings -> 'users' @> to_jsonb(auth.uid()::text)",
+    "an error behind a NULL": "((settings ->> 'nothing') = 'x' and auth.uid()::text = any (array(select jsonb_array_elements_text(to_jsonb(id))))) or owner_id = auth.uid()",
     "kind of json": "jsonb_typeof(settings) = 'object' and jsonb_typeof(settings -> 'n') = 'number'",
     "length of json": "jsonb_array_length(settings -> 'users') > 0 or owner_id = auth.uid()",
     "json elements that are objects": "exists (select 1 from jsonb_array_elements(jsonb_build_array(jsonb_build_object('id', owner_id), settings -> 'flags')) e where (e ->> 'id')::uuid = auth.uid())",
