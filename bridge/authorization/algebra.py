@@ -140,10 +140,14 @@ class Not(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A table in a subquery's FROM and the scope its rows have."""
+    """A table in a subquery's FROM and the scope its rows have.
+
+    With ``elements``, an array, it is no table: each element is a row of one column, :data:`ELEMENT`.
+    """
 
     table: str
     scope: int
+    elements: "Expr | None" = None
 
 
 class Exists(msgspec.Struct, frozen=True):
@@ -226,6 +230,8 @@ Expr: TypeAlias = (
     | InRows
     | Rows
 )
+
+ELEMENT = "element"
 
 TRUE = Const(True, "bool")  # noqa: FBT003 - the value of a constant
 FALSE = Const(False, "bool")  # noqa: FBT003 - the value of a constant

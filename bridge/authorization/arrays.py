@@ -22,6 +22,27 @@ def overlap(array: list[Any], other: list[Any]) -> bool:
     return any(item is not None and item in array for item in other)
 
 
+def concatenated(array: list[Any], other: list[Any]) -> list[Any]:
+    """``array || other``."""
+    if isinstance(array, Flattened) or isinstance(other, Flattened):
+        raise UndecidedError("arrays of several dimensions are put together")
+    return [*array, *other]
+
+
+def subscript(array: list[Any], position: int) -> Any:
+    """``array[position]`` of an array that starts at 1: NULL outside."""
+    if isinstance(array, Flattened):
+        raise UndecidedError("a subscript of an array of several dimensions")
+    return array[position - 1] if 1 <= position <= len(array) else None
+
+
+def split(text: str, separator: str) -> list[str]:
+    """``string_to_array(text, separator)``."""
+    if not text:
+        return []
+    return text.split(separator) if separator else [text]
+
+
 def cardinality(array: list[Any]) -> int:
     """Return the number of elements in all dimensions."""
     return len(array)

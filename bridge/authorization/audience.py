@@ -28,7 +28,15 @@ from bridge.authorization.algebra import (
 from bridge.authorization.cohorts import Cohort, Cohorts
 from bridge.authorization.env import Env, Tables, Test, Value, layout_of
 from bridge.authorization.evaluation import compile_test, compile_value, steps_of
-from bridge.authorization.expressions import conjuncts, mentions_time, mentions_user, scopes, walk
+from bridge.authorization.expressions import (
+    conjuncts,
+    mentions_time,
+    mentions_user,
+    scopes,
+    spreads_user,
+    walk,
+)
+from bridge.authorization.failing import failing
 from bridge.authorization.reach import reaches, user_columns
 from bridge.authorization.steps import Step, rows_of
 from bridge.authorization.undecided import UndecidedError
@@ -88,7 +96,7 @@ class FinderCompiler:
             case Call(name="jsonb ? text", args=(array, left)):
                 return self._element(left, array, layout, jsonb.keys)
             case And(items=items):
-                return _intersection([self.compile(item, layout) for item in items])
+                return _intersection([self.compile(item, layout) for item in items], failing(items))
             case Or(items=items):
                 return _union([self.compile(item, layout) for item in items])
             case IsTrue(operand=operand):
@@ -137,6 +145,8 @@ class FinderCompiler:
         return _EVERYBODY
 
     def _members(self, expr: Exists, outer: Mapping[int, str]) -> Finder:
+        if spreads_user(expr.sources):
+            return _EVERYBODY  # each user's rows are others
         layout = layout_of(expr.sources, outer)
         conditions = conjuncts(expr.where)
         columns = user_columns(expr.sources, expr.where)
@@ -155,7 +165,7 @@ class FinderCompiler:
             if not exact:
                 tests = []  # the filter asks them, with the user's claims
             return Finder(lambda env: _named(steps, env, values, tests), exact=exact)
-        inner = _intersection([self.compile(c, layout) for c in rest])
+        inner = _intersection([self.compile(c, layout) for c in rest], failing(rest))
         return Finder(lambda env: _nested(steps, env, inner), exact=inner.exact, walks=inner.walks)
 
 
@@ -194,10 +204,10 @@ def _of_cohort(cohort: Cohort, value: Value) -> Callable[[Env], Users]:
     return find
 
 
-def _intersection(finders: Sequence[Finder]) -> Finder:
+def _intersection(finders: Sequence[Finder], failing: Sequence[bool]) -> Finder:
     def find(env: Env) -> Users:
         found: Users = None
-        for finder in finders:
+        for position, finder in enumerate(finders):
             try:
                 users = finder.find(env)
             except UndecidedError:
@@ -206,6 +216,7 @@ def _intersection(finders: Sequence[Finder]) -> Finder:
             if users is not None:
                 found = users if found is None else _both(found, users)
                 if not found:
+                    _doubt(finders[position + 1 :], failing[position + 1 :], env)
                     return found
         return found
 
@@ -215,6 +226,19 @@ def _intersection(finders: Sequence[Finder]) -> Finder:
         exact=all(finder.exact for finder in finders),
         walks=not narrowing and any(f.walks for f in finders),
     )
+
+
+def _doubt(finders: Sequence[Finder], failing: Sequence[bool], env: Env) -> None:
+    """Set the Env's doubt if one of the ``finders`` that may fail does.
+
+    What stands before them names nobody, but may be NULL: Postgres goes on then, and an error hides the row.
+    """
+    for finder, may_fail in zip(finders, failing, strict=True):
+        if may_fail:
+            try:
+                finder.find(env)
+            except UndecidedError:
+                env.doubt = True
 
 
 def _both(some: Collection[str | None], others: Collection[str | None]) -> Collection[str | None]:
@@ -240,7 +264,7 @@ def _union(finders: Sequence[Finder]) -> Finder:
 
 def _plain_members(step: Step, column: ColumnRef) -> Callable[[Env], Users]:
     """The common case, ``p.dialog_id = row.dialog_id and p.user_id = auth.uid()``: one index look-up."""
-    position = step.table.position[column.name]
+    position = 0 if step.table is None else step.table.position[column.name]
 
     def find(env: Env) -> Users:
         users = {row[position] for row in rows_of(step, env)}

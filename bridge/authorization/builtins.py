@@ -157,6 +157,8 @@ FUNCTIONS: Mapping[tuple[str, tuple[Type, ...]], Builtin] = {
     ("starts_with", ("text", "text")): Builtin("bool", str.startswith),
     ("strpos", ("text", "text")): Builtin("int", lambda text, part: text.find(part) + 1),
     ("position", ("text", "text")): Builtin("int", lambda text, part: text.find(part) + 1),
+    ("jsonb_typeof", ("jsonb",)): Builtin("text", jsonb.kind),
+    ("jsonb_array_length", ("jsonb",)): Builtin("int", jsonb.length),
     ("replace", ("text", "text", "text")): Builtin(
         "text", lambda text, old, new: text.replace(old, new) if old else text
     ),
@@ -186,9 +188,35 @@ CASTS: Mapping[tuple[Type, Type], Builtin] = {
 """Casts that compute; those that keep the value (uuid to text, json to jsonb) are in ``coercion.py``."""
 
 
-ELEMENTS = "jsonb_array_elements_text"
-"""The elements of a jsonb array, that a subquery takes for rows."""
+ELEMENTS: Mapping[str, tuple[Type, Builtin]] = {
+    "jsonb_array_elements": ("jsonb", Builtin("jsonb[]", jsonb.elements)),
+    "jsonb_array_elements_text": ("jsonb", Builtin("text[]", jsonb.elements_as_text)),
+    "json_array_elements": ("json", Builtin("json[]", jsonb.elements)),
+    "json_array_elements_text": ("json", Builtin("text[]", jsonb.elements_as_text)),
+}
+"""Functions that return the elements of a JSON array as rows, here as an array, with the argument's type."""
 
+
+CONCATENATED = "array || array"
+SUBSCRIPT = "element(array, position)"
+SPLIT = "string_to_array(text, text)"
+"""Names of what is done with arrays of any type, which ``translation/arrays.py`` gives their types."""
+
+BUILD_ARRAY = "jsonb_build_array(items)"
+BUILD_OBJECT = "jsonb_build_object(names, items)"
+TO_JSONB = "to_jsonb(value)"
+"""Names of what makes jsonb of values, whose form here is that of JSON already."""
+
+LABEL = "enum(text, labels)"
+"""The cast of a text to an enum, and of texts to several."""
+LABELS = "enums(texts, labels)"
+
+CUT = "left(text, length)"
+"""The cast of a text to a type with a length, and what an assignment to one has to fit in."""
+FITTING = "fitting(text, length)"
+
+LEAST = "least(array)"
+GREATEST = "greatest(array)"
 
 RANK = "rank(enum, labels)"
 """Where a label stands among those of its enum, which the catalog has in their order."""
@@ -198,6 +226,26 @@ def _rank(label: str, labels: list[str]) -> int:
     if label not in labels:
         raise UndecidedError("an enum value that is newer than what is known of its type")
     return labels.index(label)
+
+
+def _label(text: str, labels: list[str]) -> str:
+    if text not in labels:
+        raise UndecidedError("a text that is no label of the enum it is cast to")
+    return text
+
+
+def _fitting(text: str, length: int) -> str:
+    if len(text) > length:
+        raise UndecidedError("a text that is longer than the variable it is assigned to")
+    return text
+
+
+def _chosen(choose: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+    def run(items: list[Any]) -> Any:
+        known = [item for item in items if item is not None]
+        return choose(known) if known else None
+
+    return run
 
 
 def run(name: str) -> Builtin:
@@ -217,8 +265,23 @@ def _register() -> None:
         _BY_NAME[f"{function}({', '.join(arguments)})"] = builtin
     for function, (_, builtin) in ARRAY_FUNCTIONS.items():
         _BY_NAME[f"{function}(array)"] = builtin
+    _BY_NAME[CONCATENATED] = Builtin("array", arrays.concatenated)
+    _BY_NAME[SUBSCRIPT] = Builtin("element", arrays.subscript)
+    _BY_NAME[SPLIT] = Builtin("text[]", arrays.split)
+    _BY_NAME[BUILD_ARRAY] = Builtin("jsonb", jsonb.array_of)
+    _BY_NAME[BUILD_OBJECT] = Builtin("jsonb", jsonb.object_of)
+    _BY_NAME[TO_JSONB] = Builtin("jsonb", lambda value: value)
+    _BY_NAME[LABEL] = Builtin("enum", _label)
+    _BY_NAME[LABELS] = Builtin(
+        "enum[]", lambda array, labels: [None if item is None else _label(item, labels) for item in array]
+    )
+    _BY_NAME[CUT] = Builtin("text", lambda text, length: text[:length])
+    _BY_NAME[FITTING] = Builtin("text", _fitting)
+    _BY_NAME[LEAST] = Builtin("array", _chosen(min))
+    _BY_NAME[GREATEST] = Builtin("array", _chosen(max))
     _BY_NAME[RANK] = Builtin("int", _rank)
-    _BY_NAME[ELEMENTS] = Builtin("text[]", jsonb.elements_as_text)
+    for function, (argument, builtin) in ELEMENTS.items():
+        _BY_NAME[f"{function}({argument})"] = builtin
     for (source, target), builtin in CASTS.items():
         _BY_NAME[f"{source}::{target}"] = builtin
     for bits in (16, 32):

@@ -13,7 +13,8 @@ import structlog
 from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, Opaque
 from bridge.authorization.catalog import Catalog, Policy, Table
 from bridge.authorization.expressions import all_of, any_of, failure, opaque, rebuild
-from bridge.authorization.normalization import Normalizer, folded_qualifier
+from bridge.authorization.folding import folded_qualifier
+from bridge.authorization.normalization import Normalizer
 from bridge.authorization.translation import Context, Translator
 from bridge.authorization.types import column_type, plain
 from bridge.errors import CompileError, QueryFailsError

@@ -36,7 +36,7 @@ class Env:
 Value: TypeAlias = Callable[[Env], Any]
 Test: TypeAlias = Callable[[Env], bool | None]
 Layout: TypeAlias = Mapping[int, str]
-"""The table of each scope but 0."""
+"""The table of each scope but 0; empty for an array's elements."""
 
 
 def layout_of(sources: Sequence[Source], outer: Layout) -> dict[int, str]:

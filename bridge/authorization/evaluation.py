@@ -121,6 +121,8 @@ def _column(expr: ColumnRef, tables: Tables, layout: Layout) -> Value:
     name, scope = expr.name, expr.scope
     if scope == 0:
         read = lambda env: env.row[name]  # noqa: E731 - one of two
+    elif not layout[scope]:
+        return lambda env: env.rows[scope][0]  # an element, which is a value already
     else:
         position = tables[layout[scope]].position[name]
         read = lambda env: env.rows[scope][position]  # noqa: E731 - one of two

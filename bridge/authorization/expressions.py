@@ -66,14 +66,26 @@ def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
         case Coalesce(items=items, type=type_):
             return Coalesce(tuple(change(item) for item in items), type_)
         case Exists(sources=sources, where=where):
-            return Exists(sources, change(where))
+            return Exists(rebuilt(sources, change), change(where))
         case InRows(left=left, value=value, sources=sources, where=where):
-            return InRows(change(left), change(value), sources, change(where))
+            return InRows(change(left), change(value), rebuilt(sources, change), change(where))
         case Rows(kind=kind, arms=arms, type=type_):
-            changed = tuple(Arm(arm.sources, change(arm.where), change(arm.value)) for arm in arms)
+            changed = tuple(
+                Arm(rebuilt(arm.sources, change), change(arm.where), change(arm.value)) for arm in arms
+            )
             return Rows(kind, changed, type_)
         case _:
             return expr
+
+
+def rebuilt(sources: tuple[Source, ...], change: Callable[[Expr], Expr]) -> tuple[Source, ...]:
+    """Return ``sources`` with ``change`` applied to each array whose elements are rows."""
+    if all(source.elements is None for source in sources):
+        return sources
+    return tuple(
+        source if source.elements is None else Source(source.table, source.scope, change(source.elements))
+        for source in sources
+    )
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -112,7 +124,7 @@ def scopes(expr: Expr) -> frozenset[int]:
         case ColumnRef(scope=scope):
             return frozenset((scope,))
         case InRows(left=left):  # which is outside of its subquery
-            inside = scopes(expr.value) | scopes(expr.where)
+            inside = frozenset[int]().union(*map(scopes, children(expr)[1:]))
             return scopes(left) | inside - {source.scope for source in expr.sources}
         case _:
             used = frozenset[int]().union(*map(scopes, children(expr)))
@@ -131,7 +143,7 @@ def renewed(expr: Expr, new_scope: Callable[[], int]) -> Expr:
 
 def _rescoped(expr: Expr, fresh: Mapping[int, int]) -> Expr:
     def sources(given: tuple[Source, ...]) -> tuple[Source, ...]:
-        return tuple(Source(source.table, fresh[source.scope]) for source in given)
+        return tuple(msgspec.structs.replace(source, scope=fresh[source.scope]) for source in given)
 
     expr = rebuild(expr, lambda part: _rescoped(part, fresh))
     match expr:
@@ -159,6 +171,11 @@ def opaque(expr: Expr) -> tuple[Opaque, ...]:
 def mentions_user(expr: Expr) -> bool:
     """True if the answer depends on who asks, or may do."""
     return any(isinstance(node, Uid | Claims | Opaque) for node in walk(expr))
+
+
+def spreads_user(sources: Iterable[Source]) -> bool:
+    """True if the elements of something of the user's, such as a claim, are among the rows."""
+    return any(source.elements is not None and mentions_user(source.elements) for source in sources)
 
 
 def mentions_time(expr: Expr) -> bool:

@@ -73,11 +73,50 @@ def at_path(value: Any, path: list[str | None]) -> Any:
     return value
 
 
-def elements_as_text(value: Any) -> list[str | None]:
-    """Return ``jsonb_array_elements_text(value)``; Postgres refuses what is no array."""
+def kind(value: Any) -> str:
+    """``jsonb_typeof(value)``."""
+    match value:
+        case None | JsonNull():
+            return "null"
+        case bool():
+            return "boolean"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+        case _:
+            return "number"
+
+
+def length(value: Any) -> int:
+    """``jsonb_array_length(value)``; Postgres refuses what is no array."""
+    if not isinstance(value, list):
+        raise UndecidedError("the length of a jsonb value that is no array")
+    return len(value)
+
+
+def array_of(items: list[Any]) -> list[Any]:
+    """``jsonb_build_array(items)``: NULL is the null of JSON."""
+    return [None if isinstance(item, JsonNull) else item for item in items]
+
+
+def object_of(names: list[str], items: list[Any]) -> dict[str, Any]:
+    """``jsonb_build_object(name, item, ...)``: of a name that is there twice, the last counts."""
+    return dict(zip(names, array_of(items), strict=True))
+
+
+def elements(value: Any) -> list[Any]:
+    """Return ``jsonb_array_elements(value)``; Postgres refuses what is no array."""
     if not isinstance(value, list):
         raise UndecidedError("the elements of a jsonb value that is no array")
-    return [as_text(item) for item in value]
+    return [_outer(item) for item in value]
+
+
+def elements_as_text(value: Any) -> list[str | None]:
+    """Return ``jsonb_array_elements_text(value)``."""
+    return [as_text(item) for item in elements(value)]
 
 
 def has_key(value: Any, key: str) -> bool:

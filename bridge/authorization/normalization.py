@@ -5,11 +5,10 @@ That is what the reverse index can follow: a scalar look-up of at most one row, 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from bridge.authorization.algebra import (
     FALSE,
-    NULL,
     TRUE,
     And,
     AnyOf,
@@ -17,7 +16,6 @@ from bridge.authorization.algebra import (
     ArrayOf,
     Call,
     Case,
-    Claims,
     Coalesce,
     ColumnRef,
     Compare,
@@ -31,7 +29,9 @@ from bridge.authorization.algebra import (
     Operator,
     Or,
     Rows,
+    Source,
 )
+from bridge.authorization.containment import contained
 from bridge.authorization.expressions import (
     all_of,
     any_of,
@@ -39,14 +39,16 @@ from bridge.authorization.expressions import (
     conjuncts,
     never_fails,
     rebuild,
+    rebuilt,
     scopes,
+    spreads_user,
 )
+from bridge.authorization.folding import fold
 
 UniqueKeys: TypeAlias = Callable[[str], Sequence[Sequence[str]]]
 """The columns of each unique key of a table, by qualified name."""
 
 _OPPOSITE: dict[Operator, Operator] = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
-_PLAIN = ("uuid", "text", "name", "int", "bool", "numeric", "timestamptz", "timestamp", "date")
 
 
 class Normalizer:
@@ -73,16 +75,21 @@ class Normalizer:
             case Not(operand=operand):
                 return self.negative(operand)
             case Exists(sources=sources, where=where):
-                return _exists(sources, self.positive(where))
+                return self._exists(sources, where)
             case InRows(left=left, value=value, sources=sources, where=where):
-                return _exists(sources, self.positive(all_of([where, compare("=", left, value)])))
+                if spreads_user(sources):
+                    arm = Arm(sources, where, value)
+                    return self.positive(AnyOf(left, Rows("array", (arm,), f"{value.type}[]")))
+                return self._exists(sources, all_of([where, compare("=", left, value)]))
             case Case():
                 return self._case(expr, self.positive)
             case Coalesce(items=items):
                 return self._coalesce(items, self.positive)
             case Compare():
                 return self._compare(expr)
-            case AnyOf(left=left, array=Rows(kind="array" | "array_agg", arms=arms)):
+            case AnyOf(left=left, array=Rows(kind="array" | "array_agg", arms=arms)) if not any(
+                spreads_user(arm.sources) for arm in arms
+            ):
                 return any_of(
                     [self.positive(InRows(left, arm.value, arm.sources, arm.where)) for arm in arms]
                 )
@@ -92,6 +99,12 @@ class Normalizer:
                 return Not(self._has_value(rows))
             case AnyOf(left=left, array=ArrayOf(items=items)) if all(never_fails(item) for item in items):
                 return self.positive(Or(tuple(compare("=", left, item) for item in items)))
+            case (
+                Call(name="jsonb @> jsonb", args=(whole, part))
+                | Call(name="jsonb <@ jsonb", args=(part, whole))
+            ):
+                said = contained(self.neutral(whole), self.neutral(part))
+                return self.neutral(expr) if said is None else self.positive(said)
             case Call(name="array @>", args=(array, ArrayOf(items=items))):
                 return self.positive(And(tuple(AnyOf(item, array) for item in items)))
             case Call(name="array <@", args=(ArrayOf(items=items), array)):
@@ -136,19 +149,35 @@ class Normalizer:
         """Return an expression of the same value, NULL included."""
         match expr:
             case Exists(sources=sources, where=where):
-                found = _exists(sources, self.positive(where))
+                found = self._exists(sources, where)
                 return found if isinstance(found, Exists | Const) else IsTrue(found)
             case InRows(left=left, value=value, sources=sources, where=where):
-                return InRows(self.neutral(left), self.neutral(value), sources, self.positive(where))
+                among = rebuilt(sources, self.neutral)
+                return InRows(self.neutral(left), self.neutral(value), among, self.positive(where))
             case Rows(kind=kind, arms=arms, type=type_):
-                rewritten = tuple(Arm(a.sources, self.positive(a.where), self.neutral(a.value)) for a in arms)
+                rewritten = tuple(
+                    Arm(rebuilt(a.sources, self.neutral), self.positive(a.where), self.neutral(a.value))
+                    for a in arms
+                )
                 return Rows(kind, rewritten, type_)
             case IsTrue(operand=operand):
                 return IsTrue(self.positive(operand))
             case Case():
                 return self._folded_case(expr)
             case _:
-                return _folded(rebuild(expr, self.neutral))
+                return fold(rebuild(expr, self.neutral))
+
+    def _exists(self, sources: tuple[Source, ...], where: Expr) -> Expr:
+        where = self.positive(where)
+        if where == FALSE:
+            return FALSE
+        if not sources:
+            return where
+        if len(sources) == 1 and sources[0].elements is not None:
+            among = _among(sources[0].scope, sources[0].elements, where)
+            if among is not None:
+                return self.positive(among)
+        return Exists(rebuilt(sources, self.neutral), where)
 
     def _folded_case(self, expr: Case) -> Expr:
         branches: list[tuple[Expr, Expr]] = []
@@ -215,7 +244,7 @@ class Normalizer:
                         return found if some else _opposite(found)
                 case _:
                     pass
-        folded = _folded(compare(op, self.neutral(expr.left), self.neutral(expr.right)))
+        folded = fold(compare(op, self.neutral(expr.left), self.neutral(expr.right)))
         return self.positive(folded) if isinstance(folded, Const) else folded
 
     def _coalesce_compared(self, items: Sequence[Expr], put: Callable[[Expr], Expr]) -> Expr:
@@ -238,7 +267,7 @@ class Normalizer:
 
     def _at_most_one(self, rows: Rows) -> bool:
         """True if no two combinations of the sources' rows can be selected."""
-        if len(rows.arms) != 1:
+        if len(rows.arms) != 1 or any(s.elements is not None for s in rows.arms[0].sources):
             return False
         (arm,) = rows.arms
         open_ = {source.scope: source.table for source in arm.sources}
@@ -260,37 +289,19 @@ class Normalizer:
         return any(fixed.issuperset(key) for key in self._unique_keys(table))
 
 
-def folded_qualifier(expr: Expr) -> Expr:
-    """Return a policy with its constants folded, as Postgres does before it looks at privileges.
-
-    A subquery that a constant makes unneeded is never planned, so it cannot fail; NULL counts as false here.
-    """
-    match expr:
-        case And(items=items):
-            parts = [folded_qualifier(item) for item in items]
-            return FALSE if NULL in parts else all_of(parts)
-        case Or(items=items):
-            return any_of([part for item in items if (part := folded_qualifier(item)) != NULL])
+def _among(scope: int, elements: Expr, where: Expr) -> Expr | None:
+    """Return what says without a subquery that an element equals something; None if more is asked."""
+    outside = [c for c in conjuncts(where) if scope not in scopes(c)]
+    match [c for c in conjuncts(where) if scope in scopes(c)]:
+        case [Compare(op="=", left=ColumnRef(scope=found, type=type_), right=other)] if found == scope:
+            pass
+        case [Compare(op="=", left=other, right=ColumnRef(scope=found, type=type_))] if found == scope:
+            pass
         case _:
-            return _folded_value(expr)
-
-
-def _folded_value(expr: Expr) -> Expr:
-    match expr:
-        case Exists() | InRows() | Rows():
-            return expr  # planned by itself
-        case IsNull(operand=Claims() | ColumnRef()):
-            return expr  # never true, but Postgres finds that out later, if at all
-        case _:
-            return _folded(rebuild(expr, _folded_value))
-
-
-def _exists(sources: Any, where: Expr) -> Expr:
-    if where == FALSE:
-        return FALSE
-    if not sources:
-        return where
-    return Exists(sources, where)
+            return None
+    if scope in scopes(other) or other.type != type_:
+        return None
+    return all_of([*outside, AnyOf(other, elements)])
 
 
 def _opposite(expr: Expr) -> Expr:
@@ -313,39 +324,3 @@ def _some_rows(op: Operator, count: Expr) -> bool | None:
             return False
         case _:
             return None
-
-
-def _folded(expr: Expr) -> Expr:
-    """Return the constant that ``expr`` is, or ``expr``."""
-    match expr:
-        case IsNull(operand=Const(value=value)):
-            return TRUE if value is None else FALSE
-        case IsNull(operand=Claims()):
-            return FALSE
-        case IsNull(operand=ColumnRef(nullable=False)):
-            return FALSE
-        case Not(operand=Const(value=value)):
-            return NULL if value is None else Const(not value, "bool")
-        case Not(operand=Not(operand=inner)):
-            return inner
-        case Compare(left=Const(value=None)) | Compare(right=Const(value=None)):
-            return NULL
-        case Compare(op=op, left=Const(value=left, type=type_), right=Const(value=right)) if (
-            type_ in _PLAIN or type_.startswith("enum:")
-        ):
-            if op == "=":
-                return Const(left == right, "bool")
-            return Const(left != right, "bool") if op == "<>" else expr
-        case Call(args=args, type=type_) if any(isinstance(a, Const) and a.value is None for a in args):
-            return Const(None, type_)
-        case And(items=items):
-            return all_of(items)
-        case Or(items=items):
-            return any_of(items)
-        case Coalesce(items=items, type=type_):
-            kept = tuple(item for item in items if not (isinstance(item, Const) and item.value is None))
-            if not kept:
-                return Const(None, type_)
-            return kept[0] if len(kept) == 1 or isinstance(kept[0], Const) else Coalesce(kept, type_)
-        case _:
-            return expr

@@ -30,10 +30,15 @@ def row_columns(condition: Expr) -> frozenset[str]:
 
 def lookup_columns(condition: Expr) -> dict[str, set[str]]:
     """Return the columns that the condition reads of each look-up table."""
-    tables = {source.scope: source.table for node in walk(condition) for source in own_sources(node)}
+    tables = {
+        source.scope: source.table
+        for node in walk(condition)
+        for source in own_sources(node)
+        if source.elements is None
+    }
     needed: dict[str, set[str]] = {table: set() for table in tables.values()}
     for node in walk(condition):
-        if isinstance(node, ColumnRef) and node.scope != 0:
+        if isinstance(node, ColumnRef) and node.scope in tables:
             needed[tables[node.scope]].add(node.name)
     return needed
 
@@ -47,6 +52,8 @@ def reaches(condition: Expr) -> tuple[Reach, ...]:
             conditions = conjuncts(where)
             users = {column.scope: column.name for column in user_columns(sources, where)}
             for source in sources:
+                if source.elements is not None:
+                    continue
                 link = {pair for c in conditions if (pair := _link(c, source.scope)) is not None}
                 reach = Reach(
                     lookup=source.table, link=tuple(sorted(link)), user_column=users.get(source.scope)

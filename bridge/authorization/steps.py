@@ -16,19 +16,21 @@ class Step(msgspec.Struct, frozen=True):
 
     Attributes:
         scope: Where the current row goes.
-        table: The look-up table.
+        table: The look-up table; None for an array's elements.
         index: Index to ask; None means every row of the table, or the one with the primary key.
         by_key: True if ``key`` is the primary key.
         key: The key to ask with; None where a part of it is NULL.
         tests: What else has to be true once this source's row is there.
+        elements: Computes the array whose elements are the rows.
     """
 
     scope: int
-    table: LookupTable
+    table: LookupTable | None
     index: Index | None
     by_key: bool
     key: Callable[[Any], Key]
     tests: tuple[Callable[[Any], bool | None], ...]
+    elements: Callable[[Any], Any] | None = None
 
 
 def plan_steps(
@@ -53,32 +55,44 @@ def plan_steps(
     unbound = {source.scope for source in sources}
     steps = []
     while pending:
-        chosen = max(pending, key=lambda source: len(_keys(source, waiting, unbound)))
-        table = tables[chosen.table]
-        keys = _least(_keys(chosen, waiting, unbound), table)
+        # Where no index helps, the elements of an array are fewer than the rows of a table.
+        chosen = max(
+            (
+                source
+                for source in pending
+                if source.elements is None or not scopes(source.elements) & unbound
+            ),
+            key=lambda source: (len(_keys(source, waiting, unbound)), source.elements is not None),
+        )
+        table = tables[chosen.table] if chosen.elements is None else None
+        keys = {} if table is None else _least(_keys(chosen, waiting, unbound), table)
         pending.remove(chosen)
         unbound.discard(chosen.scope)
         rest = [c for c in waiting if c not in keys]
         ready = [c for c in rest if not scopes(c) & unbound]
         waiting = [c for c in rest if c not in ready]
         by_column = dict(sorted(keys.values(), key=lambda pair: pair[0]))
-        by_key = set(by_column) == set(table.primary_key)
-        columns = table.primary_key if by_key else tuple(by_column)
+        by_key = table is not None and set(by_column) == set(table.primary_key)
+        columns = table.primary_key if table is not None and by_key else tuple(by_column)
         steps.append(
             Step(
                 scope=chosen.scope,
                 table=table,
-                index=None if by_key or not columns else table.index(columns),
+                index=None if table is None or by_key or not columns else table.index(columns),
                 by_key=by_key,
                 key=_key(tuple(value(by_column[column]) for column in columns)),
                 tests=tuple(test(c) for c in ready),
+                elements=None if chosen.elements is None else value(chosen.elements),
             )
         )
     return steps
 
 
 def rows_of(step: Step, env: Any) -> Collection[LookupRow]:
-    """Return the rows of this step's table that its key allows, in no order."""
+    """Return the rows of this step's table that its key allows, in no order, or an array's elements."""
+    if step.table is None:
+        array = step.elements(env) if step.elements is not None else None
+        return [(element,) for element in array or ()]
     if step.by_key:
         row = step.table.rows.get(step.key(env))
         return () if row is None else (row,)
@@ -91,6 +105,8 @@ def rows_of(step: Step, env: Any) -> Collection[LookupRow]:
 def _keys(source: Source, conditions: Sequence[Expr], unbound: set[int]) -> dict[Expr, tuple[str, Expr]]:
     """Return the equalities that give this source's columns a value known before its row is."""
     found: dict[Expr, tuple[str, Expr]] = {}
+    if source.elements is not None:
+        return found
     for condition in conditions:
         if not isinstance(condition, Compare) or condition.op != "=":
             continue

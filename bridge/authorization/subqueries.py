@@ -63,7 +63,8 @@ def _some(compiler: Compiling, sources: Sequence[Source], conditions: Sequence[E
     steps = steps_of(compiler, sources, conditions, layout_of(sources, outer))
     if len(steps) == 1 and not steps[0].tests:
         key = steps[0].key
-        known = steps[0].table.rows if steps[0].by_key else steps[0].index
+        table = steps[0].table
+        known = table.rows if table is not None and steps[0].by_key else steps[0].index
         if known is not None:
             return lambda env: key(env) in known
     if all(cannot_raise(condition) for condition in conditions):

@@ -1,6 +1,7 @@
 """Says an expression as a person would."""
 
 from bridge.authorization.algebra import (
+    ELEMENT,
     FALSE,
     TRUE,
     And,
@@ -45,7 +46,7 @@ class Wording:
         for node in walk(condition):
             for source in own_sources(node):
                 if source.scope not in self._alias:
-                    name = source.table.rpartition(".")[2]
+                    name = source.table.rpartition(".")[2] if source.elements is None else "element"
                     taken[name] = taken.get(name, 0) + 1
                     self._alias[source.scope] = name if taken[name] == 1 else f"{name}{taken[name]}"
 
@@ -68,7 +69,7 @@ class Wording:
             case Const(value=value):
                 return _literal(value)
             case ColumnRef(scope=scope, name=name):
-                return f"{self._alias[scope]}.{name}"
+                return self._alias[scope] if name == ELEMENT else f"{self._alias[scope]}.{name}"
             case Uid():
                 return "the user"
             case Claims():
@@ -120,14 +121,19 @@ class Wording:
         return f"({self.phrase(expr)})" if isinstance(expr, And | Or) else self.phrase(expr)
 
     def _selection(self, sources: tuple[Source, ...], where: Expr) -> str:
-        tables = " and a ".join(
-            f"{source.table} row"
-            if self._alias[source.scope] == source.table.rpartition(".")[2]
-            else f"{source.table} row {self._alias[source.scope]}"
-            for source in sources
-        )
+        tables = " and a ".join(map(self._source, sources))
         parts = " and ".join(self._part(part) for part in conjuncts(where))
         return f"{tables} where {parts}" if parts else tables
+
+    def _source(self, source: Source) -> str:
+        alias = self._alias[source.scope]
+        if source.elements is not None:
+            return f"{alias} of {self.phrase(source.elements)}"
+        return (
+            f"{source.table} row"
+            if alias == source.table.rpartition(".")[2]
+            else f"{source.table} row {alias}"
+        )
 
     def _rows(self, expr: Rows) -> str:
         noun = {"count": "number of", "array": "list of", "array_agg": "list of"}.get(expr.kind, "")

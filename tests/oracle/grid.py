@@ -1,5 +1,6 @@
 """Expressions over typed columns, computed for many rows by Postgres and by the translated expression."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -92,7 +93,7 @@ def translated(text: str, columns: Mapping[str, str], timezone: str = "UTC") -> 
         catalog(timezone),
         role="authenticated",
         row_filter=_refuse,
-        new_scope=lambda: 1,
+        new_scope=itertools.count(1).__next__,
         trackable=lambda _table: None,
     )
     (statement,) = parse_statements(f"select {text}")
@@ -119,7 +120,7 @@ def printed(connection: psycopg.Connection[Any], text: str, columns: Mapping[str
 def memory(expr: Expr, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Return what the expression has for each row; :data:`UNDECIDED` where only Postgres can tell."""
     compute = compile_value(expr, {}, {})
-    env = Env(2, lambda: 0)
+    env = Env(10, lambda: 0)
     answers = []
     for row in rows:
         env.row = dict(row)

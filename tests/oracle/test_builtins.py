@@ -207,6 +207,120 @@ SHAPES = (
 )  # fmt: skip
 
 
+ELEMENTS = (
+    ("b in (select jsonb_array_elements_text(a))", ("jsonb", "text")), ("b not in (select jsonb_array_elements_text(a))", ("jsonb", "text")),
+    ("b in (select e.value from jsonb_array_elements_text(a) e)", ("jsonb", "text")), ("b in (select e.x from jsonb_array_elements_text(a) e (x))", ("jsonb", "text")),
+    ("b = any (array(select jsonb_array_elements_text(a)))", ("jsonb", "text")), ("b <> all (array(select jsonb_array_elements_text(a)))", ("jsonb", "text")),
+    ("exists (select 1 from jsonb_array_elements(a) e where e = b)", ("jsonb", "jsonb")), ("b in (select jsonb_array_elements(a))", ("jsonb", "jsonb")),
+    ("exists (select 1 from jsonb_array_elements(a) e where e.value ->> 'a' = b)", ("jsonb", "text")), ("b in (select jsonb_array_elements(a) ->> 'a')", ("jsonb", "text")),
+    ("exists (select 1 from json_array_elements(a::json) e where e ->> 'a' = '1')", ("jsonb",)), ("'a' in (select json_array_elements_text(a::json))", ("jsonb",)),
+    ("exists (select 1 from jsonb_array_elements(a) e where e is null)", ("jsonb",)), ("(select count(*) from jsonb_array_elements_text(a) e where e is null)", ("jsonb",)),
+    ("(select count(*) from jsonb_array_elements(a))", ("jsonb",)), ("(select count(e) from unnest(a) e)", ("text[]",)), ("b in (select unnest(a))", ("text[]", "text")),
+    ("b not in (select x from unnest(a) x)", ("text[]", "text")), ("b in (select x from unnest(a) x where x <> 'a')", ("text[]", "text")), ("b in (select unnest(a)::text)", ("int4[]", "text")),
+    ("exists (select 1 from unnest(a) t (x) where t.x > b)", ("int4[]", "int4")), ("exists (select 1 from unnest(a) x where x is null)", ("uuid[]",)),
+    ("exists (select 1 from unnest(a) x where x = b and b <> 'a')", ("text[]", "text")), ("b in (select unnest(a))", ("uuid[]", "uuid")), ("b in (select x + 1 from unnest(a) x)", ("int4[]", "int4")),
+    ("array(select upper(trim(x)) from unnest(a) x where trim(x) <> '')", ("text[]",)), ("(select x from unnest(a) x limit 1)", ("text[]",)), ("(select unnest(a))", ("text[]",)),
+    ("b in (select x from unnest(a) x union all select null)", ("text[]", "text")), ("b in (select x from (select unnest(a) as x union select 'k') s where s.x <> 'a')", ("text[]", "text")),
+    ("b in (select x from unnest(a) x limit 1)", ("text[]", "text")), ("b not in (select x from unnest(a) x order by x limit 1)", ("text[]", "text")),
+    ("exists (select 1 from unnest(a) x, unnest(a) y where x > y)", ("int4[]",)), ("b in (select x from unnest(a) x where x in (select y from unnest(a) y where y <> 'a'))", ("text[]", "text")),
+    ("(with one as (select x from unnest(a) x limit 1) select coalesce(one.x, 'none') from one)", ("text[]",)), ("exists (select 1 from (select x from unnest(a) x limit 1) s where s.x = b)", ("text[]", "text")),
+    ("exists (select 1 from unnest(a) x, lateral (select x || 'b' as z) s where z = b)", ("text[]", "text")), ("bool(b = any (a)) = (b in (select unnest(a)))", ("numeric[]", "numeric")),
+)  # fmt: skip
+
+
+ARRAYS = (
+    ("a || b", ("text[]", "text[]")), ("a || b", ("text[]", "text")), ("b || a", ("int4[]", "int4")), ("a || '{a,NULL}'", ("text[]",)), ("a || null::text", ("text[]",)),
+    ("a || array[b, 'a']", ("text[]", "text")), ("coalesce(a, '{}') || array[b] || b", ("text[]", "text")), ("b = any (a || b)", ("uuid[]", "uuid")), ("(a || b) && '{a,b}'", ("text[]", "text")),
+    ("(array[a, b])[1]", ("text", "text")), ("(array[a, b])[c]", ("int4", "int4", "int4")), ("('{a,b,c}'::text[])[a]", ("int4",)), ("(array[a, b] || c)[3]", ("text", "text", "text")),
+    ("string_to_array(a, ',')", ("text",)), ("string_to_array(a, '')", ("text",)), ("(string_to_array(a, '.'))[2]", ("text",)), ("(string_to_array(a, 'a'))[b]", ("text", "int4")),
+    ("b = any (string_to_array(a, ','))", ("text", "text")), ("(array(select x from unnest(a) x))[1]", ("int4[]",)), ("(case when a then string_to_array(b, ',') else array[c] end)[1]", ("boolean", "text", "text")),
+    ("(string_to_array(a, ',')::uuid[])[1]", ("text",)),
+)  # fmt: skip
+
+
+DOCUMENTS = (
+    ("jsonb_build_array(a)", ("text",)), ("jsonb_build_array(a, 'x', 1, true, null, b)", ("uuid", "int4")), ("jsonb_build_array(a, b)", ("jsonb", "boolean")),
+    ("jsonb_build_object('a', a, 'k', b)", ("text", "jsonb")), ("jsonb_build_object('a', a, 'a', b)", ("int4", "uuid")), ("to_jsonb(a)", ("text",)), ("to_jsonb(a)", ("uuid",)), ("to_jsonb(a)", ("int8",)),
+    ("a @> jsonb_build_array(b)", ("jsonb", "text")), ("a @> jsonb_build_array(b, 1)", ("jsonb", "text")), ("jsonb_build_array(b) <@ a", ("jsonb", "int4")), ("a @> jsonb_build_array(b)", ("jsonb", "jsonb")),
+    ("a @> jsonb_build_object('a', b)", ("jsonb", "text")), ("a @> jsonb_build_object('a', b)", ("jsonb", "int4")), ("a @> to_jsonb(b)", ("jsonb", "text")), ("to_jsonb(b) <@ a", ("jsonb", "uuid")),
+    ("a @> jsonb_build_array(jsonb_build_object('a', b))", ("jsonb", "int4")), ("jsonb_build_array(a) ->> 0", ("text",)), ("jsonb_typeof(a) = 'array'", ("jsonb",)), ("jsonb_typeof(a -> 'a')", ("jsonb",)),
+    ("jsonb_typeof(to_jsonb(a))", (grid.ENUM,)), ("jsonb_array_length(a) > 1", ("jsonb",)), ("jsonb_typeof(jsonb_build_array(a) -> 0)", ("text",)), ("jsonb_build_object('a', a) ->> 'a'", (grid.ENUM,)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "given"), DOCUMENTS)
+def test_documents(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """Jsonb that is made of values, alone and in what asks for it."""
+    assert compared(database, text, given) > 0
+
+
+@pytest.mark.parametrize("text", ["jsonb_build_object(a, 1)", "jsonb_build_array(b)", "to_jsonb(b)"])
+def test_documents_of_other_values(database: psycopg.Connection[Any], text: str) -> None:
+    """A key that may be NULL, and values whose JSON is printed in another way."""
+    with pytest.raises(CompileError):
+        compared(database, text, ("text", "timestamptz"))
+
+
+LENGTHS = (
+    ("a::varchar(2)", ("text",)), ("a::varchar(2) = b", ("text", "text")), ("a::varchar(3)", ("int4",)), ("a::text::character varying(40)::uuid", ("uuid",)), ("(a ->> 'a')::varchar(1)", ("jsonb",)),
+    ("a::varchar(2)::text", (grid.ENUM,)), ("'abc'::varchar(2) = a", ("text",)), ("a::varchar(36) = b::varchar(36)", ("uuid", "text")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "given"), LENGTHS)
+def test_lengths(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """A cast to a type with a length cuts."""
+    assert compared(database, text, given) > 0
+
+
+@pytest.mark.parametrize("name", ["least", "greatest"])
+@pytest.mark.parametrize(
+    "type_", ["int4", "int8", "uuid", "numeric", "boolean", "timestamptz", "timestamp", "date"]
+)
+def test_extremes(database: psycopg.Connection[Any], name: str, type_: str) -> None:
+    """The least and the greatest of those that are not NULL."""
+    assert compared(database, f"{name}(a, b)", (type_, type_)) > 0
+    assert compared(database, f"{name}(a, b, null, a) = b", (type_, type_)) > 0
+
+
+@pytest.mark.parametrize(("text", "given"), [("least(a, b)", "text"), ("greatest(a, b)", "jsonb")])
+def test_extremes_of_what_has_another_order(database: psycopg.Connection[Any], text: str, given: str) -> None:
+    """Postgres is asked."""
+    with pytest.raises(CompileError):
+        compared(database, text, (given, given))
+
+
+LABELLED = (
+    (f"a::{grid.ENUM}", ("text",)), (f"a::{grid.ENUM} = b", ("text", grid.ENUM)), (f"(a ->> 'a')::{grid.ENUM} >= 'ok'", ("jsonb",)), (f"b = any (array[a]::{grid.ENUM}[])", ("text", grid.ENUM)),
+    (f"b = any (a::{grid.ENUM}[])", ("text[]", grid.ENUM)), (f"a::text::{grid.ENUM} < b", (grid.ENUM, grid.ENUM)), (f"b::text = a::{grid.ENUM}::text", ("text", grid.ENUM)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "given"), LABELLED)
+def test_labels(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """A text as a value of an enum: an error where it is no label."""
+    assert compared(database, text, given) > 0
+
+
+@pytest.mark.parametrize(("text", "given"), ARRAYS)
+def test_arrays(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """Arrays that are put together, split from texts, and asked for one element."""
+    assert compared(database, text, given, small=len(given) > 2) > 0
+
+
+@pytest.mark.parametrize("text", ["a[1]", "(a || b)[1]", "a[1:2]", "a[1][1]", "string_to_array('a', a[1])"])
+def test_the_positions_of_a_column_are_not_known(database: psycopg.Connection[Any], text: str) -> None:
+    """Its JSON does not tell where it starts: Postgres is asked."""
+    with pytest.raises(CompileError):
+        compared(database, text, ("text[]", "text"))
+
+
+@pytest.mark.parametrize(("text", "given"), ELEMENTS)
+def test_elements(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
+    """The elements of arrays as rows, in FROM and in target lists, and where there is only one of them."""
+    assert compared(database, text, given) > 0
+
+
 @pytest.mark.parametrize(("text", "given"), SHAPES)
 def test_shape(database: psycopg.Connection[Any], text: str, given: tuple[str, ...]) -> None:
     """Expressions of several parts."""

@@ -9,7 +9,7 @@ from bridge.authorization import builtins, types
 from bridge.authorization.algebra import Call, Case, Claims, Const, Expr, Fails, IsNull, Now, Rows
 from bridge.authorization.catalog import Function
 from bridge.authorization.expressions import any_of, walk
-from bridge.authorization.translation import coercion, plpgsql, queries
+from bridge.authorization.translation import arrays, coercion, documents, plpgsql, queries
 from bridge.authorization.translation.context import (
     Node,
     Translating,
@@ -230,6 +230,11 @@ def _built_in(t: Translating, name: str, arguments: list[Expr]) -> Expr | None:
         return Now()
     if name == "current_setting":
         return _setting(arguments)
+    if name == "string_to_array":
+        return arrays.split(arguments, catalog)
+    document = documents.translate(name, arguments, catalog)
+    if document is not None:
+        return document
     if name == "timezone" and len(arguments) == 2:  # noqa: PLR2004 - zone and time
         return _timezone(arguments)
     if name in builtins.ARRAY_FUNCTIONS and arguments and arguments[0].type.endswith("[]"):

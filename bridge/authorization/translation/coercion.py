@@ -136,10 +136,30 @@ def cast(operand: Expr, target: Type, catalog: Catalog, *, bits: int = 64) -> Ex
     if (operand.type, target) == ("timestamptz", "date") and not catalog.in_utc:
         raise CompileError(f"the date of a timestamptz depends on the time zone {catalog.timezone}")
     if operand.type != target:
-        operand = _converted(operand, target)
+        operand = _labelled(operand, target, catalog) or _converted(operand, target)
     if target == "int" and bits < 64 and not isinstance(operand, Const):  # noqa: PLR2004 - the widest integer
         return _narrowed(operand, bits)
     return operand
+
+
+def _labelled(operand: Expr, target: Type, catalog: Catalog) -> Expr | None:
+    """Return a text as a value of an enum, or an array of them; None if it is another cast."""
+    name = {"text": builtins.LABEL, "text[]": builtins.LABELS}.get(operand.type)
+    is_array = target.endswith("[]")
+    labels = catalog.enum_labels.get(target.removeprefix("enum:").removesuffix("[]"))
+    if (
+        name is None
+        or not target.startswith("enum:")
+        or is_array != operand.type.endswith("[]")
+        or not labels
+    ):
+        return None
+    return Call(name, (operand, Const(list(labels), "text[]")), target)
+
+
+def limited(operand: Expr, length: int, *, cut: bool) -> Expr:
+    """Return a text as one of a type with a length: cut by a cast, and an error in an assignment."""
+    return Call(builtins.CUT if cut else builtins.FITTING, (operand, Const(length, "int")), "text")
 
 
 def _narrowed(operand: Expr, bits: int) -> Expr:

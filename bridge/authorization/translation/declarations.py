@@ -18,11 +18,23 @@ _DECLARE = re.compile(rf"{_SKIPPED}|(?P<declare>\bdeclare\b)", _FLAGS)
 _RETURN = re.compile(rf"{_SKIPPED}|\breturn\s+(?P<variable>(?!next\b|query\b)[a-z_]\w*)\s*;", _FLAGS)
 _DECLARATION = re.compile(
     rf"{_SKIPPED}|(?P<head>(?:^|;|\bdeclare\b)\s*(?P<name>(?!declare\b)[a-z_]\w*)\s+(?:constant\s+)?)"
-    r"(?P<type>[a-z_][\w.\"]*(?:\s*%\s*(?:row)?type)?)(?P<array>(?:\s*\[\s*\d*\s*\])*)(?P<length>\s*\()?",
+    r"(?P<type>character\s+varying|[a-z_][\w.\"]*(?:\s*%\s*(?:row)?type)?)(?P<array>(?:\s*\[\s*\d*\s*\])*)(?P<length>\s*\((?P<n>\s*\d+\s*\))?)?",
     _FLAGS,
 )
 _KNOWN = frozenset(
-    {"bigint", "bool", "boolean", "bpchar", "char", "character", "date", "decimal", "double", "float"}
+    {
+        "bigint",
+        "bool",
+        "boolean",
+        "bpchar",
+        "char",
+        "character",
+        "charactervarying",
+        "date",
+        "decimal",
+        "double",
+        "float",
+    }
     | {"float4", "float8", "int", "int2", "int4", "int8", "integer", "interval", "json", "jsonb", "name"}
     | {"numeric", "real", "record", "smallint", "text", "time", "timestamp", "timestamptz", "uuid", "varchar"}
 )
@@ -54,10 +66,14 @@ def readable(source: str, catalog: Catalog, path: tuple[str, ...]) -> Readable:
     def declaration(match: re.Match[str]) -> str:
         if match["skipped"]:
             return match[0]
-        if match["length"]:  # which may cut or round what is assigned, and which the parser does not tell
-            raise CompileError(f"the variable {match['name']} has a type with a length")
         written = re.sub(r"\s|\"", "", match["type"])
         array = "[]" if match["array"] else ""
+        if match["length"]:  # which may cut or round what is assigned, and which the parser does not tell
+            is_array = array or match.string[match.end() :].lstrip().startswith("[")
+            if written.lower() not in ("varchar", "charactervarying") or is_array or match["n"] is None:
+                raise CompileError(f"the variable {match['name']} has a type with a length")
+            hidden[match["name"].lower()] = f"varchar({match['n'].strip(') ')})"
+            return f"{match['head']}text"
         if written.lower() in _KNOWN and not array:
             return match[0]
         if written.lower().endswith("%rowtype") or _is_row(written, catalog, path):

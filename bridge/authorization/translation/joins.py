@@ -1,14 +1,18 @@
-"""FROM: tables, inner and left joins, subqueries, WITH, and functions that return rows or arrays."""
+"""FROM: tables, inner and left joins, subqueries, WITH, and functions that return rows.
+
+A subquery with several arms (of a UNION or a LEFT JOIN) makes several of the query around it: rows of the
+one or of the other.
+"""
 
 from collections.abc import Mapping
 
 import msgspec
 
-from bridge.authorization import builtins, types
-from bridge.authorization.algebra import Call, Const, Expr, Source
+from bridge.authorization import types
+from bridge.authorization.algebra import Expr, Source
 from bridge.authorization.catalog import Table
 from bridge.authorization.expressions import all_of, compare
-from bridge.authorization.translation import calls, coercion, queries
+from bridge.authorization.translation import coercion, queries, spreading
 from bridge.authorization.translation.context import Node, Translating, open_node, strings
 from bridge.authorization.translation.names import InScope, Names
 from bridge.errors import CompileError
@@ -53,19 +57,20 @@ class Joined(msgspec.Struct, kw_only=True):
         )
 
 
-def translate(t: Translating, clause: list[Node], names: Names) -> Joined:
-    """Translate FROM.
+def translate(t: Translating, clause: list[Node], names: Names) -> list[Joined]:
+    """Translate FROM; its rows are those of all that is returned.
 
     Raises:
         CompileError: it holds what is not supported.
     """
-    joined = Joined()
+    joined = [Joined()]
     for item in clause:
-        joined = joined.also(_item(t, item, names, joined))
+        joined = [before.also(more) for before in joined for more in _item(t, item, names, before)]
     return joined
 
 
-def _item(t: Translating, item: Node, names: Names, before: Joined) -> Joined:
+def _item(t: Translating, item: Node, names: Names, before: Joined) -> list[Joined]:
+    t.context.count()
     kind, fields = open_node(item)
     match kind:
         case "RangeVar":
@@ -73,28 +78,25 @@ def _item(t: Translating, item: Node, names: Names, before: Joined) -> Joined:
         case "JoinExpr":
             return _join(t, fields, names, before)
         case "RangeSubselect":
-            query = queries.run(t, fields["subquery"], names)
-            return _derived(query, fields.get("alias", {}))
+            query = queries.run(t, fields["subquery"], _beside(fields, names, before))
+            return derived(query, fields.get("alias", {}))
         case "RangeFunction":
             return _function(t, fields, names, before)
         case _:
             raise CompileError(f"{kind} in FROM is not supported in memory")
 
 
-def _range(t: Translating, fields: Node, names: Names) -> Joined:
+def _range(t: Translating, fields: Node, names: Names) -> list[Joined]:
     alias = fields.get("alias", {})
     name = alias.get("aliasname", fields["relname"])
     if not fields.get("schemaname") and fields["relname"] in names.queries:
-        definition = names.queries[fields["relname"]]
-        outside = msgspec.structs.replace(
-            names, queries={k: v for k, v in names.queries.items() if k != fields["relname"]}
-        )
-        return _derived(queries.run(t, definition, outside), {**alias, "aliasname": name})
+        definition, where_defined = names.queries[fields["relname"]]
+        return derived(queries.run(t, definition, where_defined), {**alias, "aliasname": name})
     if alias.get("colnames"):
         raise CompileError("column aliases in FROM are not supported in memory")
     table = _table(t, fields, names)
     scope = t.context.new_scope()
-    return Joined(level=(InScope.of_table(table, name, scope),), sources=(Source(table.qualified, scope),))
+    return [Joined(level=(InScope.of_table(table, name, scope),), sources=(Source(table.qualified, scope),))]
 
 
 def _table(t: Translating, fields: Node, names: Names) -> Table:
@@ -109,11 +111,19 @@ def _table(t: Translating, fields: Node, names: Names) -> Table:
     raise CompileError(f"table {'.'.join([*schemas[:1], fields['relname']])} is not known")
 
 
-def _join(t: Translating, fields: Node, names: Names, before: Joined) -> Joined:
-    left = _item(t, fields["larg"], names, before)
-    right = _item(t, fields["rarg"], names, before.also(left))
+def _join(t: Translating, fields: Node, names: Names, before: Joined) -> list[Joined]:
     if fields.get("isNatural"):
         raise CompileError("NATURAL JOIN is not supported in memory")
+    found: list[Joined] = []
+    for left in _item(t, fields["larg"], names, before):
+        right = _item(t, fields["rarg"], names, before.also(left))
+        if len(right) > 1 and fields.get("jointype", "JOIN_INNER") != "JOIN_INNER":
+            raise CompileError("a LEFT JOIN of a UNION is not supported in memory")
+        found += [_joined(t, fields, names, left, each) for each in right]
+    return found
+
+
+def _joined(t: Translating, fields: Node, names: Names, left: Joined, right: Joined) -> Joined:
     both = left.also(right)
     inside = msgspec.structs.replace(names, levels=(*names.levels, both.level))
     on: list[Expr] = []
@@ -134,7 +144,7 @@ def _join(t: Translating, fields: Node, names: Names, before: Joined) -> Joined:
         case "JOIN_INNER":
             both.conditions = (*both.conditions, *on)
             return both
-        case "JOIN_LEFT" if len(right.sources) == 1 and not right.conditions and not right.outer:
+        case "JOIN_LEFT" if _is_table(right):
             (source,) = right.sources
             both.sources = left.sources
             both.outer = (*left.outer, Outer(source.table, source.scope, all_of(on)))
@@ -143,94 +153,49 @@ def _join(t: Translating, fields: Node, names: Names, before: Joined) -> Joined:
             raise CompileError(f"{kind.removeprefix('JOIN_')} JOIN is not supported in memory")
 
 
-def _derived(query: "queries.Query", alias: Node) -> Joined:
+def _is_table(joined: Joined) -> bool:
+    plain = len(joined.sources) == 1 and joined.sources[0].elements is None
+    return plain and not joined.conditions and not joined.outer
+
+
+def derived(query: "queries.Query", alias: Node) -> list[Joined]:
     """Return a subquery's rows under a name: its tables become the outer query's own."""
-    if len(query.arms) != 1:
-        raise CompileError("a UNION or LEFT JOIN inside of FROM is not supported in memory")
-    (arm,) = query.arms
     written = strings(alias.get("colnames", []))
     columns = [*written, *query.columns[len(written) :]]
-    named: Mapping[str, Expr] = dict(zip(columns, arm.values, strict=True))
-    name = InScope(alias=alias.get("aliasname", ""), columns=named, used=set())
-    return Joined(level=(name,), sources=arm.sources, conditions=(arm.where,), distinct=query.distinct)
+    found = []
+    for arm in query.arms:
+        named: Mapping[str, Expr] = dict(zip(columns, arm.values, strict=True))
+        name = InScope(alias=alias.get("aliasname", ""), columns=named, used=set())
+        found.append(
+            Joined(level=(name,), sources=arm.sources, conditions=(arm.where,), distinct=query.distinct)
+        )
+    return found
 
 
-def _function(t: Translating, fields: Node, names: Names, before: Joined) -> Joined:
+def _function(t: Translating, fields: Node, names: Names, before: Joined) -> list[Joined]:
     if fields.get("ordinality") or len(fields["functions"]) != 1 or fields.get("coldeflist"):
         raise CompileError("this function in FROM is not supported in memory")
     call = fields["functions"][0]["List"]["items"][0]
     kind, inner = open_node(call)
     lateral = msgspec.structs.replace(names, levels=(*names.levels, before.level))
-    query = set_function(t, inner, lateral) if kind == "FuncCall" else None
+    query = spreading.from_query(t, inner, lateral) if kind == "FuncCall" else None
     if query is None:
         raise CompileError("this function in FROM is not supported in memory")
     alias = dict(fields.get("alias", {}))
     alias.setdefault("aliasname", strings(inner["funcname"])[-1])
-    if len(query.columns) == 1 and "colnames" not in alias:
+    # Without a name of its own, as an OUT argument has, the column is called as the function is.
+    if "colnames" not in alias and query.columns == (strings(inner["funcname"])[-1],):
         alias["colnames"] = [{"String": {"sval": alias["aliasname"]}}]
-    return _derived(query, alias)
+    joined = derived(query, alias)
+    if len(query.columns) == 1:  # the function's name means its value, as its column does
+        for each in joined:
+            (value,) = each.level[0].columns.values()
+            each.level[0].whole = value
+    return joined
 
 
-def set_function(t: Translating, fields: Node, names: Names) -> "queries.Query | None":
-    """Return the rows of a set-returning SQL or plpgsql function; None if the call is of another kind.
-
-    Raises:
-        CompileError: it is one, but of a form that is not supported.
-    """
-    written = strings(fields["funcname"])
-    schemas = written[:-1] or list(names.path)
-    if not any(
-        function.returns_set
-        for schema in schemas
-        for function in t.context.catalog.functions_by_name.get(f"{schema}.{written[-1]}", ())
-    ):
-        return None
-    arguments = [t.value(argument, names) for argument in fields.get("args", [])]
-    function = calls.resolve(t, written, arguments, names)
-    refused = calls.refused(t, function, names)
-    if refused is not None:
-        return queries.Query((queries.Branch((), refused, (refused,)),), (function.name,))
-    with t.context.inlining(function.qualified):
-        statement, inside = calls.rows_of(t, function, arguments, names)
-        query = queries.run(t, statement, inside)
-    outputs = tuple(output.name or "" for output in function.outputs)
-    columns = outputs or (query.columns if len(query.columns) > 1 else (function.name,))
-    if len(columns) != len(query.columns):
-        raise CompileError(f"function {function.qualified}() returns other columns than it selects")
-    return queries.Query(query.arms, columns, query.distinct)
-
-
-def spread_array(t: Translating, select: Node, names: Names) -> Expr | None:
-    """Return the array of ``SELECT unnest(array)``, also with a cast around it; None if it is none."""
-    array = _spread(t, select, names)
-    # No rows come of a NULL array: as of an empty one.
-    return None if array is None else coercion.coalesced([array, Const([], array.type)], t.context.catalog)
-
-
-def _spread(t: Translating, select: Node, names: Names) -> Expr | None:
-    targets = select.get("targetList", [])
-    if set(select) - {"targetList", "limitOption", "op"} or len(targets) != 1:
-        return None
-    kind, fields = open_node(targets[0]["ResTarget"]["val"])
-    if kind == "TypeCast":
-        inner_kind, inner = open_node(fields["arg"])
-        if inner_kind != "FuncCall" or fields["typeName"].get("typmods"):
-            return None
-        array = _unnested(t, inner, names)
-        if array is None:
-            return None
-        target = types.named_type(strings(fields["typeName"]["names"]), t.context.catalog, names.path)
-        return coercion.cast(array, f"{target}[]", t.context.catalog)
-    return _unnested(t, fields, names) if kind == "FuncCall" else None
-
-
-def _unnested(t: Translating, fields: Node, names: Names) -> Expr | None:
-    written = strings(fields["funcname"])
-    if written[:-1] not in ([], ["pg_catalog"]) or len(fields.get("args", [])) != 1:
-        return None
-    if written[-1] == "unnest":
-        return t.value(fields["args"][0], names)
-    if written[-1] in ("jsonb_array_elements_text", "json_array_elements_text"):
-        value = t.value(fields["args"][0], names)
-        return Call(builtins.ELEMENTS, (value,), "text[]") if value.type in ("jsonb", "json") else None
-    return None
+def _beside(fields: Node, names: Names, before: Joined) -> Names:
+    """Return what a subquery in FROM can refer to: with LATERAL, what stands before it as well."""
+    if not fields.get("lateral"):
+        return names
+    return msgspec.structs.replace(names, levels=(*names.levels, before.level))

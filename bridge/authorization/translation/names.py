@@ -20,6 +20,7 @@ class InScope(msgspec.Struct, kw_only=True):
         table: The table, with the scope its row has; None for a subquery or a function in FROM.
         scope: That scope.
         used: Columns of the table that were referred to.
+        whole: What the name alone means, for a function in FROM of one column.
     """
 
     alias: str
@@ -27,6 +28,7 @@ class InScope(msgspec.Struct, kw_only=True):
     table: Table | None = None
     scope: int = -1
     used: set[str]
+    whole: Expr | None = None
 
     @classmethod
     def of_table(cls, table: Table, alias: str, scope: int) -> "InScope":
@@ -56,7 +58,7 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
         acting: The role whose privileges and policies count: the owner inside SECURITY DEFINER.
         path: Schemas in which unqualified names are looked for: none but pg_catalog in a policy's text.
         session_path: Those that a called function has, unless it sets its own.
-        queries: Definitions of WITH by name.
+        queries: Definitions of WITH by name, each with what it can refer to.
         records: Record variables of a plpgsql function, which have no columns before they are assigned.
     """
 
@@ -88,8 +90,12 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
                     raise CompileError(f"{'.'.join(parts)} is a column and a variable")
                 found[0].used.add(name)
                 return found[0].columns[name]
-        if parameter is not None:
-            return parameter
+        whole = None if qualifier else self._whole(name)
+        if whole is not None and parameter is not None:
+            raise CompileError(f"{name} is a table and a variable")
+        alone = parameter if whole is None else whole
+        if alone is not None:
+            return alone
         raise CompileError(f"column {'.'.join(parts)} is not known")
 
     def whole_row(self, alias: str) -> RowValue:
@@ -104,6 +110,13 @@ class Names(msgspec.Struct, frozen=True, kw_only=True):
                     name.used.update(name.columns)
                     return RowValue(name.columns)
         raise CompileError(f"row {alias} is not known")
+
+    def _whole(self, alias: str) -> Expr | None:
+        for level in reversed(self.levels):
+            for name in level:
+                if name.alias == alias:
+                    return name.whole
+        return None
 
     def _parameter(self, qualifier: list[str], name: str) -> Expr | None:
         if len(qualifier) == 1 and f"{qualifier[0]}.{name}" in self.parameters:

@@ -4,7 +4,7 @@ from bridge.authorization import builtins, types
 from bridge.authorization.algebra import AnyOf, Call, Case, Compare, Const, Expr, IsNull, Not, Operator, Or
 from bridge.authorization.catalog import Catalog
 from bridge.authorization.expressions import all_of, any_of, compare, never_fails
-from bridge.authorization.translation import coercion, enums
+from bridge.authorization.translation import arrays, coercion, enums
 from bridge.authorization.translation.context import Node, Translating, open_node, strings
 from bridge.authorization.translation.names import Names
 from bridge.errors import CompileError
@@ -92,6 +92,9 @@ def binary(name: str, left: Expr, right: Expr, catalog: Catalog) -> Expr:
         return comparison(COMPARISONS[name], left, right, catalog)
     if left.type == "unknown" and right.type == "unknown":
         left = coercion.implicit(left, "text", catalog)
+    joined = arrays.concatenated(left, right, catalog) if name == "||" else None
+    if joined is not None:
+        return joined
     left, right = _literals(name, left, right, catalog)
     for operand_types in ((left.type, right.type), ("text", "text")):
         builtin = builtins.OPERATORS.get((name, *operand_types))

@@ -5,6 +5,7 @@ a CASE becomes a CASE expression whose branches go on with what follows.  What r
 known, becomes :class:`~bridge.authorization.algebra.Opaque`: then, and only then, Postgres is asked.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import postgast
 
 from bridge.authorization import types
 from bridge.authorization.algebra import Case, Const, Exists, Expr, Opaque, Type
-from bridge.authorization.catalog import Catalog, Function
+from bridge.authorization.catalog import Catalog, Column, Function
 from bridge.authorization.expressions import any_of
 from bridge.authorization.translation import aggregates, coercion, declarations, queries
 from bridge.authorization.translation.context import (
@@ -27,6 +28,8 @@ from bridge.authorization.translation.names import Names
 from bridge.errors import CompileError
 
 _FOUND = "found"
+
+_LENGTH = re.compile(r"\((\d+)")
 
 
 def translate(t: Translating, function: Function, names: Names, returns: Type) -> Expr:
@@ -114,6 +117,7 @@ class _Body:
             start: Expr = Const(None, type_)
             if "default_val" in fields:
                 start = self._assigned(fields["default_val"], type_, names)
+            start = self._stored(start, fields, names)
             names = _bound(names, {name: start})
         return names
 
@@ -196,7 +200,7 @@ class _Body:
                 text = right
                 break
         value = self._converted(parse_expression(text), self._type(target, names), names)
-        return _bound(names, {target["refname"]: value})
+        return _bound(names, {target["refname"]: self._stored(value, target, names)})
 
     def _select_into(self, fields: Node, names: Names) -> Names:
         (select,) = parse_statements(fields["sqlstmt"]["PLpgSQL_expr"]["query"])
@@ -217,7 +221,8 @@ class _Body:
                 one = {"SelectStmt": {**select["SelectStmt"], "targetList": [column]}}
                 value = queries.scalar(self._t, one, names, kind="first")
                 type_ = self._type(variable, names)
-                bound[variable["refname"]] = coercion.assigned(value, type_, self._t.context.catalog)
+                value = coercion.assigned(value, type_, self._t.context.catalog)
+                bound[variable["refname"]] = self._stored(value, variable, names)
         bound[_FOUND] = self._found(select, names)
         return _bound(names, bound)
 
@@ -245,22 +250,42 @@ class _Body:
     def _converted(self, node: Node, type_: Type, names: Names) -> Expr:
         return coercion.assigned(self._t.value(node, names), type_, self._t.context.catalog)
 
-    def _type(self, variable: Mapping[str, Any], names: Names) -> Type:
+    def _stored(self, value: Expr, variable: Mapping[str, Any], names: Names) -> Expr:
+        """Return what a variable keeps of a value: all of it, unless that is longer than its type allows."""
+        written = self._written(variable)
+        column = self._column(written, names)
+        length = _LENGTH.search(written if column is None else column.type)
+        if length is None or value == Const(None, value.type):
+            return value
+        if value.type != "text":
+            raise CompileError(f"the variable {variable['refname']} has a type with a length")
+        return coercion.limited(value, int(length[1]), cut=False)
+
+    def _written(self, variable: Mapping[str, Any]) -> str:
+        """Return a variable's type as it is declared."""
         written = variable.get("datatype", {}).get("PLpgSQL_type", {}).get("typname", "")
         written = self._hidden.get(str(variable.get("refname", "")).lower(), written)
-        written = written.removeprefix("pg_catalog.").strip('"')
+        return str(written).removeprefix("pg_catalog.").strip('"')
+
+    def _type(self, variable: Mapping[str, Any], names: Names) -> Type:
+        written = self._written(variable)
+        column = self._column(written, names)
+        if column is not None:
+            return types.column_type(column)
         if written.lower().endswith("%type"):
-            return self._column_type(written[: -len("%type")].split("."), names)
+            return f"other:{written}"
         return types.type_of_text(written, self._t.context.catalog, names.path)
 
-    def _column_type(self, parts: list[str], names: Names) -> Type:
-        """Return the type of ``table.column%TYPE``."""
-        *qualifier, column = parts
+    def _column(self, written: str, names: Names) -> Column | None:
+        """Return the column of ``table.column%TYPE``; None if it is another type, or not known."""
+        if not written.lower().endswith("%type"):
+            return None
+        *qualifier, column = written[: -len("%type")].split(".")
         for schema in [""] if len(qualifier) > 1 else names.path:
             table = self._t.context.catalog.by_name.get(".".join([schema, *qualifier]).lstrip("."))
             if table is not None and column in table.by_name:
-                return types.column_type(table.by_name[column])
-        return f"other:{'.'.join(parts)}%TYPE"
+                return table.by_name[column]
+        return None
 
 
 def _is_star(targets: Sequence[Node]) -> bool:

@@ -19,9 +19,9 @@ from bridge.authorization.algebra import (
     Rows,
     Source,
 )
-from bridge.authorization.expressions import all_of, any_of, failure, with_null
-from bridge.authorization.translation import aggregates, coercion, joins, operations
-from bridge.authorization.translation.context import Node, Translating, open_node, strings
+from bridge.authorization.expressions import all_of, any_of, failure, rebuilt, with_null
+from bridge.authorization.translation import aggregates, coercion, joins, operations, spreading, targets
+from bridge.authorization.translation.context import Node, Translating
 from bridge.authorization.translation.names import Names
 from bridge.errors import CompileError
 
@@ -66,7 +66,7 @@ def translate(t: Translating, fields: Node, names: Names) -> Expr:
             return Rows("array", arms, f"{arms[0].value.type}[]")
         case "ANY_SUBLINK" if fields.get("operName") in (None, [{"String": {"sval": "="}}]):
             left = t.value(fields["testexpr"], names)
-            array = joins.spread_array(t, select["SelectStmt"], names)
+            array = spreading.array_of(t, select["SelectStmt"], names)
             if array is not None:  # x IN (SELECT unnest(array))
                 return operations.any_element(left, array, t.context.catalog)
             return _member(t, left, run(t, select, names))
@@ -138,59 +138,100 @@ def run(t: Translating, node: Node, names: Names, *, limited: bool = False) -> Q
         limited: True if it does not matter which row LIMIT 1 leaves.
 
     Raises:
-        CompileError: it has aggregates, GROUP BY, LIMIT, or other unsupported parts.
+        CompileError: it has aggregates, GROUP BY, LIMIT other than 1, or other unsupported parts.
     """
     if "SelectStmt" not in node:
         raise CompileError("a query that writes is not supported in memory")
     select = node["SelectStmt"]
     outside = _with_queries(select, names)
-    _check_plain(select, limited=limited)
+    _check_plain(select)
+    if "limitCount" in select and not limited:
+        return _first(run(t, node, names, limited=True))
     if select["op"] == "SETOP_UNION":
-        left = run(t, {"SelectStmt": select["larg"]}, outside)
-        right = run(t, {"SelectStmt": select["rarg"]}, outside)
-        distinct = _is_distinct(select) or left.distinct or right.distinct
-        return Query((*left.arms, *right.arms), left.columns, distinct)
-    spread = _spread_target(t, select, outside)
-    if spread is not None:
-        return spread
-    joined = joins.translate(t, select.get("fromClause", []), outside)
+        return _union(t, select, outside)
+    selected, call = spreading.without_call(t, select.get("targetList", []), outside)
+    found = [
+        _selected(t, {**select, "targetList": selected}, call, outside, joined)
+        for joined in joins.translate(t, select.get("fromClause", []), outside)
+    ]
+    return Query(
+        tuple(arm for query in found for arm in query.arms),
+        found[0].columns,
+        any(query.distinct for query in found),
+    )
+
+
+def _union(t: Translating, select: Node, names: Names) -> Query:
+    left = run(t, {"SelectStmt": select["larg"]}, names)
+    right = run(t, {"SelectStmt": select["rarg"]}, names)
+    if len(left.columns) != len(right.columns):
+        raise CompileError("a UNION of subqueries of different columns is not supported in memory")
+    arms = (*left.arms, *right.arms)
+    columns = zip(*(arm.values for arm in arms), strict=True)
+    unified = [coercion.unify(list(values), t.context.catalog) for values in columns]
+    return Query(
+        tuple(
+            Branch(arm.sources, arm.where, values)
+            for arm, values in zip(arms, zip(*unified, strict=True), strict=True)
+        ),
+        left.columns,
+        _is_distinct(select) or left.distinct or right.distinct,
+    )
+
+
+def _first(query: Query) -> Query:
+    """Return ``query`` with LIMIT 1: whichever row that leaves, as a row without sources."""
+    if len(query.arms) == 1 and not query.arms[0].sources:
+        return query
+    found = any_of([Exists(arm.sources, arm.where) for arm in query.arms])
+    values = tuple(column_of(query, position) for position in range(len(query.columns)))
+    return Query((Branch((), found, values),), query.columns)
+
+
+def _selected(t: Translating, select: Node, call: Node | None, names: Names, joined: "joins.Joined") -> Query:
+    """Return the rows of a SELECT whose FROM is ``joined``; ``call`` returns rows in its target list."""
     inside = msgspec.structs.replace(
-        outside, levels=(*names.levels, joined.level), merged=names.merged | joined.merged
+        names, levels=(*names.levels, joined.level), merged=names.merged | joined.merged
     )
     where: list[Expr] = list(joined.conditions)
     if "whereClause" in select:
         where.append(_condition(t, select["whereClause"], inside))
-    columns, values = _targets(t, select.get("targetList", []), inside, joined)
+    spread = None if call is None else spreading.from_query(t, call, inside)
+    lists = (
+        [targets.translate(t, select.get("targetList", []), inside, joined)]
+        if spread is None
+        else [
+            targets.translate(t, select["targetList"], spreading.bound(inside, spread, arm), joined)
+            for arm in spread.arms
+        ]
+    )
     # After the whole subquery is read: only then is it known which columns the role needs.
     seen = {
         n.scope: t.context.row_filter(n.table, n.scope, frozenset(n.used), names.acting)
         for n in joined.level
         if n.table is not None
     }
-    distinct = joined.distinct or _is_distinct(select)
+    distinct = joined.distinct or _is_distinct(select) or (spread is not None and spread.distinct)
+    columns = tuple(lists[0][0])
+    more = (Branch((), TRUE, ()),) if spread is None else spread.arms
     # What fails in WHERE fails also where the tables' own policies are constant: those are other qualifiers.
     written = all_of(where)
-    failed = failure([*seen.values(), written, *values, *(o.on for o in joined.outer)])
+    values = [value for _, row in lists for value in row]
+    failed = failure(
+        [*seen.values(), written, *values, *(o.on for o in joined.outer), *(arm.where for arm in more)]
+    )
     if failed is not None:
-        return Query((Branch(joined.sources, failed, tuple(values)),), tuple(columns), distinct)
+        return Query((Branch(joined.sources, failed, tuple(lists[0][1])),), columns, distinct)
     where = [written, *(seen[source.scope] for source in joined.sources if source.scope in seen)]
     outer = [msgspec.structs.replace(o, on=all_of([o.on, seen[o.scope]])) for o in joined.outer]
-    branches = _split(Branch(joined.sources, all_of(where), tuple(values)), outer)
-    return Query(tuple(branches), tuple(columns), distinct)
-
-
-def _spread_target(t: Translating, select: Node, names: Names) -> Query | None:
-    """``SELECT a_set_returning_function()``: None if it is something else."""
-    targets = select.get("targetList", [])
-    if "fromClause" in select or len(targets) != 1:
-        return None
-    kind, fields = open_node(targets[0]["ResTarget"]["val"])
-    found = joins.set_function(t, fields, names) if kind == "FuncCall" else None
-    if found is None:
-        return None
-    if "whereClause" in select:
-        raise CompileError("a set-returning function with WHERE is not supported in memory")
-    return found
+    branches = [
+        branch
+        for arm, (_, row) in zip(more, lists, strict=True)
+        for branch in _split(
+            Branch((*joined.sources, *arm.sources), all_of([*where, arm.where]), tuple(row)), outer
+        )
+    ]
+    return Query(tuple(branches), columns, distinct)
 
 
 def _condition(t: Translating, node: Node, names: Names) -> Expr:
@@ -210,60 +251,12 @@ def _split(branch: Branch, outer: Sequence["joins.Outer"]) -> list[Branch]:
     partner = Source(first.table, first.scope)
     with_partner = Branch((*branch.sources, partner), all_of([branch.where, first.on]), branch.values)
     alone = Branch(
-        branch.sources,
+        rebuilt(branch.sources, lambda part: with_null(part, first.scope)),
         all_of([with_null(branch.where, first.scope), Not(Exists((partner,), first.on))]),
         tuple(with_null(value, first.scope) for value in branch.values),
     )
     without = [msgspec.structs.replace(o, on=with_null(o.on, first.scope)) for o in rest]
     return [*_split(with_partner, rest), *_split(alone, without)]
-
-
-def _targets(
-    t: Translating, targets: list[Node], names: Names, joined: "joins.Joined"
-) -> tuple[list[str], list[Expr]]:
-    columns: list[str] = []
-    values: list[Expr] = []
-    for target in targets:
-        fields = target["ResTarget"]
-        kind, inner = open_node(fields["val"])
-        if kind == "ColumnRef" and "A_Star" in inner["fields"][-1]:
-            for column, value in _starred(strings(inner["fields"][:-1]), joined):
-                columns.append(column)
-                values.append(value)
-            continue
-        value = t.value(fields["val"], names)
-        values.append(value)
-        columns.append(fields.get("name") or _column_name(kind, inner))
-    return columns, values
-
-
-def _starred(wanted: list[str], joined: "joins.Joined") -> list[tuple[str, Expr]]:
-    """Return the columns of ``*`` or ``table.*``; those that USING merged are first, and once, in ``*``."""
-    found = [
-        (column, name, name.columns[column])
-        for name in joined.level
-        if not wanted or wanted == [name.alias]
-        for column in name.columns
-    ]
-    for column, name, _ in found:
-        name.used.add(column)
-    if wanted:
-        return [(column, value) for column, _, value in found]
-    once = {column: value for column, _, value in reversed(found) if column in joined.merged}
-    return [*reversed(once.items()), *((c, value) for c, _, value in found if c not in joined.merged)]
-
-
-def _column_name(kind: str, fields: Node) -> str:
-    match kind:
-        case "ColumnRef":
-            return strings(fields["fields"])[-1]
-        case "FuncCall":
-            return strings(fields["funcname"])[-1]
-        case "TypeCast":
-            inner, inner_fields = open_node(fields["arg"])
-            return _column_name(inner, inner_fields) if inner in ("ColumnRef", "FuncCall") else "?column?"
-        case _:
-            return "?column?"
 
 
 def _is_distinct(select: Node) -> bool:
@@ -275,10 +268,10 @@ def _limit_one(select: Node) -> bool:
     return bool(limit.get("A_Const", {}).get("ival", {}).get("ival") == 1)
 
 
-def _check_plain(select: Node, *, limited: bool) -> None:
+def _check_plain(select: Node) -> None:
     """Refuse what changes the set of rows in a way that is not translated.
 
-    LIMIT 1 leaves a row where there is one, and DISTINCT and ORDER BY change nothing about which there are.
+    DISTINCT and ORDER BY change nothing about which there are.
     """
     for part, name in (
         ("groupClause", "GROUP BY"),
@@ -294,7 +287,7 @@ def _check_plain(select: Node, *, limited: bool) -> None:
         raise CompileError("a subquery with DISTINCT ON is not supported in memory")
     if select["op"] not in ("SETOP_NONE", "SETOP_UNION"):
         raise CompileError(f"{select['op'].removeprefix('SETOP_')} of subqueries is not supported in memory")
-    if "limitCount" in select and not (limited and _limit_one(select)):
+    if "limitCount" in select and not _limit_one(select):
         raise CompileError("a subquery with LIMIT is not supported in memory")
 
 
@@ -310,5 +303,5 @@ def _with_queries(select: Node, names: Names) -> Names:
         cte = item["CommonTableExpr"]
         if "aliascolnames" in cte:
             raise CompileError("WITH with column names is not supported in memory")
-        queries[cte["ctename"]] = cte["ctequery"]
+        queries[cte["ctename"]] = (cte["ctequery"], msgspec.structs.replace(names, queries=dict(queries)))
     return msgspec.structs.replace(names, queries=queries)

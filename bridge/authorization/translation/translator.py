@@ -9,11 +9,11 @@ smallest part of AND and OR that holds it becomes :class:`~bridge.authorization.
 
 from typing import Any
 
-from bridge.authorization import types
-from bridge.authorization.algebra import ArrayOf, Case, Const, Expr, IsNull, IsTrue, Not, Now, Opaque
+from bridge.authorization import builtins, types
+from bridge.authorization.algebra import ArrayOf, Call, Case, Const, Expr, IsNull, IsTrue, Not, Now, Opaque
 from bridge.authorization.catalog import Table
 from bridge.authorization.expressions import all_of, any_of, renewed
-from bridge.authorization.translation import calls, checks, coercion, operations, queries
+from bridge.authorization.translation import arrays, calls, checks, coercion, operations, queries
 from bridge.authorization.translation.context import (
     Context,
     FunctionRefusedError,
@@ -128,8 +128,12 @@ class Translator:
                 return self._case(fields, names)
             case "SQLValueFunction":
                 return self._sql_value(fields["op"], names)
+            case "MinMaxExpr":
+                return self._extreme(fields, names)
             case "A_ArrayExpr":
                 return self._array(fields.get("elements", []), names)
+            case "A_Indirection":
+                return arrays.subscripted(self, fields, names)
             case "FuncCall":
                 return calls.translate(self, fields, names)
             case "SubLink":
@@ -152,9 +156,15 @@ class Translator:
     def _cast(self, fields: Node, names: Names) -> Expr:
         type_name = fields["typeName"]
         written = strings(type_name["names"])
-        if type_name.get("typmods"):
-            raise CompileError("a cast to a type with a length, which may cut, is not supported in memory")
         catalog = self.context.catalog
+        if type_name.get("typmods"):
+            length = _length(type_name)
+            if length is None:
+                raise CompileError(
+                    "a cast to a type with a length, which may cut, is not supported in memory"
+                )
+            operand = coercion.cast(self.value(fields["arg"], names), "text", catalog)
+            return coercion.limited(operand, length, cut=True)
         target = types.named_type(written, catalog, names.path)
         if type_name.get("arrayBounds"):
             target = f"{target}[]"
@@ -177,6 +187,16 @@ class Translator:
         if all(isinstance(item, Const) for item in items):
             return Const([item.value for item in items if isinstance(item, Const)], array_type)
         return ArrayOf(tuple(items), array_type)
+
+    def _extreme(self, fields: Node, names: Names) -> Expr:
+        """``least`` and ``greatest``: of those that are not NULL."""
+        items = coercion.unify([self.value(arg, names) for arg in fields["args"]], self.context.catalog)
+        kind = items[0].type
+        types.check_comparable("<", kind, kind)
+        if types.comparison_key(kind) is not None:
+            raise CompileError(f"the least of {types.plain(kind)} values is not supported in memory")
+        name = builtins.LEAST if fields["op"] == "IS_LEAST" else builtins.GREATEST
+        return Call(name, (ArrayOf(tuple(items), f"{kind}[]"),), kind)
 
     def _case(self, fields: Node, names: Names) -> Expr:
         conditions = []
@@ -211,6 +231,18 @@ class Translator:
                 return coercion.retyped(Now(), "timestamp")
             case _:
                 raise CompileError(f"{which.removeprefix('SVFOP_')} is not supported in memory")
+
+
+def _length(type_name: Node) -> int | None:
+    """Return n of ``varchar(n)``; None for another type with a length."""
+    match type_name:
+        case {
+            "names": [*_, {"String": {"sval": "varchar"}}],
+            "typmods": [{"A_Const": {"ival": {"ival": int(n)}}}],
+        } if not type_name.get("arrayBounds"):
+            return n
+        case _:
+            return None
 
 
 def _truth_test(operand: Expr, test: str) -> Expr:

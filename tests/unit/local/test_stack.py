@@ -67,7 +67,7 @@ async def test_it_starts_and_stops_in_a_running_loop(tmp_path: Path):
     first, second = tmp_path / "1.sql", tmp_path / "2.sql"
     first.write_text("create table public.t (id int); insert into public.t values (1);")
     second.write_text("update public.t set id = 2;")
-    longest_s = 0.0
+    longest_s, started_s = 0.0, time.perf_counter()
 
     async def watch() -> None:
         nonlocal longest_s
@@ -85,7 +85,8 @@ async def test_it_starts_and_stops_in_a_running_loop(tmp_path: Path):
                 assert await cursor.fetchone() == (2,)
         watching.cancel()
 
-    assert longest_s < 0.5
+    # A part of the whole, because a busy machine stretches both.
+    assert longest_s < 0.5 * (time.perf_counter() - started_s)
 
 
 def test_keys_and_tokens_are_those_of_a_project():

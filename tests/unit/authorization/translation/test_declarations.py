@@ -26,6 +26,17 @@ def made(source: str) -> tuple[str, dict[str, str]]:
             "declare a constant text := 'x'; begin end",
             {"a": "mood"},
         ),
+        ("declare a varchar (3); begin end", "declare a text; begin end", {"a": "varchar(3)"}),
+        (
+            "declare a character varying( 3 ) := 'x'; b character varying; begin end",
+            "declare a text := 'x'; b character varying; begin end",
+            {"a": "varchar(3)"},
+        ),
+        (
+            "declare a uuid[]; b int [3]; begin end",
+            "declare a text[]; b text[]; begin end",
+            {"a": "uuid[]", "b": "int[]"},
+        ),
         ("declare r rooms; begin end", "declare r record; begin end", {}),
         ("declare r public.rooms%rowtype; begin end", "declare r record; begin end", {}),
         ("declare i rooms.id%type; begin end", "declare i text; begin end", {"i": "rooms.id%type"}),
@@ -59,7 +70,9 @@ def test_a_body_is_made_readable(source: str, expected: str, types: dict[str, st
     [
         ("declare a int;", "no BEGIN"),
         ("declare a numeric(5,2); begin end", "type with a length"),
-        ("declare a varchar (3); begin end", "type with a length"),
+        ("declare a char(3); begin end", "type with a length"),
+        ("declare a varchar(3)[]; begin end", "type with a length"),
+        ("declare a timestamp(0) with time zone; begin end", "type with a length"),
         ("begin declare a int; begin end; end", "variables of its own"),
     ],
 )

@@ -38,6 +38,8 @@ F = "f(room_id, owner_id)"
         ("begin case room when 2, 1 then return true; when 3 then return false; else return null; end case; end", True),
         ("declare x text := 'a'; begin case when room = 1 then x := 'b'; else null; end case; return x = 'a'; end", False),
         ("declare x integer []; y text[] := array['a']; begin x := array[1]; return room = any (x) and 'a' = any (y); end", True),
+        ("declare x varchar(3) := 'abc'; begin x := null; return x is null; end", True),
+        ("declare x members.level%type := 1; begin return x = room; end", True),
         ("begin case when who is null then return false; else return true; end case; end", True),
         ("begin case 'x' when 'y' then return false; when 'x' then return true; end case; end", True),
         ("declare l members.level%type; begin l := 3; return l = 3; end", True),
@@ -75,6 +77,20 @@ def test_the_end_without_return_is_left_to_postgres() -> None:
     assert answer(F, plpgsql(body), uid=ANN) is True
     with pytest.raises(UndecidedError):
         answer(F, plpgsql(body), uid=BOB)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "declare x varchar(3) := 'abcd'; begin return true and x is null; end",
+        "declare x character varying(5); begin x := who::text; return x = 'a'; end",
+        "declare x varchar(3); begin select role into x from members where user_id = who; return x = 'owner'; end",
+    ],
+)
+def test_what_is_longer_than_its_variable_is_left_to_postgres(body: str) -> None:
+    """It is an error there, unless only spaces are too many."""
+    with pytest.raises(UndecidedError):
+        answer(F, plpgsql(body))
 
 
 def test_rows_of_different_values_are_left_to_postgres() -> None:

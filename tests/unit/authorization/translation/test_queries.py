@@ -30,6 +30,20 @@ OF_ROOM = "from members m where m.room_id = notes.room_id"
         ("(select m.level {} and m.room_id = 9) is null", True),
         ("(select distinct m.room_id {}) = 1", True),
         ("(select m.room_id {} limit 1) = 1", True),
+        ("'owner' in (select m.role {} and m.level = 3 limit 1)", True),
+        ("'owner' in (select m.role {} and m.role = 'x' limit 1)", False),
+        ("'x' not in (select m.role {} and m.level is null limit 1)", None),
+        ("exists (select 1 from (select m.role {} and m.level = 3 limit 1) s where s.role = 'owner')", True),
+        (
+            "exists (with o as (select m.room_id {} limit 1) select 1 from o a, o b where a.room_id = b.room_id)",
+            True,
+        ),
+        (
+            "exists (with o as (select m.role {} and m.room_id = room_id) select 1 from rooms r where exists (select 1 from o))",
+            True,
+        ),
+        ("exists (select unnest(tags) {} and m.level = 3)", True),
+        ("'t' in (select unnest(tags) || coalesce(m.role, '') {} and m.level is null)", True),
         ("(select true)", True),
         ("(select true where false) is null", True),
         ("(select m.room_id {} union select m.room_id {}) = 1", True),
@@ -37,7 +51,7 @@ OF_ROOM = "from members m where m.room_id = notes.room_id"
 )
 def test_a_subquery(text: str, expected: bool | None) -> None:  # noqa: FBT001
     """NULL among the values leaves IN open; no row is NULL."""
-    assert answer(text.format(OF_ROOM, OF_ROOM)) is expected
+    assert answer(text.format(OF_ROOM, OF_ROOM), tags=["t"]) is expected
 
 
 @pytest.mark.parametrize("text", ["(select m.role {}) = 'owner'", "(select m.role {} limit 1) = 'owner'"])
@@ -64,10 +78,10 @@ def test_a_subquery_sees_the_outer_row() -> None:
     ("text", "reason"),
     [
         ("auth.uid() in (select distinct on (m.room_id) m.user_id from members m)", "DISTINCT ON"),
-        ("auth.uid() in (select m.user_id from members m limit 1)", "LIMIT"),
+        ("auth.uid() in (select m.user_id from members m limit 2)", "LIMIT"),
         ("auth.uid() in (select m.user_id from members m offset 1)", "OFFSET"),
         (
-            "auth.uid() in (select m.user_id from members m union select m.user_id from members m limit 1)",
+            "auth.uid() in (select m.user_id from members m union select m.user_id from members m limit 2)",
             "LIMIT",
         ),
         (
