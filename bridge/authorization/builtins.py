@@ -186,6 +186,21 @@ CASTS: Mapping[tuple[Type, Type], Builtin] = {
 """Casts that compute; those that keep the value (uuid to text, json to jsonb) are in ``coercion.py``."""
 
 
+HARMLESS: frozenset[str] = frozenset(
+    {"same", "text || text", "array @>", "array <@", "array &&", "cardinality(array)", "array_length(array)"}
+    | {f"{kind} {name} {key}" for kind in _JSON for name in ("->", "->>") for key in ("text", "int")}
+    | {f"{kind} {name} text[]" for kind in _JSON for name in ("#>", "#>>")}
+    | {"jsonb ? text", "jsonb ?| text[]", "jsonb ?& text[]", "jsonb @> jsonb", "jsonb <@ jsonb"}
+    | {f"{name}(text)" for name in ("lower", "upper", "btrim", "ltrim", "rtrim", "length", "char_length")}
+    | {f"{name}(text, text)" for name in ("starts_with", "strpos", "position")}
+    | {"replace(text, text, text)", "int::text", "bool::text", "timestamptz::date", "timestamp::date"}
+)
+"""Names of those that never fail in Postgres, whatever they are given."""
+
+LIKE: frozenset[str] = frozenset(f"text {name} text" for name in ("~~", "!~~", "~~*", "!~~*"))
+"""Names of those that fail only of a pattern that ends with a backslash."""
+
+
 ELEMENTS = "jsonb_array_elements_text"
 """The elements of a jsonb array, that a subquery takes for rows."""
 

@@ -12,7 +12,8 @@ import msgspec
 from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, Opaque
 from bridge.authorization.catalog import Catalog, Policy, Table
 from bridge.authorization.expressions import all_of, any_of, failure, opaque, rebuild
-from bridge.authorization.normalization import Normalizer, folded_qualifier
+from bridge.authorization.folding import folded_qualifier
+from bridge.authorization.normalization import Normalizer
 from bridge.authorization.translation import Context, Translator
 from bridge.authorization.types import column_type, plain
 from bridge.errors import CompileError, QueryFailsError
@@ -137,7 +138,7 @@ class _Composer:
                 failed = failure([condition])
                 if failed is not None:
                     condition, because = FALSE, failed.reason
-                condition = self._normalizer.positive(condition)
+                condition = self._normalizer.qualifier(condition)
         return Sight(
             table=table.qualified,
             role=self._role,
@@ -157,7 +158,7 @@ class _Composer:
             try:
                 expr = self._using(policy, table, 0, self._role)
                 failed = failure([expr])
-                yield policy, failed.reason if failed is not None else self._normalizer.positive(expr)
+                yield policy, failed.reason if failed is not None else self._normalizer.qualifier(expr)
             except QueryFailsError as error:
                 yield policy, str(error)
             finally:

@@ -70,7 +70,12 @@ class Plan:
         """
         env = self._env
         env.row, env.uid, env.claims_json = row, principal.user_id, principal.claims_json
-        return self._test(env) is True
+        try:
+            return self._test(env) is True
+        except UndecidedError as error:
+            if error.untrue:
+                return False  # an error shows nothing, either
+            raise
 
     def users(self, row: Row) -> tuple[Users, bool]:
         """Return the ids of all users who are here and may see ``row`` now (None: everybody).

@@ -1,0 +1,112 @@
+"""Keeps what may fail in Postgres where it stands, while conditions are simplified.
+
+An error ends the whole query, so a row is hidden by it whatever a later branch of an OR says.  Postgres comes
+to a part of AND only if none before it is false (NULL does not stop it), to a part of OR only if none before
+it is true.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+from bridge.authorization.algebra import (
+    FALSE,
+    NULL,
+    TRUE,
+    And,
+    Case,
+    Coalesce,
+    Const,
+    Exists,
+    Expr,
+    InRows,
+    IsNull,
+    IsTrue,
+    Not,
+    Or,
+    Rows,
+    Type,
+)
+from bridge.authorization.expressions import (
+    all_of,
+    any_of,
+    conjuncts,
+    never_fails,
+    walk,
+)
+
+Safe: TypeAlias = Callable[[Expr], bool]
+"""Tells whether an expression cannot fail."""
+
+
+def all_in_order(parts: Sequence[tuple[Expr, bool]], safe: Safe) -> Expr:
+    """AND of conditions of which only "is it true" matters, with what may fail in it.
+
+    Args:
+        parts: Each with False if it may be false here where Postgres says NULL.
+        safe: Tells what cannot fail.
+    """
+    failing = [position for position, (part, _) in enumerate(parts) if not safe(part)]
+    if not failing:
+        return all_of([part for part, _ in parts])
+    kept: list[Expr] = []
+    for position, (part, is_false) in enumerate(parts):
+        if part == FALSE and is_false:
+            break  # Postgres does not come to what follows
+        # NULL where it is not true: then what follows may be looked at, or not.
+        soft = not is_false and position < failing[-1] and part != TRUE
+        kept += [Or((part, NULL)) if part != FALSE else NULL] if soft else conjuncts(part)
+    else:
+        return _and(kept)
+    return FALSE if all(map(safe, kept)) else _and([*kept, FALSE])
+
+
+def _and(parts: Iterable[Expr]) -> Expr:
+    kept = tuple(dict.fromkeys(parts))
+    return all_of(kept) if len(kept) < 2 else And(kept)  # noqa: PLR2004 - an AND has two parts
+
+
+def any_in_order(parts: Sequence[Expr], safe: Safe) -> Expr:
+    """OR, without dropping what may fail before a part that is true."""
+    before = parts[: parts.index(TRUE)] if TRUE in parts else []
+    if all(map(safe, before)):
+        return any_of(parts)
+    return Or((*(part for part in before if part != FALSE), TRUE))
+
+
+def is_false_as_written(expr: Expr) -> bool:
+    """True if the normalized ``expr`` is false only where ``expr`` is, and not where it is NULL."""
+    match expr:
+        case And(items=items) | Or(items=items):
+            return all(map(is_false_as_written, items))
+        case Not(operand=operand):
+            return is_false_as_written(operand)
+        case IsTrue() | IsNull() | Exists():
+            return True
+        case _:
+            return not any(
+                isinstance(node, InRows | Rows | Case | Coalesce)
+                or (isinstance(node, Const) and node.value is None)
+                for node in walk(expr)
+            )
+
+
+def computed(value: Expr) -> Expr:
+    """Return a condition that is always true, but has to compute ``value`` for that."""
+    return Or((IsNull(value), Not(IsNull(value))))
+
+
+def is_computed(expr: Expr) -> bool:
+    """True if ``expr`` is what :func:`computed` returns."""
+    match expr:
+        case Or(items=(IsNull(operand=value) as test, Not(operand=other))):
+            return test == other and expr == computed(value)
+        case _:
+            return False
+
+
+def computed_first(values: Iterable[Expr], body: Expr, type_: Type) -> Expr:
+    """Return ``body`` as Postgres computes it: after ``values``, whether it needs them or not."""
+    failing = [value for value in values if not never_fails(value)]
+    if not failing:
+        return body
+    return Case(((all_of([computed(value) for value in failing]), body),), Const(None, type_), type_)
