@@ -12,6 +12,7 @@ import msgspec
 from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, Opaque
 from bridge.authorization.catalog import Catalog, Policy, Table
 from bridge.authorization.expressions import all_of, any_of, failure, opaque, rebuild
+from bridge.authorization.failing import claims_that_fail
 from bridge.authorization.folding import folded_qualifier
 from bridge.authorization.normalization import Normalizer
 from bridge.authorization.translation import Context, Translator
@@ -31,6 +32,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         scopes: Number of scopes that ``condition`` uses.
         policies: Number of policies that count for the role.
         asked: Number of those that Postgres has to be asked about.
+        claims: What is computed of the claims alone, and may fail: then the whole query may.
         because: Why nobody of the role sees any row, for people; None where the policies decide.
     """
 
@@ -42,6 +44,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     scopes: int
     policies: int = 0
     asked: int = 0
+    claims: tuple[Expr, ...] = ()
     because: str | None = None
 
 
@@ -124,6 +127,7 @@ class _Composer:
     def sight(self, table: Table) -> Sight:
         columns = self._catalog.readable_columns(self._role, table)
         condition: Expr = FALSE
+        claims: tuple[Expr, ...] = ()
         because = None
         if columns is not None and not columns:
             because = f"role {self._role} has no SELECT privilege on {table.qualified}"
@@ -138,6 +142,7 @@ class _Composer:
                 failed = failure([condition])
                 if failed is not None:
                     condition, because = FALSE, failed.reason
+                claims = claims_that_fail(condition)
                 condition = self._normalizer.qualifier(condition)
         return Sight(
             table=table.qualified,
@@ -148,6 +153,7 @@ class _Composer:
             scopes=self._scopes_used,
             policies=len(self._counting(table, self._role)),
             asked=len({part.reason.partition(": ")[0] for part in opaque(condition)}),
+            claims=claims,
             because=because,
         )
 

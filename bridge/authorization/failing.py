@@ -29,8 +29,13 @@ from bridge.authorization.algebra import (
 from bridge.authorization.expressions import (
     all_of,
     any_of,
+    children,
     conjuncts,
+    mentions_time,
+    mentions_user,
     never_fails,
+    own_sources,
+    scopes,
     walk,
 )
 
@@ -110,3 +115,21 @@ def computed_first(values: Iterable[Expr], body: Expr, type_: Type) -> Expr:
     if not failing:
         return body
     return Case(((all_of([computed(value) for value in failing]), body),), Const(None, type_), type_)
+
+
+def claims_that_fail(expr: Expr) -> tuple[Expr, ...]:
+    """Return what ``expr`` computes of the claims alone, where that may fail.
+
+    Postgres computes it also where no row needs it: while it plans a comparison with a column, to estimate
+    how many rows that selects, and for rows of a subquery that are not looked at here.
+    """
+    if not mentions_user(expr):
+        return ()
+    if not (
+        mentions_time(expr)
+        or scopes(expr)
+        or never_fails(expr)
+        or any(own_sources(node) for node in walk(expr))
+    ):
+        return (expr,)
+    return tuple(dict.fromkeys(part for child in children(expr) for part in claims_that_fail(child)))

@@ -190,6 +190,78 @@ def test_a_part_that_may_fail(world: World, part: str, place: str) -> None:
     agree(world, *policies(BESIDE[place].format(f"({BAD[part]})")), dialog_column="doc_id")
 
 
+ORG = "(auth.jwt() -> 'app_metadata' ->> 'org_id')::uuid"
+LEVEL = "(auth.jwt() -> 'app_metadata' ->> 'level')::integer"
+VIP = "(auth.jwt() -> 'user_metadata' ->> 'vip')::boolean"
+KIND = "(auth.jwt() -> 'app_metadata' ->> 'kind')::o.kind"
+
+CLAIMS = {
+    "compared with a column, last": f"public or org_id = {ORG}",
+    "compared with a column, first": f"org_id = {ORG} or public",
+    "the other way round": f"public or {ORG} = org_id",
+    "behind what is false": f"public or (hidden and not hidden and org_id = {ORG})",
+    "unequal": f"public or org_id <> {ORG}",
+    "less": f"public or number < {LEVEL}",
+    "distinct": f"public or org_id is distinct from {ORG}",
+    "not": f"public or not (org_id = {ORG})",
+    "is true": f"public or (org_id = {ORG}) is true",
+    "in a case": f"case when public then true else org_id = {ORG} end",
+    "in a coalesce": f"coalesce(public, org_id = {ORG}, false)",
+    "coalesced": f"public or org_id = coalesce({ORG}, owner_id)",
+    "coalesced with a constant": f"public or org_id = coalesce({ORG}, '{CAT}')",
+    "selected": f"public or org_id = (select {ORG})",
+    "of a text": f"public or label::text = ({LEVEL})::text",
+    "with an expression of a row": f"public or (data ->> 'n') = ({LEVEL})::text",
+    "in a list": f"public or org_id in ({ORG}, owner_id)",
+    "in an array": f"public or org_id = any (array[{ORG}, auth.uid()])",
+    "among a row's": f"public or {LEVEL} = any (array[number, 1])",
+    "overlaps": f"public or array[org_id] && array[{ORG}]",
+    "without a column": f"public or {LEVEL} > 2",
+    "without a column, first": f"{LEVEL} > 2 or public",
+    "without a column, in a list": f"public or {LEVEL} in (3, 4)",
+    "a flag": f"public or {VIP}",
+    "a flag, first": f"{VIP} or public",
+    "a flag, compared": f"public or hidden = {VIP}",
+    "between": f"public or number between 0 and {LEVEL}",
+    "in a subquery": f"public or exists (select 1 from o.members m where m.doc_id = docs.id and m.org_id = {ORG})",
+    "in a subquery, without a column of it": f"public or exists (select 1 from o.members m where docs.org_id = {ORG})",
+    "in a subquery, of nothing": f"public or exists (select 1 from o.notes m where false and m.doc_id = {LEVEL})",
+    "a subquery's": f"public or {ORG} in (select m.org_id from o.members m where m.doc_id = docs.id)",
+    "a scalar subquery's": f"public or (select m.org_id from o.members m where m.doc_id = docs.id and m.user_id = auth.uid()) = {ORG}",
+    "an uncorrelated subquery's": f"public or (select m.org_id from o.members m where m.doc_id = 1 and m.user_id = auth.uid()) = {ORG}",
+    "an argument": f"public or o.eager({LEVEL}, true)",
+    "an argument that is not needed": f"o.eager({LEVEL}, public)",
+    "inlined": f"public or o.inlined(org_id, {ORG})",
+    "alone": f"org_id = {ORG}",
+    "restricted": f"public and (hidden or org_id = {ORG})",
+    "an enum": f"{KIND} = 'admin' or public",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", CLAIMS)
+def test_a_claim_that_may_fail(world: World, shape: str) -> None:
+    """Compared with a column it fails the query while that is planned, wherever it stands."""
+    agree(
+        world,
+        "create function o.inlined(a uuid, b uuid) returns boolean language sql stable as $$ select a = b $$",
+        *policies(CLAIMS[shape]),
+        dialog_column="doc_id",
+    )
+
+
+@pytest.mark.parametrize("order", ["{}", "or", "restrictive"])
+def test_a_claim_that_may_fail_in_another_policy(world: World, order: str) -> None:
+    """The query has all policies in it, in whatever order of their names."""
+    names = ("a", "b") if order == "{}" else ("b", "a")
+    kind = " as restrictive" if order == "restrictive" else ""
+    agree(
+        world,
+        f"create policy {names[0]} on o.docs for select using (public)",
+        f"create policy {names[1]} on o.docs{kind} for select using (org_id = {ORG})",
+        dialog_column="doc_id",
+    )
+
+
 IN_MEMORY = {
     "the owner before what is asked": ("owner_id = auth.uid() or label ~ label", ANN, True),
     "somebody else before what is asked": ("owner_id = auth.uid() or label ~ label", BOB, None),

@@ -28,7 +28,7 @@ PRINCIPALS = (
         USERS[0], email="a", app_metadata={"word": "a", "org": USERS[1], "level": 2, "words": ["a", "b"]}
     ),
     principal(USERS[1], email="B", app_metadata={"word": "b", "org": None, "words": []}),
-    principal(USERS[2], app_metadata={"word": None, "level": 1}),
+    principal(USERS[2], app_metadata={"word": None, "level": "many", "org": "none"}),
     principal(USERS[3]),
     principal(None),
 )

@@ -27,6 +27,7 @@ from bridge.authorization.expressions import never_fails
 from bridge.authorization.failing import (
     all_in_order,
     any_in_order,
+    claims_that_fail,
     computed,
     computed_first,
     is_computed,
@@ -94,3 +95,12 @@ def test_a_value_is_computed_whether_it_is_needed_or_not() -> None:
     assert is_computed(computed(CAST))
     assert not is_computed(Or((IsNull(A), Not(IsNull(B)))))
     assert not is_computed(A)
+
+
+def test_what_may_fail_of_the_claims_alone() -> None:
+    """Wherever it stands; not what a row has a part in, and not what never fails."""
+    inside = Exists((Source("m", 1),), Compare("=", COLUMN, CLAIM))
+
+    assert claims_that_fail(Or((A, inside, Compare("=", COLUMN, CLAIM)))) == (CLAIM,)
+    assert claims_that_fail(Compare("=", CAST, Const(1, "int"))) == ()
+    assert claims_that_fail(IsNull(Claims())) == ()
