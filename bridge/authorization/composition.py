@@ -93,6 +93,11 @@ def check_trackable(table: Table, publication: str | None) -> None:
 
 def unheard(table: Table, publication: str) -> str | None:
     """Return why changes of the table do not arrive, and what to do; None if all of them do."""
+    if table.kind == "p" and publication not in table.publications:
+        return (
+            "partitioned, so its changes arrive under the names of its partitions: publish those and watch "
+            "them by their names, as sql/README.md says"
+        )
     if publication not in table.publications:
         return (
             f"not in publication {publication}, so its changes never arrive: "
