@@ -32,11 +32,12 @@ from bridge.authorization.expressions import (
     conjuncts,
     mentions_time,
     mentions_user,
+    never_fails,
     scopes,
     spreads_user,
     walk,
 )
-from bridge.authorization.failing import failing
+from bridge.authorization.failing import is_computed
 from bridge.authorization.reach import reaches, user_columns
 from bridge.authorization.steps import Step, rows_of
 from bridge.authorization.undecided import UndecidedError
@@ -65,6 +66,7 @@ class Finder(msgspec.Struct, frozen=True):
 
 
 _EVERYBODY = Finder(lambda _env: None, exact=False, walks=True)
+_ALL_OF_THEM = Finder(lambda _env: None, exact=False, of_row=True)
 _NOBODY: frozenset[str | None] = frozenset()
 
 
@@ -86,6 +88,8 @@ class FinderCompiler:
         """Return how to find the users for whom ``expr`` is true."""
         if not mentions_user(expr):
             return _row_only(compile_test(expr, self._tables, layout))
+        if is_computed(expr):
+            return _ALL_OF_THEM
         if _is_of_user(expr):
             return self._switch(expr)
         match expr:
@@ -96,9 +100,12 @@ class FinderCompiler:
             case Call(name="jsonb ? text", args=(array, left)):
                 return self._element(left, array, layout, jsonb.keys)
             case And(items=items):
-                return _intersection([self.compile(item, layout) for item in items], failing(items))
+                return _intersection([self.compile(item, layout) for item in items], items)
             case Or(items=items):
-                return _union([self.compile(item, layout) for item in items])
+                found = _union([self.compile(item, layout) for item in items])
+                # An error in one hides what later ones would show: the filter knows of whom.
+                sure = all(map(never_fails, items[:-1]))
+                return found if sure else msgspec.structs.replace(found, exact=False)
             case IsTrue(operand=operand):
                 return self.compile(operand, layout)
             case Exists():
@@ -165,7 +172,7 @@ class FinderCompiler:
             if not exact:
                 tests = []  # the filter asks them, with the user's claims
             return Finder(lambda env: _named(steps, env, values, tests), exact=exact)
-        inner = _intersection([self.compile(c, layout) for c in rest], failing(rest))
+        inner = _intersection([self.compile(c, layout) for c in rest], rest)
         return Finder(lambda env: _nested(steps, env, inner), exact=inner.exact, walks=inner.walks)
 
 
@@ -183,7 +190,15 @@ def _elements(array: list[Any] | None) -> list[Any]:
 
 
 def _row_only(test: Test) -> Finder:
-    return Finder(lambda env: None if test(env) is True else _NOBODY, exact=True, of_row=True)
+    def find(env: Env) -> Users:
+        try:
+            return None if test(env) is True else _NOBODY
+        except UndecidedError as error:
+            if error.untrue:
+                return _NOBODY
+            raise
+
+    return Finder(find, exact=True, of_row=True)
 
 
 def _only(value: Value) -> Finder:
@@ -204,7 +219,9 @@ def _of_cohort(cohort: Cohort, value: Value) -> Callable[[Env], Users]:
     return find
 
 
-def _intersection(finders: Sequence[Finder], failing: Sequence[bool]) -> Finder:
+def _intersection(finders: Sequence[Finder], items: Sequence[Expr]) -> Finder:
+    failing = [not never_fails(item) for item in items]
+
     def find(env: Env) -> Users:
         found: Users = None
         for position, finder in enumerate(finders):
@@ -320,5 +337,11 @@ def _walk(steps: Sequence[Step], depth: int, env: Env, leaf: Callable[[], None])
     step = steps[depth]
     for row in rows_of(step, env):
         env.rows[step.scope] = row
-        if all(test(env) is True for test in step.tests):
+        try:
+            counts = all(test(env) is True for test in step.tests)
+        except UndecidedError as error:
+            if not error.untrue:
+                raise
+            counts, env.doubt = False, True
+        if counts:
             _walk(steps, depth + 1, env, leaf)

@@ -222,6 +222,33 @@ RANK = "rank(enum, labels)"
 """Where a label stands among those of its enum, which the catalog has in their order."""
 
 
+HARMLESS: frozenset[str] = frozenset(
+    {"same", "text || text", "array @>", "array <@", "array &&", "cardinality(array)", "array_length(array)"}
+    | {f"{kind} {name} {key}" for kind in _JSON for name in ("->", "->>") for key in ("text", "int")}
+    | {f"{kind} {name} text[]" for kind in _JSON for name in ("#>", "#>>")}
+    | {"jsonb ? text", "jsonb ?| text[]", "jsonb ?& text[]", "jsonb @> jsonb", "jsonb <@ jsonb"}
+    | {f"{name}(text)" for name in ("lower", "upper", "btrim", "ltrim", "rtrim", "length", "char_length")}
+    | {f"{name}(text, text)" for name in ("starts_with", "strpos", "position")}
+    | {
+        RANK,
+        CUT,
+        LEAST,
+        GREATEST,
+        SPLIT,
+        SUBSCRIPT,
+        BUILD_ARRAY,
+        BUILD_OBJECT,
+        TO_JSONB,
+        "jsonb_typeof(jsonb)",
+    }
+    | {"replace(text, text, text)", "int::text", "bool::text", "timestamptz::date", "timestamp::date"}
+)
+"""Names of those that never fail in Postgres, whatever they are given."""
+
+LIKE: frozenset[str] = frozenset(f"text {name} text" for name in ("~~", "!~~", "~~*", "!~~*"))
+"""Names of those that fail only of a pattern that ends with a backslash."""
+
+
 def _rank(label: str, labels: list[str]) -> int:
     if label not in labels:
         raise UndecidedError("an enum value that is newer than what is known of its type")

@@ -6,6 +6,7 @@ without asking each of them.  A value is computed again when a look-up row chang
 """
 
 from collections.abc import Callable, Collection, Hashable
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, TypeAlias
 
 from bridge.authorization.lookup import LookupRow, LookupTable
@@ -106,7 +107,7 @@ class Cohort:
         return bool(self._mixed) and not self._mixed.isdisjoint(users)
 
     @property
-    def undecided(self) -> Collection[UserId]:
+    def undecided(self) -> AbstractSet[UserId]:
         """Users whose value only Postgres knows."""
         return self._undecided
 

@@ -13,6 +13,7 @@ import structlog
 from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, Opaque
 from bridge.authorization.catalog import Catalog, Policy, Table
 from bridge.authorization.expressions import all_of, any_of, failure, opaque, rebuild
+from bridge.authorization.failing import claims_that_fail
 from bridge.authorization.folding import folded_qualifier
 from bridge.authorization.normalization import Normalizer
 from bridge.authorization.translation import Context, Translator
@@ -32,6 +33,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         scopes: Number of scopes that ``condition`` uses.
         policies: Number of policies that count for the role.
         asked: Number of those that Postgres has to be asked about.
+        claims: What is computed of the claims alone, and may fail: then the whole query may.
         because: Why nobody of the role sees any row, for people; None where the policies decide.
     """
 
@@ -43,6 +45,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     scopes: int
     policies: int = 0
     asked: int = 0
+    claims: tuple[Expr, ...] = ()
     because: str | None = None
 
 
@@ -91,6 +94,11 @@ def check_trackable(table: Table, publication: str | None) -> None:
 
 def unheard(table: Table, publication: str) -> str | None:
     """Return why changes of the table do not arrive, and what to do; None if all of them do."""
+    if table.kind == "p" and publication not in table.publications:
+        return (
+            "partitioned, so its changes arrive under the names of its partitions: publish those and watch "
+            "them by their names, as sql/README.md says"
+        )
     if publication not in table.publications:
         return (
             f"not in publication {publication}, so its changes never arrive: "
@@ -128,6 +136,7 @@ class _Composer:
     def sight(self, table: Table) -> Sight:
         columns = self._catalog.readable_columns(self._role, table)
         condition: Expr = FALSE
+        claims: tuple[Expr, ...] = ()
         because = None
         if columns is not None and not columns:
             because = f"role {self._role} has no SELECT privilege on {table.qualified}"
@@ -142,7 +151,8 @@ class _Composer:
                 failed = failure([condition])
                 if failed is not None:
                     condition, because = FALSE, failed.reason
-                condition = self._normalizer.positive(condition)
+                claims = claims_that_fail(condition)
+                condition = self._normalizer.qualifier(condition)
         return Sight(
             table=table.qualified,
             role=self._role,
@@ -152,6 +162,7 @@ class _Composer:
             scopes=self._scopes_used,
             policies=len(self._counting(table, self._role)),
             asked=len({part.reason.partition(": ")[0] for part in opaque(condition)}),
+            claims=claims,
             because=because,
         )
 
@@ -162,7 +173,7 @@ class _Composer:
             try:
                 expr = self._using(policy, table, 0, self._role)
                 failed = failure([expr])
-                yield policy, failed.reason if failed is not None else self._normalizer.positive(expr)
+                yield policy, failed.reason if failed is not None else self._normalizer.qualifier(expr)
             except QueryFailsError as error:
                 yield policy, str(error)
             finally:

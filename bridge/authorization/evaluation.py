@@ -1,7 +1,8 @@
 """Compiles expressions to closures that answer them for one user and one row.
 
 Three-valued logic: a condition's closure returns True, False or None (NULL), or raises UndecidedError
-where only Postgres can tell.  AND and OR look for a part that decides without it.
+where only Postgres can tell.  AND and OR look for a part that decides without it, in the order in which
+Postgres does: it never comes to what stands after an error.
 """
 
 from collections.abc import Callable, Sequence
@@ -74,6 +75,8 @@ def compile_value(expr: Expr, tables: Tables, layout: Layout) -> Value:
             return _coalesce([compile_value(item, tables, layout) for item in items])
         case Rows():
             return subqueries.rows(_Compiler(tables), expr, layout)
+        case And() | Or() | Exists() | IsTrue():
+            return _as_value(compile_test(expr, tables, layout))
         case _:
             return compile_test(expr, tables, layout)
 
@@ -86,8 +89,7 @@ def compile_test(expr: Expr, tables: Tables, layout: Layout) -> Test:
         case Or(items=items):
             return _any([compile_test(item, tables, layout) for item in items])
         case Not(operand=operand):
-            test = compile_test(operand, tables, layout)
-            return lambda env: None if (answer := test(env)) is None else not answer
+            return _negated(compile_test(operand, tables, layout))
         case IsNull(operand=operand):
             value = compile_value(operand, tables, layout)
             return lambda env: value(env) is None
@@ -106,6 +108,27 @@ def compile_test(expr: Expr, tables: Tables, layout: Layout) -> Test:
             return _undecided(reason, raises=raises)
         case _:
             return compile_value(expr, tables, layout)
+
+
+def _as_value(test: Test) -> Test:
+    def value(env: Env) -> bool | None:
+        try:
+            return test(env)
+        except UndecidedError as error:
+            raise error.as_value() from None
+
+    return value
+
+
+def _negated(test: Test) -> Test:
+    def negated(env: Env) -> bool | None:
+        try:
+            answer = test(env)
+        except UndecidedError as error:
+            raise error.as_value() from None
+        return None if answer is None else not answer
+
+    return negated
 
 
 def _undecided(reason: str, *, raises: bool) -> Test:
@@ -153,9 +176,12 @@ def _case(expr: Case, tables: Tables, layout: Layout) -> Value:
     otherwise = compile_value(expr.otherwise, tables, layout)
 
     def case(env: Env) -> Any:
-        for test, result in branches:
-            if test(env) is True:
-                return result(env)
+        try:
+            for test, result in branches:
+                if test(env) is True:
+                    return result(env)
+        except UndecidedError as error:
+            raise error.as_value() from None
         return otherwise(env)
 
     return case
@@ -175,19 +201,21 @@ def _coalesce(items: Sequence[Value]) -> Value:
 def _all(tests: Sequence[Test]) -> Test:
     def test(env: Env) -> bool | None:
         answer: bool | None = True
-        open_: UndecidedError | None = None
+        open_: list[UndecidedError] = []
         for part in tests:
             try:
                 result = part(env)
             except UndecidedError as error:
-                open_ = open_ or error
+                open_.append(error)
                 continue
             if result is False:
+                if open_ and any(error.raises for error in open_):
+                    raise UndecidedError.of_all(open_, untrue=True)
                 return False
             if result is None:
                 answer = None
-        if open_ is not None:
-            raise open_
+        if open_:
+            raise UndecidedError.of_all(open_, untrue=answer is None)
         return answer
 
     return test
@@ -196,21 +224,23 @@ def _all(tests: Sequence[Test]) -> Test:
 def _any(tests: Sequence[Test]) -> Test:
     def test(env: Env) -> bool | None:
         answer: bool | None = False
-        open_: UndecidedError | None = None
+        open_: list[UndecidedError] = []
         for part in tests:
             try:
                 result = part(env)
             except UndecidedError as error:
-                if error.raises:
+                if error.raises and not error.untrue:
                     raise  # Postgres may fail here, whatever comes after
-                open_ = open_ or error
+                open_.append(error)
                 continue
             if result is True:
+                if open_ and any(error.raises for error in open_):
+                    raise UndecidedError(open_[0].reason)
                 return True
             if result is None:
                 answer = None
-        if open_ is not None:
-            raise open_
+        if open_:
+            raise UndecidedError.of_any(open_)
         return answer
 
     return test
@@ -222,12 +252,15 @@ def _comparison(expr: Compare, tables: Tables, layout: Layout) -> Test:
     compare = _COMPARISONS[expr.op]
     key = types.comparison_key(expr.left.type)
     if key is not None:
-        return lambda env: (
-            None if (a := left(env)) is None or (b := right(env)) is None else compare(key(a), key(b))
-        )
+
+        def keyed(env: Env) -> bool | None:
+            a, b = left(env), right(env)
+            return None if a is None or b is None else compare(key(a), key(b))
+
+        return keyed
 
     def test(env: Env) -> bool | None:
-        a, b = left(env), right(env)
+        a, b = left(env), right(env)  # both, whether one is NULL or not: the other may fail
         return None if a is None or b is None else compare(a, b)
 
     return test

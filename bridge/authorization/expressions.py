@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
+from bridge.authorization import builtins
 from bridge.authorization.algebra import (
     FALSE,
     TRUE,
@@ -183,23 +184,35 @@ def mentions_time(expr: Expr) -> bool:
     return any(isinstance(node, Now | Opaque) for node in walk(expr))
 
 
-def never_fails(expr: Expr) -> bool:
-    """True if Postgres cannot answer ``expr`` with an error, so that it may be left out."""
-    return all(_is_harmless(node) for node in walk(expr))
+def never_fails(expr: Expr, *, at_most_one: Callable[[Rows], bool] = lambda _rows: False) -> bool:
+    """True if Postgres cannot answer ``expr`` with an error, so that it may be left out.
+
+    Args:
+        expr: Any expression.
+        at_most_one: Tells of a scalar subquery whether it finds no second row, which would be an error.
+    """
+    return all(_is_harmless(node, at_most_one) for node in walk(expr))
 
 
-def cannot_raise(expr: Expr) -> bool:
-    """True if memory can always tell the value of ``expr``, subqueries included."""
-    inner = AnyOf | ArrayOf | Case | Coalesce | Exists | InRows
-    return all(isinstance(node, inner) or _is_harmless(node) for node in walk(expr))
-
-
-def _is_harmless(node: Expr) -> bool:
-    if isinstance(node, Call):
-        return node.name == "same"
-    return isinstance(
-        node, Const | ColumnRef | Uid | Claims | Now | IsNull | IsTrue | Not | And | Or | Compare
-    )
+def _is_harmless(node: Expr, at_most_one: Callable[[Rows], bool]) -> bool:
+    """True if Postgres cannot fail in ``node`` itself, whatever is in it."""
+    match node:
+        case Fails():
+            return False
+        case Opaque(raises=raises):
+            return not raises
+        case Rows(kind="one"):
+            return at_most_one(node)
+        case Call(name="split_part(text, text, int)", args=(_, _, Const(value=position))):
+            return bool(position != 0)
+        case Call(name=name, args=(_, Const(value=pattern))) if name in builtins.LIKE:
+            return "\\" not in (pattern or "")
+        case Call(name="timestamptz - interval" | "timestamptz + interval", args=(Now(), Const())):
+            return True
+        case Call(name=name):
+            return name in builtins.HARMLESS
+        case _:
+            return True
 
 
 def with_null(expr: Expr, scope: int) -> Expr:
@@ -220,23 +233,23 @@ def all_of(items: Iterable[Expr]) -> Expr:
     """AND of conditions of which only "is it true" matters, simplified.
 
     Constants are folded, and a OR that another part implies is dropped (``a and (a or b)`` is ``a``): inner
-    RLS often says again what the subquery asks for already.
+    RLS often says again what the subquery asks for already.  It stays where ``b`` may fail, because Postgres
+    does not do this; in a subquery it depends on the plan whether the rows are looked at that ``a`` excludes.
     """
     parts = list(dict.fromkeys(part for item in items for part in conjuncts(item)))
     if any(part == FALSE for part in parts):
         return FALSE
     known = set(parts)
-    # Postgres does not do this: what fails there has to fail here.
-    parts = [
-        part for part in parts if not (isinstance(part, Or) and _implied(part, known)) or failure([part])
-    ]
+    parts = [part for part in parts if not (isinstance(part, Or) and _implied(part, known))]
     if not parts:
         return TRUE
     return parts[0] if len(parts) == 1 else And(tuple(parts))
 
 
 def _implied(choice: Or, known: set[Expr]) -> bool:
-    return any(known.issuperset(conjuncts(item)) for item in choice.items)
+    if not any(known.issuperset(conjuncts(item)) for item in choice.items):
+        return False
+    return failure([choice]) is None if scopes(choice) - {0} else never_fails(choice)
 
 
 def any_of(items: Iterable[Expr]) -> Expr:

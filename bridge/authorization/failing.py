@@ -1,51 +1,135 @@
-"""Which parts of a condition Postgres may answer with an error."""
+"""Keeps what may fail in Postgres where it stands, while conditions are simplified.
 
-from collections.abc import Sequence
+An error ends the whole query, so a row is hidden by it whatever a later branch of an OR says.  Postgres comes
+to a part of AND only if none before it is false (NULL does not stop it), to a part of OR only if none before
+it is true.
+"""
 
-from bridge.authorization import builtins
-from bridge.authorization.algebra import Call, Expr, Opaque, Rows
-from bridge.authorization.expressions import walk
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
-_OPERATORS = ("->", "->>", "#>", "#>>", "?", "?|", "?&", "@>", "<@", "&&")
-_TOTAL = frozenset(
-    {
-        *(
-            "same",
-            "text || text",
-            builtins.RANK,
-            builtins.CUT,
-            builtins.LEAST,
-            builtins.GREATEST,
-            builtins.SPLIT,
-        ),
-        *(builtins.BUILD_ARRAY, builtins.BUILD_OBJECT, builtins.TO_JSONB, builtins.SUBSCRIPT),
-        *(
-            "int::text",
-            "bool::text",
-            "lower(text)",
-            "upper(text)",
-            "btrim(text)",
-            "ltrim(text)",
-            "rtrim(text)",
-        ),
-        *("length(text)", "char_length(text)", "jsonb_typeof(jsonb)", "cardinality(array)"),
-    }
+from bridge.authorization.algebra import (
+    FALSE,
+    NULL,
+    TRUE,
+    And,
+    Case,
+    Coalesce,
+    Const,
+    Exists,
+    Expr,
+    InRows,
+    IsNull,
+    IsTrue,
+    Not,
+    Or,
+    Rows,
+    Type,
 )
-"""Calls that have an answer for every value."""
+from bridge.authorization.expressions import (
+    all_of,
+    any_of,
+    children,
+    conjuncts,
+    mentions_time,
+    mentions_user,
+    never_fails,
+    own_sources,
+    scopes,
+    walk,
+)
+
+Safe: TypeAlias = Callable[[Expr], bool]
+"""Tells whether an expression cannot fail."""
 
 
-def failing(items: Sequence[Expr]) -> list[bool]:
-    """Return for each item whether Postgres may answer it with an error."""
-    return [any(map(_may_fail, walk(item))) for item in items]
+def all_in_order(parts: Sequence[tuple[Expr, bool]], safe: Safe) -> Expr:
+    """AND of conditions of which only "is it true" matters, with what may fail in it.
+
+    Args:
+        parts: Each with False if it may be false here where Postgres says NULL.
+        safe: Tells what cannot fail.
+    """
+    failing = [position for position, (part, _) in enumerate(parts) if not safe(part)]
+    if not failing:
+        return all_of([part for part, _ in parts])
+    kept: list[Expr] = []
+    for position, (part, is_false) in enumerate(parts):
+        if part == FALSE and is_false:
+            break  # Postgres does not come to what follows
+        # NULL where it is not true: then what follows may be looked at, or not.
+        soft = not is_false and position < failing[-1] and part != TRUE
+        kept += [Or((part, NULL)) if part != FALSE else NULL] if soft else conjuncts(part)
+    else:
+        return _and(kept)
+    return FALSE if all(map(safe, kept)) else _and([*kept, FALSE])
 
 
-def _may_fail(node: Expr) -> bool:
-    match node:
-        case Call(name=name):
-            return name not in _TOTAL and not any(f" {operator} " in f"{name} " for operator in _OPERATORS)
-        case Opaque():
-            return node.raises
-        case Rows(kind="one"):
+def _and(parts: Iterable[Expr]) -> Expr:
+    kept = tuple(dict.fromkeys(parts))
+    return all_of(kept) if len(kept) < 2 else And(kept)  # noqa: PLR2004 - an AND has two parts
+
+
+def any_in_order(parts: Sequence[Expr], safe: Safe) -> Expr:
+    """OR, without dropping what may fail before a part that is true."""
+    before = parts[: parts.index(TRUE)] if TRUE in parts else []
+    if all(map(safe, before)):
+        return any_of(parts)
+    return Or((*(part for part in before if part != FALSE), TRUE))
+
+
+def is_false_as_written(expr: Expr) -> bool:
+    """True if the normalized ``expr`` is false only where ``expr`` is, and not where it is NULL."""
+    match expr:
+        case And(items=items) | Or(items=items):
+            return all(map(is_false_as_written, items))
+        case Not(operand=operand):
+            return is_false_as_written(operand)
+        case IsTrue() | IsNull() | Exists():
             return True
         case _:
+            return not any(
+                isinstance(node, InRows | Rows | Case | Coalesce)
+                or (isinstance(node, Const) and node.value is None)
+                for node in walk(expr)
+            )
+
+
+def computed(value: Expr) -> Expr:
+    """Return a condition that is always true, but has to compute ``value`` for that."""
+    return Or((IsNull(value), Not(IsNull(value))))
+
+
+def is_computed(expr: Expr) -> bool:
+    """True if ``expr`` is what :func:`computed` returns."""
+    match expr:
+        case Or(items=(IsNull(operand=value) as test, Not(operand=other))):
+            return test == other and expr == computed(value)
+        case _:
             return False
+
+
+def computed_first(values: Iterable[Expr], body: Expr, type_: Type) -> Expr:
+    """Return ``body`` as Postgres computes it: after ``values``, whether it needs them or not."""
+    failing = [value for value in values if not never_fails(value)]
+    if not failing:
+        return body
+    return Case(((all_of([computed(value) for value in failing]), body),), Const(None, type_), type_)
+
+
+def claims_that_fail(expr: Expr) -> tuple[Expr, ...]:
+    """Return what ``expr`` computes of the claims alone, where that may fail.
+
+    Postgres computes it also where no row needs it: while it plans a comparison with a column, to estimate
+    how many rows that selects, and for rows of a subquery that are not looked at here.
+    """
+    if not mentions_user(expr):
+        return ()
+    if not (
+        mentions_time(expr)
+        or scopes(expr)
+        or never_fails(expr)
+        or any(own_sources(node) for node in walk(expr))
+    ):
+        return (expr,)
+    return tuple(dict.fromkeys(part for child in children(expr) for part in claims_that_fail(child)))

@@ -1,4 +1,4 @@
-"""Expressions whose constants are folded, as far as Postgres does it before it looks at privileges."""
+"""Folds the constants of conditions: as Postgres does it, before it plans anything, and further."""
 
 from bridge.authorization.algebra import (
     FALSE,
@@ -36,20 +36,20 @@ def folded_qualifier(expr: Expr) -> Expr:
         case Or(items=items):
             return any_of([part for item in items if (part := folded_qualifier(item)) != NULL])
         case _:
-            return _folded_value(expr)
+            return _of_value(expr)
 
 
-def _folded_value(expr: Expr) -> Expr:
+def _of_value(expr: Expr) -> Expr:
     match expr:
         case Exists() | InRows() | Rows():
             return expr  # planned by itself
         case IsNull(operand=Claims() | ColumnRef()):
             return expr  # never true, but Postgres finds that out later, if at all
         case _:
-            return fold(rebuild(expr, _folded_value))
+            return folded(rebuild(expr, _of_value))
 
 
-def fold(expr: Expr) -> Expr:
+def folded(expr: Expr) -> Expr:
     """Return the constant that ``expr`` is, or ``expr``."""
     match expr:
         case IsNull(operand=Const(value=value)):

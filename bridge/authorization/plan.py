@@ -1,16 +1,17 @@
 """One compiled plan: what one role sees of one table, in both directions."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import structlog
 
 from bridge.authorization.algebra import Opaque
 from bridge.authorization.audience import FinderCompiler, Users
-from bridge.authorization.cohorts import Cohorts
+from bridge.authorization.cohorts import Cohort, Cohorts
 from bridge.authorization.composition import Sight
 from bridge.authorization.env import Env, Tables
-from bridge.authorization.evaluation import compile_test
+from bridge.authorization.evaluation import compile_test, compile_value
 from bridge.authorization.expressions import opaque
 from bridge.authorization.reach import reaches, row_columns
 from bridge.authorization.undecided import UndecidedError
@@ -48,6 +49,10 @@ class Plan:
         self._user_env = Env(sight.scopes, now_us)
         self._test = compile_test(sight.condition, tables, {})
         self._finder = FinderCompiler(tables, self.cohorts, self._for_user).compile(sight.condition, {})
+        self._claims = [self._for_user(compile_value(part, tables, {})) for part in sight.claims]
+        # Most policies compute nothing of a claim that could fail: they do not pay for the others.
+        self._check = lru_cache(maxsize=65_536)(self._failure) if sight.claims else None
+        self._failing = self.cohorts.add(Cohort(self._checked, ())) if sight.claims else None
 
     def _for_user(self, compute: Callable[[Env], Any]) -> Callable[[Principal], Any]:
         env = self._user_env
@@ -57,6 +62,21 @@ class Plan:
             return compute(env)
 
         return of
+
+    def _failure(self, principal: Principal) -> str | None:
+        """Return what of the claims of ``principal`` may fail the query, whatever the row is."""
+        for compute in self._claims:
+            try:
+                compute(principal)
+            except UndecidedError as error:
+                return error.reason
+        return None
+
+    def _checked(self, principal: Principal) -> tuple[()]:
+        reason = self._failure(principal)
+        if reason is not None:
+            raise UndecidedError(reason)
+        return ()
 
     @property
     def walks_everybody(self) -> bool:
@@ -76,11 +96,16 @@ class Plan:
         env = self._env
         env.row, env.uid, env.claims_json = row, principal.user_id, principal.claims_json
         try:
-            return self._test(env) is True
-        except UndecidedError:
+            seen = self._test(env) is True
+        except UndecidedError as error:
+            if error.untrue:
+                return False  # an error shows nothing, either
             raise
         except Exception as error:
             raise self._choked(error) from error
+        if seen and self._check is not None and (reason := self._check(principal)) is not None:
+            raise UndecidedError(reason)
+        return seen
 
     def users(self, row: Row) -> tuple[Users, bool]:
         """Return the ids of all users who are here and may see ``row`` now (None: everybody).
@@ -98,7 +123,7 @@ class Plan:
         except Exception as error:  # noqa: BLE001 - whoever it is about is asked one by one
             self._choked(error)
             return None, False
-        return users, self._finder.exact and not env.doubt
+        return users, self._finder.exact and not env.doubt and not self._may_fail(users)
 
     def _choked(self, error: Exception) -> UndecidedError:
         """Say, once for each plan, that a value was met which we do not handle: Postgres decides then."""
@@ -107,3 +132,9 @@ class Plan:
             self._said.add(reason)
             log.error("plan_failed", table=self.table, role=self.role, error=reason)
         return UndecidedError(f"the evaluation failed with {reason}")
+
+    def _may_fail(self, users: Users) -> bool:
+        """True if the query fails for one of ``users``, who are here, whatever the row is."""
+        if self._failing is None or not self._failing.undecided:
+            return False
+        return users is None or not self._failing.undecided.isdisjoint(users)

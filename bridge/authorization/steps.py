@@ -1,14 +1,18 @@
 """How a subquery walks its tables: each by an index on the columns that are determined already."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from bridge.authorization import types
 from bridge.authorization.algebra import ColumnRef, Compare, Expr, Source
-from bridge.authorization.expressions import scopes
+from bridge.authorization.expressions import never_fails, own_sources, scopes, walk
 from bridge.authorization.lookup import Index, Key, LookupRow, LookupTable, rows_in
+from bridge.authorization.undecided import UndecidedError
+
+Test: TypeAlias = Callable[[Any], bool | None]
+Compile: TypeAlias = Callable[[Expr], Test]
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -22,6 +26,7 @@ class Step(msgspec.Struct, frozen=True):
         key: The key to ask with; None where a part of it is NULL.
         tests: What else has to be true once this source's row is there.
         elements: Computes the array whose elements are the rows.
+        fails: True if Postgres may fail in one of them.
     """
 
     scope: int
@@ -29,8 +34,9 @@ class Step(msgspec.Struct, frozen=True):
     index: Index | None
     by_key: bool
     key: Callable[[Any], Key]
-    tests: tuple[Callable[[Any], bool | None], ...]
+    tests: tuple[Test, ...]
     elements: Callable[[Any], Any] | None = None
+    fails: bool = False
 
 
 def plan_steps(
@@ -39,7 +45,7 @@ def plan_steps(
     tables: Mapping[str, LookupTable],
     *,
     value: Callable[[Expr], Callable[[Any], Any]],
-    test: Callable[[Expr], Callable[[Any], bool | None]],
+    test: Compile,
 ) -> list[Step]:
     """Order the sources so that each can be asked by an index, and place each condition as early as possible.
 
@@ -81,11 +87,44 @@ def plan_steps(
                 index=None if table is None or by_key or not columns else table.index(columns),
                 by_key=by_key,
                 key=_key(tuple(value(by_column[column]) for column in columns)),
-                tests=tuple(test(c) for c in ready),
+                tests=tests_of(ready, test),
                 elements=None if chosen.elements is None else value(chosen.elements),
+                fails=not all(map(never_fails, ready)),
             )
         )
     return steps
+
+
+def tests_of(conditions: Sequence[Expr], test: Compile) -> tuple[Test, ...]:
+    """Return tests that all have to be true of a row.
+
+    Postgres orders them by cost: plain comparisons first, and which of the others comes first is not known.
+    """
+    plain = [c for c in conditions if never_fails(c) and not any(own_sources(node) for node in walk(c))]
+    others = [c for c in conditions if c not in plain]
+    return (*(test(c) for c in plain), *in_any_order(others, test))
+
+
+def in_any_order(conditions: Sequence[Expr], test: Compile) -> tuple[Test, ...]:
+    """Return tests that all have to be true, of which Postgres may ask any first."""
+    tests = tuple(map(test, conditions))
+    return tests if len(tests) < 2 or all(map(never_fails, conditions)) else (_every(tests),)  # noqa: PLR2004 - there is no order of one
+
+
+def _every(tests: Sequence[Test]) -> Test:
+    def every(env: Any) -> bool | None:
+        answer = True
+        open_: list[UndecidedError] = []
+        for test in tests:
+            try:
+                answer = test(env) is True and answer
+            except UndecidedError as error:
+                open_.append(error)
+        if open_:
+            raise UndecidedError.of_all(open_, untrue=not answer)
+        return answer
+
+    return every
 
 
 def rows_of(step: Step, env: Any) -> Collection[LookupRow]:

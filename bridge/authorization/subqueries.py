@@ -6,8 +6,8 @@ from typing import Any, Protocol
 from bridge.authorization import types
 from bridge.authorization.algebra import Arm, Expr, InRows, Rows, Source
 from bridge.authorization.env import Env, Layout, Tables, Test, Value, layout_of
-from bridge.authorization.expressions import cannot_raise, conjuncts, scopes
-from bridge.authorization.steps import Step, plan_steps, rows_of
+from bridge.authorization.expressions import conjuncts, scopes
+from bridge.authorization.steps import Step, in_any_order, plan_steps, rows_of
 from bridge.authorization.undecided import UndecidedError
 
 
@@ -47,7 +47,7 @@ def exists(compiler: Compiling, sources: Sequence[Source], where: Expr, outer: L
 
 def _gated(
     compiler: Compiling, sources: Sequence[Source], where: Expr, outer: Layout
-) -> tuple[list[Test], list[Expr]]:
+) -> tuple[Sequence[Test], list[Expr]]:
     """Return the conditions that concern no row of ``sources``, as tests, and the others.
 
     Postgres looks at them first, once, and at no row where one is not true: what may fail in them fails
@@ -55,7 +55,7 @@ def _gated(
     """
     own = {source.scope for source in sources}
     conditions = conjuncts(where)
-    gates = [compiler.test(c, outer) for c in conditions if not scopes(c) & own]
+    gates = in_any_order([c for c in conditions if not scopes(c) & own], lambda c: compiler.test(c, outer))
     return gates, [c for c in conditions if scopes(c) & own]
 
 
@@ -67,45 +67,50 @@ def _some(compiler: Compiling, sources: Sequence[Source], conditions: Sequence[E
         known = table.rows if table is not None and steps[0].by_key else steps[0].index
         if known is not None:
             return lambda env: key(env) in known
-    if all(cannot_raise(condition) for condition in conditions):
-        return lambda env: _matches(steps, 0, env)
-    return lambda env: _matches_surely(steps, 0, env)
+    if any(step.fails for step in steps):
+        return lambda env: _matches_all(steps, 0, env)
+    return lambda env: _matches(steps, 0, env)
 
 
 def _matches(steps: Sequence[Step], depth: int, env: Env) -> bool:
     if depth == len(steps):
         return True
     step = steps[depth]
+    open_: list[UndecidedError] = []
     for row in rows_of(step, env):
         env.rows[step.scope] = row
-        if all(test(env) is True for test in step.tests) and _matches(steps, depth + 1, env):
-            return True
+        try:
+            if all(test(env) is True for test in step.tests) and _matches(steps, depth + 1, env):
+                return True
+        except UndecidedError as error:
+            open_.append(error)
+    if open_:
+        raise UndecidedError.of_any(open_)
     return False
 
 
-def _matches_surely(steps: Sequence[Step], depth: int, env: Env) -> bool:
-    """The same where a condition may fail: which row Postgres meets first is not known, so all are looked at.
-
-    Raises:
-        UndecidedError: with one row Postgres may answer with an error, or no row matches and one may.
-    """
+def _matches_all(steps: Sequence[Step], depth: int, env: Env) -> bool:
+    """Do the same where a row may make Postgres fail, before or after it comes to one that matches."""
     if depth == len(steps):
         return True
     step = steps[depth]
     found = False
-    open_: UndecidedError | None = None
+    open_: list[UndecidedError] = []
     for row in rows_of(step, env):
         env.rows[step.scope] = row
         try:
-            if all(test(env) is True for test in step.tests) and _matches_surely(steps, depth + 1, env):
-                found = True
+            found = (
+                all(test(env) is True for test in step.tests) and _matches_all(steps, depth + 1, env)
+            ) or found
         except UndecidedError as error:
-            if error.raises:
-                raise
-            open_ = error
-    if open_ is not None and not found:
-        raise open_
-    return found
+            open_.append(error)
+    if not open_:
+        return found
+    if not found:
+        raise UndecidedError.of_any(open_)
+    if any(error.raises for error in open_):
+        raise UndecidedError(open_[0].reason)
+    return True
 
 
 def in_rows(compiler: Compiling, expr: InRows, outer: Layout) -> Test:
@@ -174,10 +179,11 @@ def _collector(compiler: Compiling, arm: Arm, outer: Layout) -> Callable[[Env, l
     value = compiler.value(arm.value, layout)
 
     def collect(env: Env, found: list[Any]) -> None:
-        for gate in gates:
-            if gate(env) is not True:
-                return
-        _collect(steps, 0, env, value, found)
+        try:
+            if all(gate(env) is True for gate in gates):
+                _collect(steps, 0, env, value, found)
+        except UndecidedError as error:
+            raise error.as_value() from None
 
     return collect
 

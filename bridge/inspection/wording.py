@@ -29,6 +29,7 @@ from bridge.authorization.algebra import (
     Uid,
 )
 from bridge.authorization.expressions import conjuncts, own_sources, walk
+from bridge.authorization.failing import is_computed
 
 
 class Wording:
@@ -53,6 +54,10 @@ class Wording:
     def lines(self, expr: Expr, indent: str = "") -> list[str]:
         """Return ``expr`` as an indented list, a branch a line."""
         match expr:
+            case Or(items=(part, Const(value=None))):  # where it is not true, NULL
+                return self.lines(part, indent)
+            case Or(items=(IsNull(operand=value), *_)) if is_computed(expr):
+                return [f"{indent}{self.phrase(value)} can be computed"]
             case And(items=items) | Or(items=items):
                 head = "all of these" if isinstance(expr, And) else "any of these"
                 return [f"{indent}{head}:", *(line for i in items for line in self.lines(i, f"{indent}  "))]

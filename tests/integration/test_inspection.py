@@ -28,6 +28,18 @@ alter table public.reports enable row level security;
 create policy admins on public.reports for select using (
     (auth.jwt() -> 'app_metadata' ->> 'role') = 'admin' or body ~ '^public');
 insert into public.reports values (1, 'public one'), (2, 'secret');
+create table public.cut (id int primary key, data jsonb, secret text);
+alter table public.cut enable row level security;
+revoke all on public.cut from anon, authenticated;
+grant select (id, data) on public.cut to authenticated;
+create policy mine on public.cut for select using ((data ->> 'user')::uuid = auth.uid());
+insert into public.cut values (1, '{{"user": "{ANN}"}}', 'x'), (2, '{{"user": "nobody"}}', 'y');
+create table public.parts (id int, room int, owner_id uuid, primary key (id, room)) partition by list (room);
+create table public.parts_1 partition of public.parts for values in (1);
+create table public.parts_2 partition of public.parts for values in (2);
+alter table public.parts enable row level security;
+create policy mine on public.parts for select using (owner_id = auth.uid());
+insert into public.parts values (1, 1, '{ANN}'), (2, 2, '{BOB}');
 """
 
 
@@ -76,6 +88,23 @@ async def test_verify_says_what_is_asked_of_postgres(project: LocalStack) -> Non
     assert reports["visible"] > 0
     assert "operator ~" in reports["opaque"][0]
     assert not any(table["differences"] for table in report["tables"])
+
+
+@pytest.mark.parametrize(
+    ("table", "visible"),
+    [
+        pytest.param(
+            "public.cut", 1, id="a row's value fails the whole query of a role that may read some columns"
+        ),
+        pytest.param("public.parts", 2, id="rows of two partitions are at the same place"),
+    ],
+)
+async def test_verify_looks_at_each_row_by_itself(project: LocalStack, table: str, visible: int) -> None:
+    """What Postgres shows of a row is not mistaken for what it shows of another."""
+    code, out, _ = await run(project, "verify", table, "--json", SUPABASE_DB_URL=project.database_url)
+    report: dict[str, Any] = json.loads(out)
+    assert code == 0, report
+    assert [found["visible"] for found in report["tables"]] == [visible]
 
 
 async def test_verify_finds_a_difference(project: LocalStack) -> None:

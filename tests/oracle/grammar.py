@@ -34,7 +34,7 @@ FAMILY = {
 }
 DOMAIN: dict[str, tuple[Any, ...]] = {
     "uuid": IDS,
-    "text": ("a", "b", ""),
+    "text": ("a", "b", "", "1"),
     "int": (-1, 0, 1, 2),
     "bool": (True, False),
     "enum": ("glad", "sad"),
@@ -65,13 +65,17 @@ class TableSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
-    """What an expression can name: (alias, table) pairs, innermost subquery first; and how deep it may go."""
+    """What an expression can name: (alias, table) pairs, innermost subquery first; and how deep it may go.
+
+    Where ``fails`` is true it may fail of a row's values: of a table that no subquery reads.
+    """
 
     names: tuple[tuple[str, TableSpec], ...]
     readable: tuple[TableSpec, ...]
     helpers: tuple[str, ...]
     depth: int
     argument: str | None = None
+    fails: bool = False
 
     def column(self, draw: Draw, family: str, *, innermost: int | None = None) -> str | None:
         """Return a column of the family, or None if there is none."""
@@ -222,6 +226,46 @@ def _claim(draw: Draw, scope: Scope) -> str:
     )
 
 
+def _failing(draw: Draw, scope: Scope) -> str:
+    """What fails of some values of the row.
+
+    Not of a subquery's rows: it depends on the plan which of these Postgres comes to.
+    """
+    if len(scope.names) != 1 or not scope.fails:
+        return _comparison(draw, scope)
+    text, number, json = (scope.column(draw, family) for family in ("text", "int", "jsonb"))
+    forms = [
+        *("{s}::integer = 1", "{s}::integer = 1", "{s}::boolean", "{i} = {s}::uuid", "{n} < {s}::integer"),
+        *("{n} in (0, {s}::integer)", "coalesce({s}::boolean, {b})", "10 / {n} > 5", "{s}::float > 0.5"),
+    ]
+    if json is not None:
+        forms += ["({j} ->> 'k')::integer = 1", "({j} ->> 'k')::boolean"]
+    form = draw(st.sampled_from(forms))
+    others = {"i": scope.column(draw, "uuid"), "b": scope.column(draw, "bool")}
+    return f"({form})".format(s=text, n=number, j=json, **others)
+
+
+def _beside(draw: Draw, scope: Scope) -> str:
+    """What may fail, beside what decides without it."""
+    others = (_boolean_column, _boolean_column, _null_test, _expression)  # true of many rows, but the last
+    parts = (_failing(draw, scope), *(draw(st.sampled_from(others))(draw, scope) for _ in range(2)))
+    form = draw(
+        st.sampled_from(
+            (
+                "(({0} and {1}) or {2})",
+                "(({0} and {1}) or {2})",
+                "({0} or {1})",
+                "(({1} and {0}) or {2})",
+                "({1} or ({0} and {2}))",
+                "(not ({0} and {1}) or {2})",
+                "(case when {1} then {0} else {2} end)",
+                "(({0} or {1}) is not true or {2})",
+            )
+        )
+    )
+    return form.format(*parts)
+
+
 def _json(draw: Draw, scope: Scope) -> str:
     column = scope.column(draw, "jsonb")
     if column is None:
@@ -306,6 +350,7 @@ ATOMS = (
     _role,
 )
 RARE_ATOMS = (
+    _failing,
     *(_constant, _is_user_text, _helper, _helper, _helper),
     *(_claim, _claim, _json, _array, _time, _numeric, _distinct),
 )
@@ -463,6 +508,7 @@ def _left_join(draw: Draw, scope: Scope) -> str:
 
 
 COMPOUNDS = (
+    _beside,
     _conditional,
     _looked_up,
     _looked_up,
@@ -547,8 +593,9 @@ def _policies(draw: Draw, table: TableSpec, scope: Scope) -> list[str]:
         kind = draw(st.sampled_from(("permissive",) * 4 + ("restrictive",)))
         command = draw(st.sampled_from(("select", "select", "all")))
         roles = draw(st.sampled_from(("public", "public", "authenticated", "anon", "anon, authenticated")))
+        risky = scope.fails and draw(st.sampled_from((True, True, False)))
         # Often a NOT alone: beside other conditions its NULL seldom decides.
-        condition = draw(st.sampled_from((_expression, _expression, _negated)))
+        condition = _beside if risky else draw(st.sampled_from((_expression, _expression, _negated)))
         using = f" using ({condition(draw, scope)})"
         if command == "all" and draw(st.sampled_from((False, False, False, True))):
             using = " with check (true)"
@@ -621,6 +668,7 @@ def worlds(draw: Draw, *, max_changes: int = 8) -> WorldSpec:
             readable=tables if circles else tables[position + 1 :],
             helpers=tuple(helpers) if position < 2 else (),
             depth=3,
+            fails=position == 0 and not circles,
         )
         statements += _policies(draw, table, scope)
         statements += _grants(draw, table, plain=with_helpers and position > 1)

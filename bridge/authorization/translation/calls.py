@@ -9,6 +9,7 @@ from bridge.authorization import builtins, types
 from bridge.authorization.algebra import Call, Case, Claims, Const, Expr, Fails, IsNull, Now, Rows
 from bridge.authorization.catalog import Function
 from bridge.authorization.expressions import any_of, walk
+from bridge.authorization.failing import computed_first
 from bridge.authorization.translation import arrays, coercion, documents, plpgsql, queries
 from bridge.authorization.translation.context import (
     Node,
@@ -119,10 +120,10 @@ def inline(t: Translating, function: Function, arguments: Sequence[Argument], na
             body = plpgsql.translate(t, function, inside, returns)
         else:
             body = queries.scalar(t, _statement(function), inside, kind="first")
-        body = coercion.assigned(body, returns, catalog)
+        body = computed_first(given, coercion.assigned(body, returns, catalog), returns)
     if function.strict and given:
         missing = any_of([IsNull(argument) for argument in given])
-        return Case(((missing, Const(None, returns)),), body, returns)
+        return computed_first(given, Case(((missing, Const(None, returns)),), body, returns), returns)
     return body
 
 

@@ -23,10 +23,6 @@ MAX_NODES = 20_000
 """Expressions translated for one plan: inlining may double with each level, and has to end."""
 
 
-class FunctionRefusedError(CompileError):
-    """A function is not of a form that is known here: it may do anything, and raise errors as well."""
-
-
 class Translating(Protocol):
     """The translator, as its parts see it."""
 
@@ -91,7 +87,7 @@ class Context:
         try:
             yield
         except CompileError as error:
-            raise FunctionRefusedError(f"function {name}(): {error}") from error
+            raise CompileError(f"function {name}(): {error}") from error
         finally:
             self._inlining.pop()
 

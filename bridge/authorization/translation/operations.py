@@ -224,5 +224,8 @@ def _each(t: Translating, name: str, fields: Node, names: Names) -> Expr:
         if name != "<>" or not is_all:
             raise CompileError(f"{name} with an array that is not written out is not supported in memory")
         return Not(_any(t, fields, names))
-    parts = [binary(name, left, t.value(item, names), catalog) for item in items]
+    elements = [t.value(item, names) for item in items]
+    if not all(map(never_fails, elements)):
+        raise CompileError(f"{name} with an array whose elements may fail is not supported in memory")
+    parts = [binary(name, left, element, catalog) for element in elements]
     return all_of(parts) if is_all else any_of(parts)

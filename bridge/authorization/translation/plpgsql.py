@@ -16,6 +16,7 @@ from bridge.authorization import types
 from bridge.authorization.algebra import Case, Const, Exists, Expr, Opaque, Type
 from bridge.authorization.catalog import Catalog, Column, Function
 from bridge.authorization.expressions import any_of
+from bridge.authorization.failing import computed_first
 from bridge.authorization.translation import aggregates, coercion, declarations, queries
 from bridge.authorization.translation.context import (
     Node,
@@ -50,7 +51,9 @@ def translate(t: Translating, function: Function, names: Names, returns: Type) -
     if "exceptions" in block:
         raise CompileError("an EXCEPTION block is not supported in memory")
     given = {**names.parameters, _FOUND: Const(False, "bool")}  # noqa: FBT003 - the value of a constant
-    return body.run(block["body"], body.declared(msgspec.structs.replace(names, parameters=given)))
+    inside = body.declared(msgspec.structs.replace(names, parameters=given))
+    started = [value for name, value in inside.parameters.items() if value is not given.get(name)]
+    return computed_first(started, body.run(block["body"], inside), returns)
 
 
 def returned_query(t: Translating, function: Function, names: Names) -> Node:
@@ -143,11 +146,11 @@ class _Body:
                 case "PLpgSQL_stmt_block" if "exceptions" not in fields:
                     return self.run([*fields.get("body", []), *rest], names)
                 case "PLpgSQL_stmt_assign":
-                    names = self._assign(fields, names)
+                    return self._after(self._assign(fields, names), rest, names)
                 case "PLpgSQL_stmt_execsql" if fields.get("into") and not fields.get("strict"):
-                    names = self._select_into(fields, names)
+                    return self._after(self._select_into(fields, names), rest, names)
                 case "PLpgSQL_stmt_perform":
-                    names = self._perform(fields, names)
+                    return self._after(self._perform(fields, names), rest, names)
                 case "PLpgSQL_stmt_raise" if fields.get("elog_level", 21) < 21:  # noqa: PLR2004 - ERROR
                     pass  # a notice
                 case "PLpgSQL_stmt_raise":
@@ -157,6 +160,10 @@ class _Body:
                         f"{kind.removeprefix('PLpgSQL_stmt_')} in plpgsql is not supported in memory"
                     )
         return Opaque("the function ends without RETURN", raises=True, type=self._returns)
+
+    def _after(self, bound: Mapping[str, Expr], rest: Sequence[Node], names: Names) -> Expr:
+        """Return what the function returns after ``bound`` was computed, which may fail."""
+        return computed_first(bound.values(), self.run(rest, _bound(names, bound)), self._returns)
 
     def _if(self, fields: Node, rest: Sequence[Node], names: Names) -> Expr:
         arms = [(fields["cond"], fields.get("then_body", []))]
@@ -189,7 +196,7 @@ class _Body:
         ]
         return Case(tuple(branches), otherwise, self._returns)
 
-    def _assign(self, fields: Node, names: Names) -> Names:
+    def _assign(self, fields: Node, names: Names) -> dict[str, Expr]:
         kind, target = self._datums[fields.get("varno", 0)]
         if kind != "PLpgSQL_var":
             raise CompileError("an assignment to a record's field is not supported in memory")
@@ -200,9 +207,9 @@ class _Body:
                 text = right
                 break
         value = self._converted(parse_expression(text), self._type(target, names), names)
-        return _bound(names, {target["refname"]: self._stored(value, target, names)})
+        return {target["refname"]: self._stored(value, target, names)}
 
-    def _select_into(self, fields: Node, names: Names) -> Names:
+    def _select_into(self, fields: Node, names: Names) -> dict[str, Expr]:
         (select,) = parse_statements(fields["sqlstmt"]["PLpgSQL_expr"]["query"])
         if "SelectStmt" not in select:
             raise CompileError("a function that writes is not supported in memory")
@@ -224,7 +231,7 @@ class _Body:
                 value = coercion.assigned(value, type_, self._t.context.catalog)
                 bound[variable["refname"]] = self._stored(value, variable, names)
         bound[_FOUND] = self._found(select, names)
-        return _bound(names, bound)
+        return bound
 
     def _record(self, select: Node, record: str, names: Names) -> dict[str, Expr]:
         query = queries.run(self._t, select, names, limited=True)
@@ -233,9 +240,9 @@ class _Body:
             bound[f"{record}.{column}"] = queries.column_of(query, position)
         return bound
 
-    def _perform(self, fields: Node, names: Names) -> Names:
+    def _perform(self, fields: Node, names: Names) -> dict[str, Expr]:
         (select,) = parse_statements(fields["expr"]["PLpgSQL_expr"]["query"])
-        return _bound(names, {_FOUND: self._found(select, names)})
+        return {_FOUND: self._found(select, names)}
 
     def _found(self, select: Node, names: Names) -> Expr:
         """Return whether ``select`` has a row: always, if it aggregates or reads no table."""

@@ -16,12 +16,12 @@ from bridge.authorization.expressions import all_of, any_of, renewed
 from bridge.authorization.translation import arrays, calls, checks, coercion, operations, queries
 from bridge.authorization.translation.context import (
     Context,
-    FunctionRefusedError,
     Node,
     open_node,
     parse_expression,
     strings,
 )
+from bridge.authorization.translation.harmless import cannot_fail
 from bridge.authorization.translation.names import InScope, Names
 from bridge.errors import CompileError
 
@@ -54,7 +54,7 @@ class Translator:
             try:
                 node = parse_expression(text)
             except CompileError as error:
-                return Opaque(str(error))
+                return Opaque(str(error), raises=True)
             return self._branches(node, names)
         node = parse_expression(text)
         try:
@@ -74,7 +74,7 @@ class Translator:
         try:
             return self.condition(node, names)
         except CompileError as error:
-            opaque = Opaque(str(error), raises=isinstance(error, FunctionRefusedError))
+            opaque = Opaque(str(error), raises=not cannot_fail(node, names))
             return checks.refusal(self, node, names) or opaque
 
     def condition(self, node: Node, names: Names) -> Expr:

@@ -8,6 +8,8 @@ from bridge.authorization.algebra import (
     FALSE,
     TRUE,
     And,
+    Call,
+    Case,
     ColumnRef,
     Compare,
     Const,
@@ -17,6 +19,7 @@ from bridge.authorization.algebra import (
     IsNull,
     IsTrue,
     Not,
+    Opaque,
     Operator,
     Or,
     Source,
@@ -25,6 +28,7 @@ from bridge.authorization.algebra import (
 from bridge.authorization.env import Env
 from bridge.authorization.evaluation import compile_test, compile_value, steps_of
 from bridge.authorization.lookup import LookupTable
+from bridge.authorization.undecided import UndecidedError
 from bridge.events import Row
 
 NULL = Const(None, "bool")
@@ -224,3 +228,51 @@ def test_in_rows_counts_rows_that_pass_every_test() -> None:
 
     assert answer(expr, {"room": "a"}, None, table) is True
     assert answer(expr, {"room": "b"}, None, table) is False
+
+
+FAILS, UNKNOWN = Opaque("fails", raises=True), Opaque("unknown")
+
+
+@pytest.mark.parametrize(
+    ("expr", "expected"),
+    [
+        (Or((TRUE, FAILS)), True),
+        (Or((UNKNOWN, TRUE)), True),
+        (And((FALSE, FAILS)), False),
+        (And((UNKNOWN, FALSE)), False),
+        (Or((FAILS, TRUE)), "fails"),
+        (And((FAILS, TRUE)), "fails"),
+        (And((FAILS, FALSE)), "fails, or is not true"),
+        (And((NULL, FAILS)), "fails, or is not true"),
+        (Or((And((FAILS, FALSE)), FALSE)), "fails, or is not true"),
+        (Or((And((FAILS, FALSE)), TRUE)), "fails"),
+        (Or((And((FAILS, FALSE)), UNKNOWN)), "fails"),
+        (IsTrue(And((FAILS, FALSE))), "fails, or is not true"),
+        (Not(And((FAILS, FALSE))), "fails"),
+        (IsNull(And((FAILS, FALSE))), "fails"),
+        (Compare("=", And((FAILS, FALSE)), TRUE), "fails"),
+        (Case(((And((FAILS, FALSE)), FALSE),), TRUE, "bool"), "fails"),
+        (Or((UNKNOWN, FALSE)), "unknown"),
+    ],
+)
+def test_an_error_hides_what_stands_after_it(expr: Expr, expected: object) -> None:
+    """An AND with a false part is not true at any rate, but NOT and CASE tell false from an error."""
+    try:
+        found: object = answer(expr)
+    except UndecidedError as error:
+        found = "fails, or is not true" if error.untrue else "fails" if error.raises else "unknown"
+    assert found == expected
+
+
+def test_exists_looks_at_each_row_where_one_may_fail() -> None:
+    """Postgres may come to it before it comes to the row that matches."""
+    table = members((1, "7", "u"), (2, "x", "u"), (3, "y", "v"))
+    number = Compare("=", Call("text::int", (ROOM,), "int"), Const(7, "int"))
+    expr = Exists(M, And((Compare("=", WHO, ASKED), number)))
+
+    assert answer(Exists(M, number), {}, None, members((1, "7", "u"))) is True
+    assert answer(expr, {"room": "w"}, None, table) is False
+    with pytest.raises(UndecidedError):
+        answer(expr, {"room": "u"}, None, table)
+    with pytest.raises(UndecidedError):
+        answer(expr, {"room": "v"}, None, table)

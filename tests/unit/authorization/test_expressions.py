@@ -91,4 +91,6 @@ def test_what_never_fails() -> None:
     assert all(
         map(never_fails, (A, Uid(), Const(1, "int"), compare("=", A, B), Call("same", (A,), "numeric")))
     )
-    assert not any(map(never_fails, (cast, compare("=", A, cast), ONE, INSIDE, Opaque("x"))))
+    assert not any(map(never_fails, (cast, compare("=", A, cast), ONE, Opaque("x", raises=True), Fails("x"))))
+    assert all(map(never_fails, (INSIDE, Opaque("x"))))
+    assert never_fails(ONE, at_most_one=lambda _rows: True)

@@ -1,12 +1,18 @@
 """One plan: both directions, what it reads, and how look-up rows reach its rows."""
 
+import json
+
 import pytest
 
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.reach import Reach, lookup_columns, reaches, row_columns
-from tests.support.catalogs import ANN, BOB, planset, table, user
+from bridge.authorization.roster import Roster
+from bridge.authorization.undecided import UndecidedError
+from bridge.clock import ManualClock
+from bridge.events import Principal
+from tests.support.catalogs import ANN, BOB, CAT, planset, table, user
 
 NOTES = "id uuid, room_id uuid, owner_id uuid"
 MEMBERS = table("members", "room_id uuid, user_id uuid, role text", key=("room_id", "user_id"), rls=False)
@@ -116,3 +122,24 @@ def test_a_look_up_row_of_not_in_reaches_every_row() -> None:
     plan = plan_of("(NOT (owner_id IN ( SELECT b.whom FROM public.blocks b WHERE (b.who = auth.uid()))))")
 
     assert plan.reaches == (Reach(lookup="public.blocks", link=(), user_column="who"),)
+
+
+def test_a_claim_that_may_fail_is_asked_about_where_the_row_would_be_seen() -> None:
+    """Postgres computes it while it plans the query, wherever it stands in the policy."""
+    claim = "((((current_setting('request.jwt.claims'::text, true))::jsonb ->> 'org'::text))::uuid)"
+    plan = plan_of(f"((owner_id = auth.uid()) OR (room_id = {claim}))")
+    roster = Roster(linger_s=1.0, clock=ManualClock())
+    good, bad = (
+        Principal(role="authenticated", user_id=u, claims_json=json.dumps({"sub": u, "org": org}))
+        for u, org in ((ANN, CAT), (BOB, "none"))
+    )
+    for principal in (good, bad):
+        roster.add(principal)
+    plan.cohorts.meet(roster)
+    row = {"room_id": "r", "owner_id": ANN}
+
+    assert plan.users({"room_id": CAT, "owner_id": "else"})[0] == {ANN, BOB, "else"}
+    assert plan.users(row)[1] is False
+    assert plan.visible(row, good)
+    with pytest.raises(UndecidedError):
+        plan.visible({"room_id": "r", "owner_id": BOB}, bad)

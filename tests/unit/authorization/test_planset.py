@@ -33,6 +33,14 @@ def test_each_pair_of_table_and_role_has_a_plan() -> None:
     assert not plans.nobody
 
 
+def test_a_partitioned_table_is_watched_by_its_partitions() -> None:
+    """Postgres would refuse to add it to the publication, where it is a member already."""
+    parts = table("parts", "id uuid", "true", kind="p", publications=())
+    with pytest.raises(ConfigError, match=r"is partitioned, .* and watch them"):
+        compiled(parts, watched=["public.parts"])
+    assert compiled(table("parts", "id uuid", "true", kind="p"), watched=["public.parts"]).watched
+
+
 def test_a_watched_table_that_is_looked_into_is_captured_once() -> None:
     """Watched tables come first, look-up tables after them."""
     notes = table("notes", "id uuid", "(EXISTS ( SELECT 1 FROM public.rooms r))")

@@ -1,0 +1,97 @@
+"""Tells of what is not translated whether Postgres may fail in it: if not, what stands beside it counts.
+
+Only forms of which it is certain are known here; whatever else there is may fail.
+"""
+
+import re
+
+from bridge.authorization.translation.context import Node, open_node, strings
+from bridge.authorization.translation.names import Names
+from bridge.errors import CompileError
+
+_COMPARISONS = frozenset({"=", "<>", "<", "<=", ">", ">="})
+_JSON = frozenset({"->", "->>", "#>", "#>>", "?"})
+_PATTERNS = frozenset({"~", "~*", "!~", "!~*", "~~", "~~*", "!~~", "!~~*"})
+_VALID_PATTERN = re.compile(r"\^?(?:[\w@%#/:;,<>=!&~' -]|\.[*+?]?|\\[.@/-])*\$?", re.ASCII)
+"""Regular expressions that Postgres is certain to accept, and that LIKE accepts as well."""
+
+_FUNCTIONS = frozenset(
+    {"auth.uid", "auth.role", "auth.email", "auth.jwt", "now", "lower", "upper", "btrim", "length"}
+)
+
+
+def cannot_fail(node: Node, names: Names) -> bool:
+    """True if Postgres answers ``node`` with a value, whatever the row and the user are."""
+    kind, fields = open_node(node)
+    match kind:
+        case "A_Const" | "SQLValueFunction":
+            return True
+        case "ColumnRef":
+            return _is_plain(fields, names)
+        case "BoolExpr" | "CoalesceExpr":
+            return _none_fails(fields["args"], names)
+        case "NullTest" if "ColumnRef" in fields["arg"]:
+            return True
+        case "NullTest" | "BooleanTest" | "CollateClause":
+            return cannot_fail(fields["arg"], names)
+        case "TypeCast":
+            # A constant was a value of its type when the policy was made.
+            return "A_Const" in fields["arg"] or (
+                strings(fields["typeName"]["names"])[-1] == "text"
+                and not fields["typeName"].get("arrayBounds")
+                and cannot_fail(fields["arg"], names)
+            )
+        case "CaseExpr":
+            arms = [arm["CaseWhen"] for arm in fields["args"]]
+            parts = [arm[part] for arm in arms for part in ("expr", "result")]
+            parts += [fields[part] for part in ("arg", "defresult") if part in fields]
+            return _none_fails(parts, names)
+        case "A_Expr":
+            return _operator(fields, names)
+        case "A_ArrayExpr":
+            return _none_fails(fields.get("elements", []), names)
+        case "List":
+            return _none_fails(fields["items"], names)
+        case "FuncCall":
+            known = ".".join(strings(fields["funcname"])).removeprefix("pg_catalog.") in _FUNCTIONS
+            return known and _none_fails(fields.get("args", []), names)
+        case _:
+            return False
+
+
+def _none_fails(nodes: list[Node], names: Names) -> bool:
+    return all(cannot_fail(node, names) for node in nodes)
+
+
+def _is_plain(fields: Node, names: Names) -> bool:
+    """True for a column whose values can be compared: of no row type, and no array of an unknown type."""
+    parts = [part.get("String", {}).get("sval") for part in fields["fields"]]
+    if None in parts:
+        return False
+    try:
+        type_ = names.find(parts).type
+    except CompileError:
+        return False
+    return not type_.startswith(("other:row ", "other:pg_catalog._"))
+
+
+def _operator(fields: Node, names: Names) -> bool:
+    name = ".".join(strings(fields["name"])).removeprefix("pg_catalog.")
+    if "lexpr" not in fields:
+        return False
+    sides = [fields["lexpr"], fields["rexpr"]]
+    if name in _PATTERNS and fields["kind"] in ("AEXPR_OP", "AEXPR_LIKE", "AEXPR_ILIKE"):
+        pattern = _constant(sides[1])
+        valid = pattern is not None and _VALID_PATTERN.fullmatch(pattern) is not None
+        return valid and cannot_fail(sides[0], names)
+    known = name in _COMPARISONS or fields["kind"] in ("AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN")
+    return (known or (name in _JSON and fields["kind"] == "AEXPR_OP")) and _none_fails(sides, names)
+
+
+def _constant(node: Node) -> str | None:
+    kind, fields = open_node(node)
+    if kind == "TypeCast":
+        return _constant(fields["arg"])
+    if kind == "A_Const" and "sval" in fields:
+        return str(fields["sval"].get("sval", ""))
+    return None
