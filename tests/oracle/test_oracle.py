@@ -35,7 +35,7 @@ class Judge:
 
     def __init__(self, connection: psycopg.Connection[Any], spec: WorldSpec, counts: Counter[str]) -> None:
         self.spec = spec
-        self.world = World(connection, spec.tables)
+        self.world = World(connection, spec.tables, alone=True)
         self.watched = spec.tables[: spec.watched]
         self.counts = counts
         self.world.create(spec)

@@ -88,6 +88,13 @@ class World:
     """Tables that exist in the connection's current transaction.
 
     Implements :class:`bridge.authorization.loader.Database` with the project's own SQL functions.
+
+    Args:
+        connection: A superuser's.
+        tables: The tables.
+        principals: Who asks.
+        alone: True where no policy reads a table that may hold a value which fails: rows are then asked
+            about alone in their table.  A WHERE that names the row spares the policies that it implies.
     """
 
     def __init__(
@@ -95,10 +102,13 @@ class World:
         connection: psycopg.Connection[Any],
         tables: Sequence[TableSpec],
         principals: Sequence[Principal] = PRINCIPALS,
+        *,
+        alone: bool = False,
     ) -> None:
         self.tables = list(tables)
         self.principals = tuple(principals)
         self._connection = connection
+        self._alone = alone
         self._queries: dict[str, list[str]] = {}
 
     def create(self, spec: WorldSpec) -> None:
@@ -204,7 +214,10 @@ class World:
 
     def _row_by_row(self, table: TableSpec, principal: Principal) -> list[Row]:
         query = self._query(principal.role, table)
-        keys = [" and ".join(f"t.{c} = {row[c]!r}" for c in table.key) for row in self.table_rows(table)]
+        rows = self.table_rows(table)
+        keys = [" and ".join(f"t.{c} = {row[c]!r}" for c in table.key) for row in rows]
+        if self._alone:
+            return [row for key in keys for row in self._alone_in(table, principal, query, key)]
         queries = {principal.role: [f"{query} where {key}" for key in keys]}
         with self._connection.transaction(force_rollback=True):
             # Each row has to be named, also where the role may not read the key.
@@ -215,6 +228,13 @@ class World:
                 "select oracle.seen(%s, %s)", json.dumps([principal_json(principal)]), json.dumps(queries)
             )
         return [row for answer in answers if isinstance(answer, list) for row in answer]
+
+    def _alone_in(self, table: TableSpec, principal: Principal, query: str, key: str) -> list[Row]:
+        with self._connection.transaction(force_rollback=True):
+            self._connection.execute(f"delete from {table.qualified} as t where not ({key})")
+            asked = json.dumps([principal_json(principal)]), json.dumps({principal.role: [query]})
+            (answer,) = self._one("select oracle.seen(%s, %s)", *asked)
+        return answer if isinstance(answer, list) else []
 
     def make(self, spec: ChangeSpec) -> Change | None:
         """Make the change and return it as upstream would send it; None if it does not apply."""
