@@ -189,7 +189,7 @@ class _Worker:
             if self._verifier.keep(authorizer.planset.catalog.volatile_claims):
                 # Who is here was let in without a claim that decides by now.
                 log.info("claims_kept", claims=sorted(authorizer.planset.catalog.volatile_claims))
-                self._hub.cut_off()
+                self._hub.send_reconnect()
             return authorizer
 
         async def compile_again() -> PlanSet:

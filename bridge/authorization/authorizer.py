@@ -60,8 +60,8 @@ class Authorizer:
         self.marker = marker
         self.memory = memory
         self._roster = roster
-        self._came: set[Principal] = set()
-        """Who came while Postgres was asked."""
+        self._came: set[Principal] | None = None
+        """Who came or went while Postgres is asked; None while it is not."""
         self._dialog_table = dialog_table
         self._shaper = Shaper(keys=memory.keys, dialog_columns=dialog_columns)
         self._plans = list(planset.plans.values())
@@ -73,7 +73,8 @@ class Authorizer:
         roster.on_change = self._noticed
 
     def _noticed(self, principal: Principal) -> None:
-        self._came.add(principal)
+        if self._came is not None:
+            self._came.add(principal)
         for plan in self._plans:
             plan.cohorts.notice(principal)
 
@@ -104,6 +105,7 @@ class Authorizer:
             unseen = self.memory.is_unseen(change)
         # From here to the questions nothing waits: everything is as of this change.
         questions = Questions()
+        late: tuple[Principal, ...] = ()
         before = [viewers(probe.plan, row, self._roster, probe.users) for probe, row in answerable]
         shares = self._shares(change, questions)
         shifts = [
@@ -112,17 +114,24 @@ class Authorizer:
         ]
         if questions:
             metrics.ASKED.labels(change.table).inc(len(questions))
-            self._came.clear()
-            await questions.ask(database)
+            late = await self._ask(questions, database)
         effects = self._settled(change, shares, shifts, others)
-        if questions and self._came:
-            # Nobody was asked about them, and what they missed is not in the history yet.
-            effects.append(Resync(tuple(self._came)))
+        if late:
+            effects.append(Resync(late))
         if questions.timeout is None:
             return effects
         metrics.UNDELIVERABLE.labels(change.table, questions.timeout.code).inc()
         effects = [without(e, questions.late) if isinstance(e, Deliver) else e for e in effects]
         return [*effects, Resync(tuple(questions.late), questions.timeout)]
+
+    async def _ask(self, questions: Questions, database: Database) -> tuple[Principal, ...]:
+        """Ask, and return who came meanwhile: nobody asked about them, and the history has no change yet."""
+        came = self._came = set()
+        try:
+            await questions.ask(database)
+        finally:
+            self._came = None
+        return tuple(came)
 
     def _settled(
         self, change: Change, shares: Shares | None, shifts: Sequence[Shift], others: Sequence[Probe]

@@ -20,6 +20,12 @@ from bridge.authorization.translation import Context, Translator
 from bridge.authorization.types import column_type, plain
 from bridge.errors import CompileError, QueryFailsError
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+PUBLICATION = "supabase_realtime"
+"""What Supabase Realtime reads."""
+
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What one role sees of one table.
@@ -110,9 +116,6 @@ def unheard(table: Table, publication: str) -> str | None:
             "set (publish = 'insert, update, delete, truncate'), and add the table without WHERE"
         )
     return None
-
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class _Composer:

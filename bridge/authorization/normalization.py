@@ -4,8 +4,8 @@ That is what the reverse index can follow: a scalar look-up of at most one row, 
 ``= ANY (ARRAY(SELECT ...))`` says the same as an EXISTS where NULL may count as false.  Constants are folded.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 from bridge.authorization.algebra import (
     FALSE,
@@ -45,9 +45,7 @@ from bridge.authorization.expressions import (
 )
 from bridge.authorization.failing import all_in_order, any_in_order, computed, is_false_as_written
 from bridge.authorization.folding import folded
-
-UniqueKeys: TypeAlias = Callable[[str], Sequence[Sequence[str]]]
-"""The columns of each unique key of a table, by qualified name."""
+from bridge.authorization.uniqueness import UniqueKeys, at_most_one
 
 _OPPOSITE: dict[Operator, Operator] = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
@@ -60,7 +58,7 @@ class Normalizer:
     """
 
     def __init__(self, unique_keys: UniqueKeys) -> None:
-        self._unique_keys = unique_keys
+        self._at_most_one = functools.partial(at_most_one, unique_keys=unique_keys)
 
     def qualifier(self, expr: Expr) -> Expr:
         """Return what :meth:`positive` does, where a part that is NULL ends an AND as a false one does."""
@@ -293,29 +291,6 @@ class Normalizer:
                 for arm in rows.arms
             ]
         )
-
-    def _at_most_one(self, rows: Rows) -> bool:
-        """True if no two combinations of the sources' rows can be selected."""
-        if len(rows.arms) != 1 or any(s.elements is not None for s in rows.arms[0].sources):
-            return False
-        (arm,) = rows.arms
-        open_ = {source.scope: source.table for source in arm.sources}
-        equalities = [c for c in conjuncts(arm.where) if isinstance(c, Compare) and c.op == "="]
-        while open_:
-            settled = [s for s, table in open_.items() if self._is_settled(s, table, equalities, set(open_))]
-            if not settled:
-                return False
-            for scope in settled:
-                del open_[scope]
-        return True
-
-    def _is_settled(self, scope: int, table: str, equalities: Sequence[Compare], open_: set[int]) -> bool:
-        fixed = set()
-        for equality in equalities:
-            for column, other in ((equality.left, equality.right), (equality.right, equality.left)):
-                if isinstance(column, ColumnRef) and column.scope == scope and not scopes(other) & open_:
-                    fixed.add(column.name)
-        return any(fixed.issuperset(key) for key in self._unique_keys(table))
 
 
 def _among(scope: int, elements: Expr, where: Expr) -> Expr | None:

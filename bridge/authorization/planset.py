@@ -7,7 +7,7 @@ import structlog
 
 from bridge.authorization.algebra import Opaque
 from bridge.authorization.catalog import Catalog, Table
-from bridge.authorization.composition import Sight, compose, unheard
+from bridge.authorization.composition import PUBLICATION, Sight, compose, unheard
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.plan import Plan
 from bridge.authorization.reach import lookup_columns
@@ -77,7 +77,7 @@ def compile_plans(
     watched: Sequence[str],
     roles: Sequence[str],
     now_us: Callable[[], int],
-    publication: str = "supabase_realtime",
+    publication: str = PUBLICATION,
 ) -> PlanSet:
     """Compile what each role sees of each watched table.
 
@@ -109,7 +109,7 @@ def _plan(sight: Sight, lookups: Mapping[str, LookupTable], now_us: Callable[[],
     except Exception as error:
         log.exception("plan_not_compiled", table=sight.table, role=sight.role)
         asked = Opaque(f"the compilation failed with {type(error).__name__}", raises=True)
-        return Plan(msgspec.structs.replace(sight, condition=asked), lookups, now_us)
+        return Plan(msgspec.structs.replace(sight, condition=asked, claims=()), lookups, now_us)
 
 
 def _same_rows(one: Table, other: Table) -> bool:

@@ -62,6 +62,11 @@ class PollSink:
         """Return False once the rest is left for the next poll."""
         return not self.full
 
+    def send_reconnect(self, _after_ms: int) -> None:
+        """Answer now: the next poll brings its token anyway."""
+        self.cut_off()
+        self.wake()
+
     def cut_off(self) -> None:
         """Leave the rest for the next poll."""
         self.full = True

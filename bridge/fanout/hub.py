@@ -23,6 +23,9 @@ Decide: TypeAlias = Callable[[Principal, Sequence[RowEvent]], Awaitable[Sequence
 REPLAY_AT_ONCE = 200
 """Past events that are decided before other clients have their turn."""
 
+RECONNECTS_PER_S = 200
+"""Clients that are asked to come back within a second of each other."""
+
 REPLAY_BYTES = 64 * 1024
 """Past events that a client may leave unread while more are offered to it."""
 
@@ -218,11 +221,11 @@ class Hub:
                 if subscriber.subscribed:
                     subscriber.hand(frame)
 
-    def cut_off(self) -> None:
-        """Let every client connect again, with its cursor."""
-        for subscribers in list(self._by_principal.values()):
-            for subscriber in list(subscribers):
-                subscriber.sink.cut_off()
+    def send_reconnect(self) -> None:
+        """Ask every client to connect again with its cursor: what it was let in with does not do any more."""
+        here = [subscriber for known in self._by_principal.values() for subscriber in known]
+        for position, subscriber in enumerate(here):
+            subscriber.sink.send_reconnect(position * 1000 // RECONNECTS_PER_S)
 
     def announce_status(self, state: UpstreamState) -> None:
         """Tell every client how things stand upstream, and those who come later."""

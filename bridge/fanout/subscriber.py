@@ -18,6 +18,9 @@ class Sink(Protocol):
     async def room(self) -> bool:
         """Wait until the client has read most of what it was offered; False if it takes no more."""
 
+    def send_reconnect(self, after_ms: int) -> None:
+        """Ask the client to connect again in so many milliseconds, and end this connection."""
+
     def cut_off(self) -> None:
         """End a client that reads slower than events come."""
 

@@ -44,6 +44,11 @@ class DirectDatabase:
         """
         try:
             connection = await psycopg.AsyncConnection.connect(url, autocommit=False)
+        except psycopg.ProgrammingError:  # which quotes a part of the URL, and so may show the password
+            raise SourceError(
+                "SUPABASE_DB_URL is no connection string: write postgresql://user:password@host:port/name, "
+                "with special characters of the password percent-encoded"
+            ) from None
         except psycopg.OperationalError as error:
             raise SourceError(
                 f"the database of SUPABASE_DB_URL cannot be reached ({_first_line(error)}): check it"
@@ -106,7 +111,7 @@ class DirectDatabase:
 
     async def sample(self, table: Table, max_rows: int) -> list[tuple[str, Row]]:
         """Return some rows at random, each with its address in the table."""
-        query = sql.SQL("select {}, to_jsonb(t)::text from {} t order by random() limit %s")
+        query = sql.SQL("select {}, to_jsonb(t.*)::text from {} t order by random() limit %s")
         cursor = await self._connection.execute(query.format(_ADDRESS, _name(table)), [max_rows])
         return [(address, _row.decode(text)) for address, text in await cursor.fetchall()]
 

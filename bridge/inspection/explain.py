@@ -8,7 +8,7 @@ import msgspec
 from bridge.authorization.algebra import Expr, Or
 from bridge.authorization.asking import Visibility
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
-from bridge.authorization.composition import Sight, compose, policy_conditions
+from bridge.authorization.composition import PUBLICATION, Sight, compose, policy_conditions
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
 from bridge.authorization.expressions import opaque
@@ -20,8 +20,6 @@ from bridge.authorization.undecided import UndecidedError
 from bridge.errors import ConfigError
 from bridge.events import Principal, Row
 from bridge.inspection.wording import Wording
-
-PUBLICATION = "supabase_realtime"
 
 
 class Project(CatalogReader, Visibility, Protocol):

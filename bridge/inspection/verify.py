@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.authorization import temporal
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
-from bridge.authorization.composition import compose
+from bridge.authorization.composition import PUBLICATION, compose
 from bridge.authorization.effects import viewers
 from bridge.authorization.loader import load_pages
 from bridge.authorization.plan import Plan
@@ -128,7 +128,7 @@ def _tables(catalog: Catalog, names: Sequence[str]) -> list[Table]:
 async def _plans(
     database: DirectDatabase, catalog: Catalog, table: Table, now_us: Callable[[], int]
 ) -> tuple[list[Plan], tuple[int, int]]:
-    sights = [compose(catalog, table, role) for role in ROLES]
+    sights = [compose(catalog, table, role, PUBLICATION) for role in ROLES]
     lookups = lookup_tables(catalog, sights)
     for lookup in lookups.values():
         await load_pages(database, lookup)

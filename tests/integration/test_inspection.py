@@ -40,6 +40,18 @@ create table public.parts_2 partition of public.parts for values in (2);
 alter table public.parts enable row level security;
 create policy mine on public.parts for select using (owner_id = auth.uid());
 insert into public.parts values (1, 1, '{ANN}'), (2, 2, '{BOB}');
+create table public.times (id int primary key, t timestamptz);  -- a column that is called as the query calls the table
+alter table public.times enable row level security;
+create policy everybody on public.times for select using (t is not null);
+insert into public.times values (1, now()), (2, null);
+create table public.unheard (id int primary key, owner_id uuid);  -- in no publication
+grant select on public.unheard to anon, authenticated;
+insert into public.unheard values (1, '{ANN}');
+create table public.leaning (id int primary key);
+alter table public.leaning enable row level security;
+create policy by_unheard on public.leaning for select using (
+    exists (select 1 from public.unheard u where u.id = leaning.id and u.owner_id = auth.uid()));
+insert into public.leaning values (1), (2);
 """
 
 
@@ -97,6 +109,7 @@ async def test_verify_says_what_is_asked_of_postgres(project: LocalStack) -> Non
             "public.cut", 1, id="a row's value fails the whole query of a role that may read some columns"
         ),
         pytest.param("public.parts", 2, id="rows of two partitions are at the same place"),
+        pytest.param("public.times", 4, id="a column is called as the query calls the table"),
     ],
 )
 async def test_verify_looks_at_each_row_by_itself(project: LocalStack, table: str, visible: int) -> None:
@@ -105,6 +118,17 @@ async def test_verify_looks_at_each_row_by_itself(project: LocalStack, table: st
     report: dict[str, Any] = json.loads(out)
     assert code == 0, report
     assert [found["visible"] for found in report["tables"]] == [visible]
+
+
+async def test_verify_asks_where_the_worker_would(project: LocalStack) -> None:
+    """Rows of a table whose changes do not arrive are not kept in memory, so they are not read from it."""
+    code, out, _ = await run(
+        project, "verify", "public.leaning", "--json", SUPABASE_DB_URL=project.database_url
+    )
+    (report,) = json.loads(out)["tables"]
+    assert code == 0
+    assert report["visible"] == 1
+    assert report["asked"] > 0
 
 
 async def test_verify_finds_a_difference(project: LocalStack) -> None:
@@ -158,6 +182,8 @@ async def test_explain_says_what_is_asked_of_postgres(project: LocalStack) -> No
         (("explain", "public.dialogs", "--row", "a,b", "--user", ANN), {}, "as 1 value(s)"),
         (("verify",), {}, "SUPABASE_DB_URL is not set"),
         (("verify",), {"SUPABASE_DB_URL": "postgresql://127.0.0.1:1/x"}, "cannot be reached"),
+        (("verify",), {"SUPABASE_DB_URL": "postgresql://me:S3cret%zz@127.0.0.1/x"}, "percent-encoded"),
+        (("explain", "public.dialogs"), {"SUPABASE_DB_URL": "http://S3cret"}, "is no connection string"),
     ],
 )
 async def test_bad_input_has_a_clear_answer(
@@ -168,3 +194,4 @@ async def test_bad_input_has_a_clear_answer(
     assert code == 2
     assert message in err
     assert "Traceback" not in err
+    assert "S3cret" not in err

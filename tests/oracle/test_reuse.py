@@ -150,6 +150,8 @@ def test_who_comes_while_postgres_is_asked_reads_again(world: World) -> None:
     change = world.make(ChangeSpec(table=1, action="INSERT", row=0, values=values, full_old=True))
     _, told = finish(stage.apply(change, Slow()))
     assert told.principals == (late,)
+    stage._roster.add(principal(ANN, email="later"))
+    assert stage._came is None  # nobody is remembered who comes while nothing is asked
 
 
 def test_a_claim_that_a_policy_names_is_known(world: World) -> None:

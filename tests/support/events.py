@@ -39,6 +39,7 @@ class Inbox:
         self.has_room = True
         self.rooms = 0
         self.was_cut_off = False
+        self.reconnect_ms: int | None = None
 
     def offer(self, frame: Frame) -> None:
         self.frames.append(frame)
@@ -46,6 +47,9 @@ class Inbox:
     async def room(self) -> bool:
         self.rooms += 1
         return self.has_room
+
+    def send_reconnect(self, after_ms: int) -> None:
+        self.reconnect_ms = after_ms
 
     def cut_off(self) -> None:
         self.was_cut_off = True

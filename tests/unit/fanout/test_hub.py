@@ -253,6 +253,15 @@ async def test_nothing_is_replayed_while_it_is_not_known_who_may_see_it():
     assert (await joined(hub, since="e-1"))[1].messages[0]["recovered"] is True
 
 
+async def test_everybody_is_asked_to_connect_again_one_after_the_other():
+    """So many within a second, and none is cut off as a slow reader."""
+    hub = make_hub()
+    inboxes = [(await joined(hub, principal))[1] for principal in (ANN, ANN, BOB)]
+    hub.send_reconnect()
+    assert [inbox.reconnect_ms for inbox in inboxes] == [0, 5, 10]
+    assert not any(inbox.was_cut_off for inbox in inboxes)
+
+
 async def test_a_resync_for_all_makes_every_older_cursor_useless():
     """Subscribers hear of it, others when they resume."""
     hub = make_hub()
