@@ -32,6 +32,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         commit_timestamp: Commit time in the source database, UTC, RFC 3339 with milliseconds and
             ``Z``, exactly as upstream wrote it.
         received_s: When the frame arrived, in seconds of the injected monotonic clock.
+        id: Its row in the journal; 0 where tables are captured.
+        position: Which rows of the journal have been passed with it, as text; empty without a journal.
     """
 
     table: str
@@ -40,11 +42,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     old: Row | None
     commit_timestamp: str
     received_s: float
+    id: int = 0
+    position: str = ""
 
 
 GapReason: TypeAlias = Literal[
+    "journal_pruned",
+    "journal_restarted",
     "queue_overflow",
     "row_unreadable",
+    "table_truncated",
     "tables_changed",
     "token_refused",
     "upstream_disconnected",
@@ -70,7 +77,15 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
-Event: TypeAlias = Change | Gap | Live
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    """Nothing comes for now, but nothing is lost: what is committed meanwhile follows :class:`Resumed`."""
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes come again, from where they had stopped."""
+
+
+Event: TypeAlias = Change | Gap | Live | Paused | Resumed
 
 
 VOLATILE_CLAIMS = frozenset({"exp", "iat", "jti", "nbf"})

@@ -62,6 +62,12 @@ UPSTREAM_CONNECTS = Counter(
 GAPS = Counter(
     "bridge_gaps_total", "Times that changes may have been missed, by reason.", ["reason"], registry=REGISTRY
 )
+JOURNAL_ROWS = Counter(
+    "bridge_journal_rows_total",
+    "Rows of the journal by how they came first; more by read than by stream: upstream loses or lags.",
+    ["via"],
+    registry=REGISTRY,
+)
 RESUMES = Counter(
     "bridge_resumes_total",
     "Subscriptions with a cursor; recovered=false clients have to read their rows again.",

@@ -1,79 +1,210 @@
-"""From the plugin's messages to changes of the journal: its inserted rows, in commit order."""
+"""What leaves the journal, and when: rows of a stream that may lose some, and of reads that find them.
 
-from typing import Any, Final
+    stream ──row──▶ held ──nothing missing before it──▶ change
+                     ▲
+       read of what is missing, as of one snapshot: at each hole, every few seconds, or, while the
+       stream is away, twice a second
 
-from bridge.capture.refusal import ReplicationError
-from bridge.clock import rfc3339_ms
-from bridge.events import Change
-from bridge.pgoutput import Decoder, Relation, RowChange
+Invariants, whatever the stream loses, doubles, delays or reorders:
 
-SCHEMA: Final = "bridge"
-NAME: Final = "journal"
-TABLE: Final = f"{SCHEMA}.{NAME}"
-NEEDED: Final = ("id", "relation", "action", "record", "old_record")
+1. Each committed row leaves once.
+2. A row leaves only when every row with a smaller id that was committed before it has left.  What a
+   transaction has seen of another has a smaller id, so a cause comes before its effect, and changes of one
+   key come in the order in which they were made.
+3. What a read has found goes with the snapshot it was found in; a row of the stream goes by itself only
+   where nothing can be missing before it.
+
+No I/O and no clock here: :mod:`bridge.capture.journal_source` has both.
+"""
+
+from collections import deque
+from typing import TypeAlias
+
+import msgspec
+
+from bridge import metrics
+from bridge.capture.journal_rows import Entry, JournalPage, JournalRow, Truncated, Unreadable, read_entry
+from bridge.events import Change, Event, Gap, GapReason, Live, Paused, Resumed
+from bridge.position import Position
+
+READ_EVERY_S = 3.0
+"""Time between reads while the stream lives: what it lost silently is late by no more than that."""
+
+POLL_EVERY_S = 0.5
+"""The same while the stream is away, when the reads are the transport; and after a read that failed."""
+
+AGAIN_S = 0.05
+"""Time until the next read where a row of the stream was not in the last: commits are sent before seen."""
+
+MAX_HELD = 2_000
+"""Rows of the stream that may wait for a read; no more are taken until it has come."""
 
 
-class JournalReader:
-    """Reads the messages of one slot, in order.
+class _Looked(msgspec.Struct, frozen=True):
+    """What a read has found has been passed: what it has not found was not there."""
 
-    A row is as Realtime sends it: ``id`` a number, ``recorded_at`` in RFC 3339, all else text or None.
+    up_to: int
+    xmin: int
+    xmax: int
+
+
+_Ready: TypeAlias = Entry | _Looked | Gap | Live | Paused | Resumed
+
+
+class Journal:
+    """What a reader has of the journal, and what waits to leave.
+
+    What ``receive_*`` was told leaves by :meth:`take`, which has to be called until there is nothing left
+    before the next row or page is received.
+
+    Args:
+        position: What has left already.
+        epoch: Of the rows; None for that of the first page.
+        lossless: True if the stream brings every commit in order while it lives.
     """
 
-    def __init__(self) -> None:
-        # The journal is pruned by DELETE: those are the bulk of what else arrives.
-        self._decoder = Decoder(_is_journal, actions="I")
-        self._relation: Relation | None = None
-        self._names: tuple[str, ...] = ()
-        self._committed_at: Any = None
-        self._commit_timestamp = ""
+    def __init__(self, position: Position, epoch: str | None = None, *, lossless: bool = False) -> None:
+        self.position = position
+        self.epoch = epoch
+        self._lossless = lossless
+        self._ready: deque[_Ready] = deque()
+        self._held: dict[int, Entry] = {}
+        self._absent: dict[int, int] = {}
+        """Rows that are held and were not in a read, with the end of its snapshot."""
+        self._streaming = False
+        self._whole = False
+        """True if a read has found all that was committed before the stream began."""
+        self._paused = False
+        self._due_s = self._wait_until_s = float("-inf")
 
-    def read(self, message: bytes, received_s: float) -> Change | None:
-        """Return the change that ``message`` tells; None if it tells none of the journal.
+    def __len__(self) -> int:
+        return len(self._ready) + len(self._held)
 
-        Raises:
-            ReplicationError: the journal lacks a column, or the publication leaves it out.
-            ValueError, IndexError, LookupError, struct.error: see :class:`~bridge.pgoutput.Decoder`.
+    @property
+    def full(self) -> bool:
+        """True if no more rows of the stream may be received before a read."""
+        return len(self._held) >= MAX_HELD
+
+    def read_at_s(self, *, stream_waits: bool) -> float:
+        """Return when to read what is missing, on the caller's clock.
+
+        Args:
+            stream_waits: True if the stream has more, which may be what is missing.
         """
-        inserted = self._decoder.decode(message)
-        if inserted is None:
-            return None
-        if inserted.relation is not self._relation:
-            self._describe(inserted.relation)
-        if inserted.committed_at is not self._committed_at:  # the same one throughout a transaction
-            self._committed_at = inserted.committed_at
-            self._commit_timestamp = rfc3339_ms(inserted.committed_at)
-        return self._change(inserted, received_s)
+        if self._held and (self.full or not stream_waits):
+            return self._wait_until_s
+        return self._due_s
 
-    def _change(self, inserted: RowChange, received_s: float) -> Change:
-        row: dict[str, Any] = dict(zip(self._names, inserted.new or (), strict=True))
-        row["id"] = int(row["id"])
-        recorded_at = row.get("recorded_at")
-        if recorded_at is not None:
-            row["recorded_at"] = _timestamp(recorded_at)
-        return Change(
-            table=TABLE,
-            action="INSERT",
-            new=row,
-            old=None,
-            commit_timestamp=self._commit_timestamp,
-            received_s=received_s,
-        )
+    def take(self) -> Event | None:
+        """Return the next event that may leave; None if there is none.
 
-    def _describe(self, relation: Relation) -> None:
-        names = tuple(name for name, _ in relation.columns)
-        missing = [name for name in NEEDED if name not in names]
-        if missing:
-            raise ReplicationError(
-                f"the rows of {TABLE} come without {', '.join(missing)}",
-                "apply sql/migrations (bridge migrate up), and publish the table without a column list",
-            )
-        self._relation, self._names = relation, names
+        Where a table lost all its rows, ``Gap`` and ``Live`` stand for that.
+        """
+        while self._ready:
+            match self._ready.popleft():
+                case _Looked(up_to=up_to, xmin=xmin, xmax=xmax):
+                    self.position.looked(up_to=up_to, xmin=xmin, xmax=xmax)
+                case Change(id=id_) as change:
+                    if self.position.add(id_):
+                        return msgspec.structs.replace(change, position=self.position.text())
+                case Truncated(id=id_):
+                    if self.position.add(id_):
+                        self._ready.appendleft(Live())
+                        return Gap(reason="table_truncated")
+                case Unreadable(id=id_):
+                    self.position.add(id_)
+                case event:
+                    return event
+        return None
 
+    def restart(self, position: Position, epoch: str | None) -> None:
+        """Go on from another position; what waits is forgotten and read again."""
+        self.position, self.epoch = position, epoch
+        self._ready.clear()
+        self._forget()
 
-def _is_journal(relation: Relation) -> bool:
-    return relation.name == NAME and relation.schema == SCHEMA
+    def receive_stream(self, *, lives: bool) -> None:
+        """Take note that the stream has begun, has ended, or has lost something: a read is due."""
+        self._streaming = lives
+        self._whole = False
+        self._due_s = self._wait_until_s
 
+    def receive_row(self, row: JournalRow, received_s: float) -> None:
+        """Take a row of the stream: at once if nothing can be missing before it, else after a read."""
+        if row.id in self.position or row.id in self._held:
+            return
+        entry = read_entry(row, received_s)
+        metrics.JOURNAL_ROWS.labels("stream").inc()
+        if self._whole and self._lossless:
+            self._ready.append(entry)
+            return
+        self._held[row.id] = entry
+        if self._whole and not self._ready and self.position.floor == self.position.after:
+            # Also what had overtaken it.
+            id_ = self.position.after + 1
+            while id_ in self._held:
+                self._ready.append(self._held.pop(id_))
+                id_ += 1
 
-def _timestamp(text: str) -> str:
-    """Return a timestamptz as ``to_jsonb`` has it; ``text`` is ISO and UTC, as the connection is set."""
-    return f"{text[:10]}T{text[11:]}:00" if text.endswith("+00") else text
+    def receive_page(self, page: JournalPage, now_s: float) -> None:
+        """Take what was read of all that :attr:`position` lacks."""
+        if self._paused:
+            self._paused = False
+            self._ready.append(Resumed())
+        if self.epoch is None:
+            self.epoch = page.epoch
+        if page.epoch != self.epoch:
+            self._break("journal_restarted", now_s)
+            return
+        if self.position.missing(page.pruned) > sum(row.id <= page.pruned for row in page.rows):
+            self._break("journal_pruned", now_s)
+            return
+        for row in page.rows:
+            self._absent.pop(row.id, None)
+            entry = self._held.pop(row.id, None)
+            if entry is None:
+                entry = read_entry(row, now_s)
+                metrics.JOURNAL_ROWS.labels("read").inc()
+            self._ready.append(entry)
+        last_id = page.rows[-1].id if page.rows else 0
+        up_to = last_id if page.more else max(self.position.after, last_id)
+        self._ready.append(_Looked(up_to, int(page.xmin), int(page.xmax)))
+        self._wait_until_s = float("-inf")
+        if page.more:
+            self._due_s = self._wait_until_s
+            return
+        self._due_s = now_s + (READ_EVERY_S if self._streaming else POLL_EVERY_S)
+        self._look_for_held(int(page.xmin), int(page.xmax))
+        self._whole = self._streaming and not self._held
+        if self._held:
+            self._wait_until_s = now_s + AGAIN_S
+
+    def receive_failure(self, now_s: float) -> None:
+        """Take note that a read failed."""
+        self._due_s = self._wait_until_s = now_s + POLL_EVERY_S
+        if not self._paused and (self._held or not self._whole):
+            self._paused, self._whole = True, False
+            self._ready.append(Paused())
+
+    def _look_for_held(self, xmin: int, xmax: int) -> None:
+        """Keep what the stream has brought and a read has not; let go what no read will find any more."""
+        for id_ in sorted(self._held):
+            known = self._absent.get(id_)
+            if known is None:
+                self._absent[id_] = xmax
+            elif xmin >= known:
+                # Its transaction has ended and it is not there: somebody has deleted it from the journal.
+                del self._absent[id_]
+                self._ready.append(self._held.pop(id_))
+
+    def _break(self, reason: GapReason, now_s: float) -> None:
+        """A new line of time, or rows that are gone unread: what is in memory may be wrong."""
+        self._forget()
+        self._ready += [Gap(reason=reason), Live()]
+        self._due_s = self._wait_until_s = now_s + POLL_EVERY_S
+
+    def _forget(self) -> None:
+        self._held.clear()
+        self._absent.clear()
+        self._whole = False
+        self._due_s = self._wait_until_s = float("-inf")

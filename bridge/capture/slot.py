@@ -15,8 +15,8 @@ import psycopg
 import structlog
 from psycopg import pq
 
-from bridge.capture.journal import NAME, SCHEMA, TABLE
 from bridge.capture.refusal import Facts, ReplicationError, explain, judge, parameters
+from bridge.capture.wal_rows import NAME, SCHEMA, TABLE
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import structlog
 
 from bridge import metrics
-from bridge.capture.journal import TABLE, JournalReader
 from bridge.capture.queue import EventQueue
 from bridge.capture.refusal import ReplicationError, redacted
 from bridge.capture.replication import Stream
 from bridge.capture.slot import Slot, open_slot
 from bridge.capture.supervision import Phase, Supervision
+from bridge.capture.wal_rows import TABLE, RowReader
 from bridge.clock import Clock
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
 
@@ -128,7 +128,7 @@ class WalSource:
     async def _keep(self, slot: Slot) -> None:
         """Look after a streaming slot until it is lost."""
         loop = asyncio.get_running_loop()
-        stream, journal = Stream(), JournalReader()
+        stream, journal = Stream(), RowReader()
         status_every_s = min(STATUS_EVERY_S, self._silence_s / 4)
         if slot.wal_sender_timeout_s:
             status_every_s = min(status_every_s, slot.wal_sender_timeout_s / 4)
@@ -164,7 +164,7 @@ class WalSource:
             loop.remove_reader(slot.fileno)
             self._reading = False
 
-    def _receive(self, slot: Slot, stream: Stream, journal: JournalReader) -> None:
+    def _receive(self, slot: Slot, stream: Stream, journal: RowReader) -> None:
         """Take what has arrived, as far as there is room; called when the socket is readable."""
         now_s = self._clock.monotonic_s()
         try:

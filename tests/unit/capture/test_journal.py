@@ -1,94 +1,376 @@
-"""From pgoutput's messages to changes of the journal."""
+"""What leaves the journal, whatever transactions, stream and reads do in between."""
 
-import datetime as dt
+import random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bridge.capture.journal import JournalReader
-from bridge.capture.refusal import ReplicationError
-from bridge.events import Change
-from tests.support.pgoutput import begin, insert, relation
-
-COLUMNS = ("id", "txid", "relation", "action", "record", "old_record", "recorded_at")
-AT = "2026-01-02 03:04:05.678901+00"
-
-
-def reader(columns: tuple[str, ...] = COLUMNS, **table: Any) -> JournalReader:
-    """One that knows the journal and is in a transaction."""
-    made = JournalReader()
-    assert made.read(begin(dt.datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=dt.UTC)), 0.0) is None
-    assert made.read(relation("bridge", "journal", columns, **table), 0.0) is None
-    return made
+from bridge.capture.journal import AGAIN_S, MAX_HELD, POLL_EVERY_S, READ_EVERY_S, Journal
+from bridge.capture.journal_rows import JournalPage, JournalRow
+from bridge.clock import ManualClock
+from bridge.events import Change, Event, Gap, Live, Paused, Resumed
+from bridge.position import Position
+from tests.support.journal_model import JournalModel, order_is_kept
 
 
-def test_a_row_is_a_change_as_realtime_would_tell_it():
-    """A number, RFC 3339, and text; the commit in milliseconds."""
-    change = reader().read(insert("7", "750", "public.t", "UPDATE", '{"a": 1.50}', None, AT), 12.5)
+class Interleaving:
+    """Steps of a database, of a stream and of one reader, in any order."""
 
-    assert change == Change(
-        table="bridge.journal",
-        action="INSERT",
-        new={
-            "id": 7,
-            "txid": "750",
-            "relation": "public.t",
-            "action": "UPDATE",
-            "record": '{"a": 1.50}',
-            "old_record": None,
-            "recorded_at": "2026-01-02T03:04:05.678901+00:00",
-        },
-        old=None,
-        commit_timestamp="2026-01-02T03:04:05.678Z",
-        received_s=12.5,
-    )
+    def __init__(self, random_: random.Random, *, lossless: bool) -> None:
+        self.random = random_
+        self.lossless = lossless
+        self.model = JournalModel()
+        self.clock = ManualClock()
+        self.journal = Journal(Position(0), "1", lossless=lossless)
+        self.lives = False
+        self.left: list[int] = []
+        self.said: list[Event] = []
+        # Some runs have much of one thing and little of another.
+        steps = [self.write, self.commit, self.end, self.move_stream, self.bring, self.read, self.fail]
+        self.steps = random_.choices(steps, [8, 8, 4, 1, 10, 6, 1], k=20)
+
+    # The database
+
+    def write(self) -> None:
+        """Write a row in a new transaction, or in one that is open."""
+        if len(self.model.open) < 3 and self.random.random() < 0.5:
+            self.model.begin()
+        if self.model.open:
+            self.model.write(self.random.choice(self.model.open), self.random.randrange(4))
+
+    def commit(self) -> None:
+        """Commit one; sometimes it is not in sight yet."""
+        if self.model.open:
+            transaction = self.random.choice(self.model.open)
+            self.model.send(transaction)
+            if self.random.random() < 0.8:
+                self.model.end(transaction)
+        if not self.lives:
+            self.model.wal.clear()
+
+    def end(self) -> None:
+        """Roll one back, or have a commit come into sight."""
+        if self.model.open:
+            self.model.end(self.random.choice(self.model.open))
+
+    # The stream
+
+    def move_stream(self) -> None:
+        """Drop out, or come back."""
+        self.lives = not self.lives
+        self.model.wal.clear()
+        if self.lossless:
+            # Like a slot: its start waits until what was committed before is in sight.
+            for transaction in [one for one in self.model.open if one.sent]:
+                self.model.end(transaction)
+        self.journal.receive_stream(lives=self.lives)
+        self.take()
+
+    def bring(self) -> None:
+        """Bring a row, or the one after it, once or twice; or lose it."""
+        while self.model.wal and self.random.random() < 0.8:
+            if not self.lossless and self.random.random() < 0.2:
+                self.model.wal.rotate(-1)
+            row = self.model.wal.popleft()
+            if self.lossless or self.random.random() < 0.8:
+                for _ in range(self.random.choice([1, 1, 2])):
+                    self.journal.receive_row(row, self.clock.monotonic_s())
+                    self.take()
+
+    # The reader
+
+    def read(self) -> None:
+        """Ask, and be answered after the database has gone on."""
+        position = self.journal.position
+        snapshot = self.model.snapshot()
+        self.go_on()
+        max_rows = self.random.choice([1, 2, 100, 100, 100])
+        page = self.model.page(snapshot, position.after, position.holes, max_rows)
+        self.journal.receive_page(page, self.clock.monotonic_s())
+        self.take()
+
+    def fail(self) -> None:
+        self.go_on()
+        self.journal.receive_failure(self.clock.monotonic_s())
+        self.take()
+
+    def go_on(self) -> None:
+        for _ in range(self.random.choice([0, 0, 1, 3])):
+            self.random.choice([self.write, self.commit, self.end])()
+
+    def take(self) -> None:
+        while (event := self.journal.take()) is not None:
+            if isinstance(event, Change):
+                self.left.append(event.id)
+                assert event.position == self.journal.position.text()
+            else:
+                self.said.append(event)
+
+    def finish(self) -> None:
+        """Let all that is open end; who reads when it says so has everything soon."""
+        for transaction in list(self.model.open):
+            self.model.end(transaction)
+        for _ in range(4):
+            read_at_s = self.journal.read_at_s(stream_waits=False)
+            self.clock.advance(max(0.0, read_at_s - self.clock.monotonic_s()))
+            position = self.journal.position
+            page = self.model.page(self.model.snapshot(), position.after, position.holes, 10_000)
+            self.journal.receive_page(page, self.clock.monotonic_s())
+            self.take()
 
 
-def test_each_transaction_has_its_own_commit_timestamp():
-    """All its rows the same."""
-    made = reader()
-    row = insert("7", "750", "public.t", "INSERT", "{}", None, AT)
-    first = made.read(row, 0.0)
-    made.read(begin(dt.datetime(2026, 1, 2, 4, tzinfo=dt.UTC)), 0.0)
-    later = [made.read(row, 0.0), made.read(row, 0.0)]
-
-    stamps = [change.commit_timestamp for change in (first, *later) if change is not None]
-    assert stamps == ["2026-01-02T03:04:05.678Z", "2026-01-02T04:00:00.000Z", "2026-01-02T04:00:00.000Z"]
-
-
-def test_other_tables_are_none_of_ours():
-    """Neither another schema's journal nor another table of the schema."""
-    made = reader()
-    made.read(relation("public", "journal", COLUMNS, oid=2), 0.0)
-    made.read(relation("bridge", "journal_pruned", COLUMNS, oid=3), 0.0)
-
-    assert made.read(insert("x", oid=2), 0.0) is None
-    assert made.read(insert("x", oid=3), 0.0) is None
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32), lossless=st.booleans())
+def test_every_committed_row_leaves_once_and_in_order(seed: int, lossless: bool):  # noqa: FBT001
+    """Rows lost, doubled, late; a stream that comes and goes; slow transactions; reads cut, slow or failed."""
+    one = Interleaving(random.Random(seed), lossless=lossless)
+    for _ in range(100):
+        one.random.choice(one.steps)()
+    one.finish()
+    assert sorted(one.left) == sorted(one.model.committed)
+    assert order_is_kept(one.model, one.left)
+    assert len(one.journal) == 0
+    assert one.journal.position.holes == []
+    assert one.said == [Paused(), Resumed()] * (len(one.said) // 2)
 
 
-def test_columns_may_be_added_and_moved():
-    """After ALTER TABLE the journal is described again; what is not known of a column is its text."""
-    made = reader()
-    made.read(insert("7", "750", "public.t", "INSERT", "{}", None, AT), 0.0)
-    made.read(
-        relation("bridge", "journal", ("extra", "old_record", "record", "action", "relation", "id")), 0.0
-    )
-    change = made.read(insert("e", None, "{}", "INSERT", "public.t", "8"), 0.0)
-
-    assert change is not None
-    assert change.new == {
-        "extra": "e",
-        "old_record": None,
-        "record": "{}",
-        "action": "INSERT",
-        "relation": "public.t",
-        "id": 8,
-    }
+# One at a time
 
 
-def test_a_missing_column_says_what_to_do():
-    """An old migration, or a publication with a column list."""
-    made = reader(("id", "relation", "action"))
+class Reader:
+    """A journal beside its database, with a stream that lives and that a read has confirmed."""
 
-    with pytest.raises(ReplicationError, match=r"without record, old_record: apply sql/migrations"):
-        made.read(insert("1", "public.t", "INSERT"), 0.0)
+    def __init__(self, **options: Any) -> None:
+        self.model = JournalModel()
+        self.clock = ManualClock()
+        self.journal = Journal(Position(0), "1", **options)
+        self.journal.receive_stream(lives=True)
+        self.read()
+
+    def read(self, max_rows: int = 100) -> list[Any]:
+        position = self.journal.position
+        page = self.model.page(self.model.snapshot(), position.after, position.holes, max_rows)
+        self.journal.receive_page(page, self.clock.monotonic_s())
+        return self.take()
+
+    def bring(self, *ids: int) -> list[Any]:
+        """Have the stream bring these rows; return what leaves."""
+        left: list[Any] = []
+        for id_ in ids:
+            row = next(row for row in self.model.wal if row.id == id_)
+            self.journal.receive_row(row, self.clock.monotonic_s())
+            left += self.take()
+        return left
+
+    def fail(self) -> list[Any]:
+        self.journal.receive_failure(self.clock.monotonic_s())
+        return self.take()
+
+    def take(self) -> list[Any]:
+        """Return what leaves: changes as their ids, other events as they are."""
+        left: list[Any] = []
+        while (event := self.journal.take()) is not None:
+            left.append(event.id if isinstance(event, Change) else event)
+        return left
+
+    def read_in_s(self, *, stream_waits: bool = False) -> float:
+        return self.journal.read_at_s(stream_waits=stream_waits) - self.clock.monotonic_s()
+
+
+def test_the_next_row_leaves_at_once():
+    """Without a read, which is due in three seconds anyhow."""
+    reader = Reader()
+    reader.model.commit(1, 2)
+    assert reader.bring(1, 2) == [1, 2]
+    assert reader.read_in_s() == READ_EVERY_S
+    assert reader.read() == []
+
+
+def test_rows_that_overtook_others_leave_in_order_when_all_have_come():
+    """Also without a read; others behind them still wait."""
+    reader = Reader()
+    reader.model.commit(1, 2, 3, 4, 5)
+    assert reader.bring(3, 2, 5) == []
+    assert reader.read_in_s(stream_waits=True) == READ_EVERY_S
+    assert reader.bring(1) == [1, 2, 3]
+    assert reader.read_in_s() == float("-inf")
+    assert reader.read() == [4, 5]
+
+
+def test_behind_a_hole_each_row_waits_for_a_read():
+    """Until the one that has the missing id has ended; it is at once the next read's business."""
+    reader = Reader()
+    slow = reader.model.begin()
+    reader.model.write(slow, 1)
+    reader.model.commit(2)
+    assert reader.bring(2) == []
+    assert (reader.read_in_s(), reader.read()) == (float("-inf"), [2])
+    reader.model.commit(3)
+    assert (reader.bring(3), reader.read()) == ([], [3])
+    reader.model.end(slow)
+    assert (reader.read(), reader.journal.position.text()) == ([], "3")
+    reader.model.commit(4)
+    assert reader.bring(4) == [4]
+
+
+@pytest.mark.parametrize("during_the_read", [False, True])
+def test_a_hole_stays_open_under_whoever_began_after_the_last_that_ended(during_the_read: bool):  # noqa: FBT001
+    """Also where it ends while the read is under way: its row is found by the next."""
+    reader = Reader()
+    older, younger = reader.model.begin(), reader.model.begin()
+    reader.model.write(younger, 1)
+    reader.model.write(older, 2)
+    reader.model.send(older)
+    reader.model.end(older)
+    snapshot = reader.model.snapshot()
+    if during_the_read:
+        reader.model.send(younger)
+        reader.model.end(younger)
+    reader.journal.receive_page(reader.model.page(snapshot, 0, [], 100), 0.0)
+    assert reader.take() == [2]
+    if not during_the_read:
+        assert (reader.read(), reader.read()) == ([], [])
+        reader.model.send(younger)
+        reader.model.end(younger)
+    assert reader.read() == [1]
+
+
+def test_nothing_leaves_by_itself_until_a_read_has_found_what_came_before_the_stream():
+    """Ids may belong to another line of time, or a lossless stream may have begun late."""
+    for lossless in (False, True):
+        reader = Reader(lossless=lossless)
+        reader.journal.receive_stream(lives=False)
+        assert reader.read_in_s() == float("-inf")
+        assert (reader.read(), reader.read_in_s()) == ([], POLL_EVERY_S)
+        reader.model.commit(1)
+        reader.journal.receive_stream(lives=True)
+        assert reader.read_in_s() == float("-inf")
+        assert (reader.bring(1), reader.read()) == ([], [1])
+        reader.model.commit(1)
+        assert reader.bring(2) == [2]
+
+
+def test_a_row_that_is_not_in_sight_yet_stays_for_the_next_read():
+    """A commit is sent before snapshots see it; soon, but not at once."""
+    reader = Reader()
+    early, late = reader.model.begin(), reader.model.begin()
+    reader.model.write(early, 1)
+    reader.model.write(late, 2)
+    reader.model.send(early)
+    reader.model.send(late)
+    assert (reader.bring(2), reader.read()) == ([], [])
+    assert reader.read_in_s() == pytest.approx(AGAIN_S)
+    reader.model.end(late)
+    reader.model.end(early)
+    assert reader.read() == [1, 2]
+
+
+def test_a_row_that_somebody_has_deleted_leaves_all_the_same():
+    """It was committed, and nobody waits for what no read will find."""
+    reader = Reader()
+    reader.model.commit(1, 2)
+    del reader.model.committed[2]
+    assert reader.bring(2) == []
+    assert (reader.read(), reader.read()) == ([1], [2])
+    assert len(reader.journal) == 0
+
+
+def test_a_cut_page_is_followed_at_once_by_the_next():
+    """Holes beyond it are not taken for looked at."""
+    reader = Reader()
+    reader.model.commit(1, 2, 3)
+    assert (reader.read(2), reader.read_in_s()) == ([1, 2], float("-inf"))
+    assert (reader.read(2), reader.read_in_s()) == ([3], READ_EVERY_S)
+
+
+def test_a_failed_read_is_told_only_where_something_waits():
+    """Once; while the stream brings what follows, nobody has to know."""
+    reader = Reader()
+    assert (reader.fail(), reader.read_in_s()) == ([], POLL_EVERY_S)
+    reader.model.commit(1, 2, 3)
+    assert reader.bring(1) == [1]
+    assert reader.bring(3) == []
+    assert reader.read_in_s() == POLL_EVERY_S
+    assert (reader.fail(), reader.fail()) == ([Paused()], [])
+    assert reader.bring(2) == []
+    assert reader.read() == [Resumed(), 2, 3]
+
+
+def test_no_more_rows_are_held_than_a_bound():
+    """The stream keeps the rest, however long reads fail."""
+    reader = Reader()
+    reader.model.commit(*range(MAX_HELD + 1))
+    reader.bring(*range(2, MAX_HELD + 1))
+    assert not reader.journal.full
+    reader.bring(MAX_HELD + 1)
+    assert reader.journal.full
+    assert reader.read_in_s(stream_waits=True) == float("-inf")
+    assert reader.fail() == [Paused()]
+    assert reader.read_in_s(stream_waits=True) == POLL_EVERY_S
+    assert reader.read(10_000) == [Resumed(), *range(1, MAX_HELD + 2)]
+
+
+def test_a_table_that_was_emptied_is_a_gap_and_the_rest_comes_again():
+    """Once, whether stream or read brought it."""
+    for by_stream in (True, False):
+        reader = Reader()
+        reader.model.commit(1)
+        reader.model.commit(2, action="TRUNCATE")
+        left = reader.bring(1, 2) if by_stream else reader.read()
+        assert left == [1, Gap(reason="table_truncated"), Live()]
+        assert reader.bring(2) == reader.read() == []
+
+
+def test_another_epoch_is_a_gap():
+    """What was held is forgotten; so it is told until somebody begins anew."""
+    reader = Reader()
+    reader.model.commit(1, 2)
+    assert reader.bring(2) == []
+    reader.model.epoch = "2"
+    assert reader.read() == [Gap(reason="journal_restarted"), Live()]
+    assert (len(reader.journal), reader.read_in_s()) == (0, POLL_EVERY_S)
+    assert reader.read() == [Gap(reason="journal_restarted"), Live()]
+    reader.journal.restart(Position(0), "2")
+    assert (reader.read_in_s(), reader.read()) == (float("-inf"), [1, 2])
+
+
+@pytest.mark.parametrize(("read_before", "gap"), [(2, True), (3, False), (4, False)])
+def test_rows_that_were_pruned_unread_are_a_gap(read_before: int, gap: bool):  # noqa: FBT001
+    """Those that were read are none."""
+    reader = Reader()
+    reader.model.commit(*range(read_before))
+    reader.read()
+    reader.model.commit(*range(4 - read_before), 9)
+    reader.model.prune(3)
+    assert (reader.read()[:1] == [Gap(reason="journal_pruned")]) == gap
+
+
+def test_a_hole_that_was_filled_and_pruned_unread_is_a_gap():
+    """Its reader is past what was pruned, but not with all before it; and what the same page fills is read."""
+    for pruned in (2, 0):
+        reader = Reader()
+        slow = reader.model.begin()
+        reader.model.write(slow, 1)
+        reader.model.commit(2)
+        assert reader.read() == [2]
+        reader.model.send(slow)
+        reader.model.end(slow)
+        reader.model.prune(pruned)
+        reader.model.pruned = 2
+        assert reader.read() == ([Gap(reason="journal_pruned"), Live()] if pruned else [1])
+
+
+def test_a_row_that_no_trigger_wrote_is_passed_over():
+    """Nothing stops there."""
+    reader = Reader()
+    bad = [
+        JournalRow(1, "public.t", "UPSERT", "{}", None, ""),
+        JournalRow(2, "public.t", "INSERT", "[]", None, ""),
+        JournalRow(3, "public.t", "INSERT", "{", None, ""),
+        JournalRow(4, "public.t", "INSERT", '{"a":1.10}', None, ""),
+    ]
+    reader.journal.receive_page(JournalPage("1", "9", "9", 0, more=False, rows=bad), 0.0)
+    assert reader.take() == [4]
+    assert reader.journal.position.text() == "4"

@@ -1,0 +1,205 @@
+"""Changes from the journal: :class:`~bridge.capture.journal.Journal` between its stream and its reader."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from bridge.capture.journal import POLL_EVERY_S, Journal
+from bridge.capture.journal_rows import JOURNAL, JournalPage, streamed_row
+from bridge.clock import Clock
+from bridge.errors import RpcError
+from bridge.events import Change, Event, Gap, Live
+from bridge.position import Position
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+PAGE_ROWS = 2_000
+"""Rows of one read."""
+
+_BEYOND = 2**62
+"""An id that no row has."""
+
+
+class JournalReader(Protocol):
+    """Reads the journal table."""
+
+    async def journal_since(self, after: int, holes: Sequence[tuple[int, int]], max_rows: int) -> JournalPage:
+        """Return the rows after an id and those in the holes before it.
+
+        Raises:
+            RpcError: the database did not answer.
+        """
+
+    async def journal_before(self, age_s: float) -> int:
+        """Return the id after which all rows of the last ``age_s`` seconds stand.
+
+        Raises:
+            RpcError: the database did not answer.
+        """
+
+
+class Stream(Protocol):
+    """What brings the INSERTs into the journal: ``Live`` first, then changes; a ``Gap`` when it is lost."""
+
+    async def next_event(self) -> Event:
+        """Return the next event; nothing is lost if the caller is cancelled."""
+
+    async def run(self) -> None: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+
+class JournalSource:
+    """Changes of the journalled tables, none lost and each once.
+
+    ``Live`` comes first.  Then, as after each further ``Live``, the caller has to call :meth:`past`.
+
+    Args:
+        stream: Brings rows as they are committed.
+        reader: Reads rows again.
+        clock: Source of time.
+        past_s: How far back :meth:`past` goes, in seconds.
+        lossless: True if the stream brings every commit in order while it lives.
+    """
+
+    def __init__(
+        self, *, stream: Stream, reader: JournalReader, clock: Clock, past_s: float, lossless: bool = False
+    ) -> None:
+        self._stream = stream
+        self._reader = reader
+        self._clock = clock
+        self._past_s = past_s
+        self._journal = Journal(Position(0), lossless=lossless)
+        self._started = False
+        self._readable = True
+
+    @property
+    def epoch(self) -> str:
+        """What a cursor has to be of to mean anything here."""
+        return self._journal.epoch or ""
+
+    @property
+    def position(self) -> str:
+        """The rows that :meth:`next_event` or :meth:`past` have returned."""
+        return self._journal.position.text()
+
+    @property
+    def waiting(self) -> int:
+        """Number of changes that have arrived and not been taken."""
+        return len(self._journal) + self._stream.waiting
+
+    def set_tables(self, _tables: Sequence[str]) -> bool:
+        """Return False: the database decides which tables are journalled, and nothing is joined again."""
+        return False
+
+    async def run(self) -> None:
+        """Keep the stream up, for ever."""
+        await self._stream.run()
+
+    async def next_event(self) -> Event:
+        """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
+        if not self._started:
+            await self._start()
+            return Live()
+        while (event := self._journal.take()) is None:
+            await self._advance()
+        return event
+
+    async def past(self) -> list[Change | Gap]:
+        """Return what was committed until now and in the last ``past_s`` seconds, or somewhat longer.
+
+        A ``Gap`` stands for a table that lost all its rows.  :meth:`next_event` goes on from there: with what
+        is not in it, and nothing else.  It has to be held in memory: keep ``past_s`` to minutes.
+
+        Raises:
+            RpcError: the database did not answer; nothing has changed.
+        """
+        while True:
+            journal = Journal(Position(await self._reader.journal_before(self._past_s)))
+            entries = await self._all_of(journal)
+            if entries is not None:
+                self._journal.restart(journal.position, journal.epoch)
+                return entries
+
+    async def _all_of(self, journal: Journal) -> list[Change | Gap] | None:
+        """Read to the end; None if the journal was begun anew, or pruned, on the way."""
+        entries: list[Change | Gap] = []
+        more = True
+        while more:
+            # With its holes: what a later page has may follow from what was committed in one.
+            page = await self._read(journal.position)
+            journal.receive_page(page, self._clock.monotonic_s())
+            while (event := journal.take()) is not None:
+                match event:
+                    case Change() | Gap(reason="table_truncated"):
+                        entries.append(event)
+                    case Gap():
+                        return None
+                    case _:
+                        pass
+            more = page.more
+        return entries
+
+    async def _start(self) -> None:
+        """Wait until the journal can be read."""
+        while not self._started:
+            try:
+                page = await self._reader.journal_since(_BEYOND, (), 1)
+            except RpcError as error:
+                self._note_unreadable(error)
+                await asyncio.sleep(POLL_EVERY_S)
+            else:
+                self._readable = self._started = True
+                self._journal.epoch = page.epoch
+
+    async def _advance(self) -> None:
+        """Read what is missing, if it is time to, or take the next event of the stream."""
+        read_at_s = self._journal.read_at_s(stream_waits=self._stream.waiting > 0)
+        left_s = read_at_s - self._clock.monotonic_s()
+        if left_s <= 0:
+            try:
+                page = await self._read(self._journal.position)
+            except RpcError as error:
+                self._note_unreadable(error)
+                self._journal.receive_failure(self._clock.monotonic_s())
+            else:
+                self._readable = True
+                self._journal.receive_page(page, self._clock.monotonic_s())
+        elif self._journal.full:
+            await asyncio.sleep(left_s)  # what the stream has stays there
+        else:
+            try:
+                async with asyncio.timeout(left_s):
+                    event = await self._stream.next_event()
+            except TimeoutError:
+                return
+            self._receive(event)
+
+    async def _read(self, position: Position) -> JournalPage:
+        return await self._reader.journal_since(position.after, position.holes, PAGE_ROWS)
+
+    def _receive(self, event: Event) -> None:
+        """Take what the stream says."""
+        match event:
+            case Change(table=table, action="INSERT", received_s=received_s) if table == JOURNAL:
+                row = streamed_row(event)
+                if row is None:
+                    self._journal.receive_stream(lives=True)  # to be read
+                else:
+                    self._journal.receive_row(row, received_s)
+            case Live():
+                log.info("journal_streamed")
+                self._journal.receive_stream(lives=True)
+            case Gap(reason=reason):
+                log.info("journal_polled", reason=reason)
+                self._journal.receive_stream(lives=False)
+            case _:
+                pass  # pruning deletes rows
+
+    def _note_unreadable(self, error: RpcError) -> None:
+        if self._readable:
+            self._readable = False
+            log.warning("journal_unreadable", reason=str(error))

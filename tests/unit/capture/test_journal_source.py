@@ -1,0 +1,322 @@
+"""The journal's shell: when it reads, what it does when it cannot, and what a caller may rely on."""
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.capture.journal import POLL_EVERY_S, READ_EVERY_S
+from bridge.capture.journal_rows import JournalPage
+from bridge.capture.journal_source import JournalSource
+from bridge.clock import ManualClock
+from bridge.errors import RpcError
+from bridge.events import Change, Event, Gap, Live, Paused, Resumed
+from bridge.position import Position
+from tests.support.journal_model import JournalModel, order_is_kept, streamed
+from tests.support.virtual_time import run_at_once
+
+
+class Upstream:
+    """A stream that brings what a test puts into it."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._filled = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._events)
+
+    def put(self, *events: Event) -> None:
+        self._events += events
+        self._filled.set()
+
+    async def next_event(self) -> Event:
+        while not self._events:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._events.popleft()
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+class Database:
+    """Reads of the model that take a moment, fail when told to, and are cut after a few rows."""
+
+    def __init__(self, model: JournalModel, *, max_rows: int = 10_000) -> None:
+        self.model = model
+        self.max_rows = max_rows
+        self.failing = False
+        self.reads = 0
+        self.before = 0
+
+    async def journal_since(self, after: int, holes: Sequence[tuple[int, int]], max_rows: int) -> JournalPage:
+        self.reads += 1
+        snapshot = self.model.snapshot()
+        await asyncio.sleep(0.01)
+        if self.failing:
+            raise RpcError("unreachable")
+        return self.model.page(snapshot, after, holes, min(max_rows, self.max_rows))
+
+    async def journal_before(self, age_s: float) -> int:  # noqa: ARG002
+        await asyncio.sleep(0.01)
+        if self.failing:
+            raise RpcError("unreachable")
+        return max(self.before, self.model.pruned)
+
+
+class Bench:
+    """A source between a stream and a database, on a clock that waits for nobody."""
+
+    def __init__(self, *, max_rows: int = 10_000, lossless: bool = False) -> None:
+        self.clock = ManualClock()
+        self.model = JournalModel()
+        self.database = Database(self.model, max_rows=max_rows)
+        self.upstream = Upstream()
+        self.source = JournalSource(
+            stream=self.upstream, reader=self.database, clock=self.clock, past_s=300, lossless=lossless
+        )
+
+    async def start(self) -> list[Any]:
+        """Have the stream live; return what was before."""
+        assert await self.source.next_event() == Live()
+        past = brief(await self.source.past())
+        self.upstream.put(Live())
+        assert await self.events(0.1) == []
+        return past
+
+    def stream(self, *ids: int) -> None:
+        """Have the stream bring committed rows."""
+        self.upstream.put(*(streamed(self.model.committed[id_]) for id_ in ids))
+
+    async def events(self, for_s: float) -> list[Any]:
+        """Return what comes in a time."""
+        come: list[Event] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                while True:
+                    come.append(await self.source.next_event())
+        return brief(come)
+
+
+def brief(events: Sequence[Event]) -> list[Any]:
+    """Return changes as their ids, other events as they are."""
+    return [event.id if isinstance(event, Change) else event for event in events]
+
+
+def test_past_and_events_are_one_sequence():
+    """What was before the start, what the stream brings, and what it loses; each with its position."""
+
+    async def main(bench: Bench) -> None:
+        bench.model.commit(1, 2)
+        assert bench.source.epoch == ""
+        assert await bench.start() == [1, 2]
+        assert (bench.source.epoch, bench.source.position) == ("1", "2")
+        bench.model.commit(3, 4)
+        bench.stream(3)
+        change = await bench.source.next_event()
+        assert isinstance(change, Change)
+        assert (change.table, change.new, change.position) == ("public.t", {"key": 3}, "3")
+        assert await bench.events(READ_EVERY_S + 0.1) == [4]
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+def test_a_stream_that_lives_is_checked_every_three_seconds():
+    """One that is away is replaced by reading twice a second."""
+
+    async def main(bench: Bench) -> None:
+        await bench.start()
+        before = bench.database.reads
+        await bench.events(30)
+        assert 9 <= bench.database.reads - before <= 11
+        bench.upstream.put(Gap(reason="upstream_silent"))
+        before = bench.database.reads
+        await bench.events(30)
+        assert 55 <= bench.database.reads - before <= 61
+        bench.model.commit(1)
+        assert await bench.events(POLL_EVERY_S + 0.1) == [1]
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+def test_a_database_that_does_not_answer_is_waited_for():
+    """At the start without a word; later between Paused and Resumed, logged once, and nothing is missing."""
+
+    async def main(bench: Bench) -> None:
+        bench.database.failing = True
+        assert await bench.events(5) == []
+        bench.database.failing = False
+        await bench.start()
+        bench.database.failing = True
+        bench.model.commit(1, 2, 3)
+        bench.stream(1, 3)
+        assert await bench.events(60) == [1, Paused()]
+        bench.upstream.put(Gap(reason="upstream_disconnected"))
+        assert await bench.events(60) == []
+        with pytest.raises(RpcError):
+            await bench.source.past()
+        bench.database.failing = False
+        assert await bench.events(1) == [Resumed(), 2, 3]
+
+    bench = Bench()
+    with structlog.testing.capture_logs() as logs:
+        run_at_once(main(bench), bench.clock)
+    assert [line["event"] for line in logs].count("journal_unreadable") == 2
+
+
+def test_past_reads_to_the_end_however_it_is_cut():
+    """With tables that were emptied; what is in a hole comes when it is committed."""
+
+    async def main(bench: Bench) -> None:
+        slow = bench.model.begin()
+        bench.model.commit(1, 2)
+        bench.model.write(slow, 3)
+        bench.model.commit(4, action="TRUNCATE")
+        bench.model.commit(5)
+        assert await bench.start() == [1, 2, Gap(reason="table_truncated"), 5]
+        assert bench.source.position == "5.3"
+        bench.model.send(slow)
+        bench.model.end(slow)
+        assert await bench.events(READ_EVERY_S + 0.1) == [3]
+
+    bench = Bench(max_rows=1)
+    run_at_once(main(bench), bench.clock)
+
+
+def test_an_emptied_table_is_gap_live_and_the_past_again():
+    """The caller who follows the protocol has each row that comes after it once."""
+
+    async def main(bench: Bench) -> None:
+        await bench.start()
+        bench.model.commit(1)
+        bench.model.commit(2, action="TRUNCATE")
+        bench.model.commit(3)
+        bench.stream(1, 2, 3)
+        assert [await bench.source.next_event() for _ in range(3)][1:] == [
+            Gap(reason="table_truncated"),
+            Live(),
+        ]
+        bench.database.before = 1
+        assert brief(await bench.source.past()) == [Gap(reason="table_truncated"), 3]
+        assert await bench.events(10) == []
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+def test_another_epoch_is_begun_from_its_past():
+    """Ids that come again are other rows."""
+
+    async def main(bench: Bench) -> None:
+        bench.model.commit(1, 2)
+        await bench.start()
+        bench.model.epoch = "2"
+        assert await bench.events(READ_EVERY_S + 0.1) == [Gap(reason="journal_restarted"), Live()]
+        assert brief(await bench.source.past()) == [1, 2]
+        assert bench.source.epoch == "2"
+        assert await bench.events(10) == []
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+def test_what_the_stream_tells_of_other_things_is_not_taken_for_rows():
+    """Pruning deletes rows; a row that came in part is read again at once."""
+
+    async def main(bench: Bench) -> None:
+        await bench.start()
+        bench.model.commit(1)
+        row = streamed(bench.model.committed[1])
+        deleted = Change(
+            table=row.table, action="DELETE", new=None, old={"id": 1}, commit_timestamp="", received_s=0.0
+        )
+        other = Change(
+            table="public.t", action="INSERT", new=row.new, old=None, commit_timestamp="", received_s=0.0
+        )
+        bench.upstream.put(deleted, other)
+        assert await bench.events(0.1) == []
+        partial = Change(
+            table=row.table, action="INSERT", new={"id": 1}, old=None, commit_timestamp="", received_s=0.0
+        )
+        bench.upstream.put(partial)
+        assert await bench.events(0.1) == [1]
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), max_rows=st.sampled_from([2, 10_000]), lossless=st.booleans())
+def test_every_committed_row_leaves_once_through_all_faults(
+    seed: int,
+    max_rows: int,
+    lossless: bool,  # noqa: FBT001
+):
+    """Writers, a stream that fails in all ways, a database that fails, and a caller that is cancelled."""
+    random_ = random.Random(seed)
+
+    async def write(bench: Bench) -> None:
+        model, lives = bench.model, True
+        for _ in range(150):
+            await asyncio.sleep(random_.choice([0, 0.005, 0.3]))
+            if len(model.open) < 3:
+                model.begin()
+            transaction = random_.choice(model.open)
+            match random_.randrange(10):
+                case 0:
+                    model.end(transaction)
+                case 1 | 2 | 3:
+                    model.send(transaction)
+                    if random_.random() < 0.3:
+                        await asyncio.sleep(0.005)
+                    model.end(transaction)
+                case 4:
+                    bench.database.failing = random_.random() < 0.3
+                case 5 if random_.random() < 0.3:
+                    model.wal.clear()
+                    lives = not lives
+                    for one in [one for one in model.open if one.sent]:
+                        model.end(one)
+                    bench.upstream.put(Live() if lives else Gap(reason="upstream_disconnected"))
+                case _:
+                    model.write(transaction, random_.randrange(4))
+            if not lives:
+                model.wal.clear()
+            while model.wal and random_.random() < 0.7:
+                if not lossless:
+                    random_.shuffle(model.wal)
+                row = model.wal.popleft()
+                if lossless or random_.random() < 0.8:
+                    bench.upstream.put(*[streamed(row)] * random_.choice([1, 1, 2]))
+        bench.database.failing = False
+        for transaction in list(model.open):
+            model.end(transaction)
+
+    async def read(bench: Bench) -> list[Any]:
+        left = await bench.start()
+        async with asyncio.TaskGroup() as tasks:
+            writer = tasks.create_task(write(bench))
+            while not writer.done():
+                left += await bench.events(random_.choice([0, 0.001, 0.01, 0.2, 5]))
+        return left + await bench.events(10)
+
+    bench = Bench(max_rows=max_rows, lossless=lossless)
+    left = run_at_once(read(bench), bench.clock)
+    ids = [id_ for id_ in left if isinstance(id_, int)]
+    assert sorted(ids) == sorted(bench.model.committed)
+    assert order_is_kept(bench.model, ids)
+    others = [event for event in left if not isinstance(event, int)]
+    assert others == [Paused(), Resumed()] * (len(others) // 2)
+    assert Position.parse(bench.source.position) is not None
+    assert bench.source.waiting == 0
