@@ -45,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""
 
     database_url: str | None = None
-    """Postgres connection string; only ``verify`` and ``explain`` use it."""
+    """Postgres connection string: for ``upstream`` ``wal``, and for ``verify`` and ``explain``."""
 
     host: str = "127.0.0.1"
     """Address of the public port; nginx stands before it."""
@@ -71,11 +71,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     dialog_column: str | None = None
     """The messages' column with the dialog's id, where no foreign key tells it."""
 
-    capture: Literal["auto", "tables"] = "auto"
-    """What is captured."""
+    capture: Literal["auto", "tables", "journal"] = "auto"
+    """What is captured: ``auto`` is the journal, where it has all of the tables."""
 
-    upstream: Literal["realtime"] = "realtime"
+    upstream: Literal["realtime", "wal"] = "realtime"
     """How changes travel to the worker."""
+
+    journal_keep_s: Positive = 86_400.0
+    """Seconds after which rows of the journal are deleted."""
 
     allowed_origins: tuple[str, ...] = ()
     """Origins of pages that may connect; none set means every origin."""
@@ -199,6 +202,16 @@ def _check(config: Config) -> None:
             )
     if not config.tables:
         raise ConfigError("BRIDGE_TABLES names no table: give at least the dialogs' and the messages' table")
+    if config.upstream == "wal" and config.database_url is None:
+        raise ConfigError(
+            "BRIDGE_UPSTREAM is wal and SUPABASE_DB_URL is not set: give the direct connection string, "
+            "not the pooler's"
+        )
+    if config.upstream == "wal" and config.capture == "tables":
+        raise ConfigError(
+            "BRIDGE_UPSTREAM is wal, which brings the journal only, and BRIDGE_CAPTURE is tables: "
+            "set BRIDGE_CAPTURE=journal, or BRIDGE_UPSTREAM=realtime"
+        )
     for table in config.tables:
         if table.count(".") != 1 or not all(table.split(".")):
             raise ConfigError(f"BRIDGE_TABLES holds {table!r}: write schema and name, like public.messages")

@@ -32,8 +32,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         commit_timestamp: Commit time in the source database, UTC, RFC 3339 with milliseconds and
             ``Z``, exactly as upstream wrote it.
         received_s: When the frame arrived, in seconds of the injected monotonic clock.
-        id: Its row in the journal; 0 where tables are captured.
-        position: Which rows of the journal have been passed with it, as text; empty without a journal.
+        id: Its number in the stream: its row of the journal, or counted since the last Live.
+        position: The changes of the stream that have been passed with it, as text.
+        stream: Names the stream: ids of another one may be the same.
     """
 
     table: str
@@ -43,7 +44,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     commit_timestamp: str
     received_s: float
     id: int = 0
-    position: str = ""
+    position: str = "0"
+    stream: str = ""
 
 
 GapReason: TypeAlias = Literal[
@@ -145,6 +147,7 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
         received_s: See :class:`Change`.
         only: User ids an announcement is meant for (None among them: anon); None for a committed change.
         announced: The action an announcement reports (INSERT or DELETE); None for a committed change.
+        id: Names the event; the same in every worker that reads the same journal.
     """
 
     table: str
@@ -157,3 +160,4 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
     received_s: float
     only: frozenset[str | None] | None = None
     announced: Action | None = None
+    id: str = ""

@@ -88,6 +88,16 @@ class Position:
         )
         return in_holes + max(0, up_to - self.after)
 
+    def covers(self, other: "Position") -> bool:
+        """True if everything that ``other`` has passed has been passed here too."""
+        if self.after < other.after:
+            return False
+        for first, last in self.holes:
+            last = min(last, other.after)  # noqa: PLW2901 - beyond, the other has passed nothing
+            if first <= last and other.missing(last) - other.missing(first - 1) < last - first + 1:
+                return False
+        return True
+
     def add(self, id_: int) -> bool:
         """Pass ``id_``; False if it was passed before."""
         if id_ > self.after:

@@ -13,6 +13,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from bridge.errors import AskedTimeoutError, RpcError
 from bridge.events import Principal, Row
+from bridge.journal import JournalPage
 from bridge.numbers import exact_number
 
 # They log URLs and, on errors, response bodies, in which there are rows.
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 _rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
 _row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
+_journal_page = msgspec.json.Decoder(JournalPage)
 _positions = msgspec.json.Decoder(list[list[int]])
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -98,6 +100,28 @@ class ProjectRpc:
         answer = await self._call("bridge_row", {"table": table, "pk": _plain(key)})
         return None if answer is None else _decoded("bridge_row", _row, answer)
 
+    async def journal_since(self, after: int, holes: Sequence[tuple[int, int]], max_rows: int) -> JournalPage:
+        """Return the rows of the journal after an id and those in the holes before it."""
+        arguments = {"after": after, "holes": [list(hole) for hole in holes], "max_rows": max_rows}
+        answer = await self._call("bridge_journal_since", arguments)
+        if answer is None:
+            raise _other_form("bridge_journal_since")
+        return _decoded("bridge_journal_since", _journal_page, answer)
+
+    async def journal_before(self, age_s: float) -> int:
+        """Return the id after which all rows of the journal of the last ``age_s`` seconds stand."""
+        return await self._number("bridge_journal_before", {"age_s": age_s})
+
+    async def prune_journal(self, keep_s: float) -> int:
+        """Delete rows of the journal older than ``keep_s`` seconds, or some of them; return how many."""
+        return await self._number("bridge_prune_journal", {"keep_s": keep_s})
+
+    async def _number(self, function: str, arguments: dict[str, Any]) -> int:
+        answer = (await self._answer(function, arguments)) or 0
+        if not isinstance(answer, int):
+            raise _other_form(function)
+        return answer
+
     async def visible(
         self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
     ) -> list[frozenset[int]]:
@@ -139,8 +163,14 @@ class ProjectRpc:
             seen += [frozenset(found) for found in _decoded("bridge_visible", _positions, answer)]
 
     async def _call(self, function: str, arguments: dict[str, Any]) -> str | None:
+        answer = await self._answer(function, arguments)
+        if answer is not None and not isinstance(answer, str):
+            raise _other_form(function)
+        return answer
+
+    async def _answer(self, function: str, arguments: dict[str, Any]) -> Any:
         try:
-            answer = (await self._client.rpc(function, arguments).execute()).data
+            return (await self._client.rpc(function, arguments).execute()).data
         except APIError as error:
             if function == "bridge_visible" and str(error.code) == "57014":
                 raise AskedTimeoutError(
@@ -157,9 +187,6 @@ class ProjectRpc:
                 f"{function}() could not be called ({type(error).__name__}{why}): "
                 "check SUPABASE_URL, and that the project runs"
             ) from None
-        if answer is not None and not isinstance(answer, str):
-            raise _other_form(function)
-        return answer
 
 
 def _decoded(function: str, decoder: msgspec.json.Decoder[T], answer: str) -> T:

@@ -8,34 +8,38 @@ told that upstream is down), then waits for the project for as long as it takes.
 
 import asyncio
 import random
-import secrets
 from collections.abc import Callable, Sequence
 
 import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
-from bridge.authorization import Authorizer, Deliver, Effect, PlanSet, Roster, compile_catalog, load
-from bridge.authorization import Settings as AuthorizationSettings
+from bridge.authorization import (
+    Authorizer,
+    Deliver,
+    Effect,
+    PlanSet,
+    Resync,
+    Roster,
+    Shifted,
+    compile_catalog,
+    load,
+)
 from bridge.backoff import Backoff
-from bridge.capture import RealtimeSource
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
-from bridge.errors import SourceError
-from bridge.events import Principal, RowEvent, UpstreamState, View
+from bridge.events import Change, Principal, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
-from bridge.minting import expires_at, is_of_another_secret, mint_token
+from bridge.minting import is_of_another_secret
 from bridge.pipeline import Pipeline
+from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
+from bridge.upstream import Source, open_upstream
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-CLIENT_ROLES = ("authenticated", "anon")
-"""Database roles that clients can have; plans are compiled for these."""
-
-RENEWED_KEY_TTL_S = 3600
 CATALOG_INTERVAL_S = 2.0
 """Time after which a changed policy has been noticed; asking costs the database a few milliseconds."""
 
@@ -58,11 +62,29 @@ class _HubAudience:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def deliver(self, effect: Effect) -> None:
-        if isinstance(effect, Deliver):
-            self._hub.publish(effect.event, effect.deliveries)
-        else:
-            self._hub.resync(effect.principals, "visibility_changed")
+    def begin(self, version: str, position: str) -> None:
+        self._hub.begin(version, position)
+
+    def open(self) -> None:
+        self._hub.open()
+
+    def remember(self, change: Change, effects: Sequence[Effect]) -> None:
+        self._carry(change, effects, told=False)
+
+    def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
+        self._carry(change, effects, told=True)
+
+    def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> None:
+        hub = self._hub
+        hub.advance(change.id, change.position)
+        for number, effect in enumerate(effects, 1):
+            match effect:
+                case Deliver(event=event, deliveries=deliveries):
+                    hub.publish(event, deliveries, is_last=not _concern_more(effect, effects[number:]))
+                case Resync(principals=principals):
+                    hub.resync(principals, "visibility_changed")
+                case Shifted(role=role, users=users):
+                    hub.mark(role, users, told=told)
 
     def announce_status(self, state: UpstreamState) -> None:
         self._hub.announce_status(state)
@@ -74,34 +96,13 @@ class _HubAudience:
         self._hub.forget_history()
 
 
-def authorization_settings(config: Config) -> AuthorizationSettings:
-    """Return what authorization has to know of the settings."""
-    return AuthorizationSettings(
-        tables=config.tables,
-        dialog_table=config.dialogs,
-        message_table=config.messages,
-        dialog_column=config.dialog_column,
-        roles=CLIENT_ROLES,
-        remembered_rows=config.remembered_rows,
-    )
-
-
-def service_token(config: Config, clock: Clock) -> Callable[[], str]:
-    """Return a function that returns the key to join upstream with.
-
-    That is the service-role key; where it is about to expire and the JWT secret is known, a fresh one.
-    """
-
-    def current() -> str:
-        expires_s = expires_at(config.service_role_key)
-        now = clock.now()
-        if expires_s is None or config.jwt_secret is None or expires_s - now.timestamp() > RENEWED_KEY_TTL_S:
-            return config.service_role_key
-        return mint_token(
-            config.jwt_secret, user_id=None, role="service_role", ttl_s=RENEWED_KEY_TTL_S, now=now
-        )
-
-    return current
+def _concern_more(effect: Deliver, later: Sequence[Effect]) -> bool:
+    """True if somebody who gets ``effect`` gets a later one of the same change too."""
+    others = [e for e in later if isinstance(e, Deliver)]
+    if not others:
+        return False
+    here = {principal for delivery in effect.deliveries for principal in delivery.principals}
+    return any(not here.isdisjoint(d.principals) for other in others for d in other.deliveries)
 
 
 async def serve(
@@ -153,10 +154,10 @@ class _Worker:
         self._config = config
         self._clock = clock
         self._pipeline: Pipeline | None = None
-        self._source: RealtimeSource | None = None
+        self._source: Source | None = None
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._hub = Hub(
-            history=History(keep_s=config.history_s, epoch=secrets.token_hex(4), clock=clock),
+            history=History(keep_s=config.history_s, clock=clock),
             encoder=EventEncoder(dialog_table=config.dialogs, message_table=config.messages),
             decide=self._decide,
             roster=self._roster,
@@ -179,9 +180,10 @@ class _Worker:
 
     async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None] | None) -> None:
         """Relay changes for ever."""
-        settings = authorization_settings(self._config)
         keys: dict[str, Sequence[str]] = {}
-        source = self._source = await open_source(self._config, rpc, clock=self._clock, keys=keys)
+        upstream = await open_upstream(self._config, rpc, clock=self._clock, keys=keys)
+        settings, source = upstream.settings, upstream.source
+        self._source = source
 
         async def load_again() -> Authorizer:
             authorizer = await load(rpc, settings, self._roster, self._clock)
@@ -208,7 +210,7 @@ class _Worker:
             compile_again=compile_again,
             database=rpc,
             audience=_HubAudience(self._hub),
-            tables=source.tables,
+            tables=upstream.tables,
             clock=self._clock,
             backoff=_backoff(),
             on_first_live=first_live,
@@ -217,6 +219,8 @@ class _Worker:
             tasks.create_task(source.run(), name="capture")
             tasks.create_task(pipeline.run(), name="pipeline")
             tasks.create_task(pipeline.watch_catalog(CATALOG_INTERVAL_S), name="catalog")
+            if source.keeps_past:
+                tasks.create_task(prune_journal(rpc, self._config.journal_keep_s), name="pruning")
 
     async def _decide(self, principal: Principal, events: Sequence[RowEvent]) -> Sequence[View | None]:
         return (
@@ -228,47 +232,6 @@ class _Worker:
             return ["upstream is not live"]
         waiting = self._source.waiting
         return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []
-
-
-async def open_source(
-    config: Config, rpc: ProjectRpc, *, clock: Clock, keys: dict[str, Sequence[str]] | None = None
-) -> RealtimeSource:
-    """Return a source of the watched tables and those that their policies read.
-
-    Compiles the catalog to find out which these are, and tries for as long as the project is away.
-
-    Args:
-        config: The settings.
-        rpc: The project.
-        clock: Source of time.
-        keys: Is filled with the columns of each table's primary key; the caller keeps it up to date.
-
-    Raises:
-        ConfigError: a watched table does not exist or cannot be watched.
-    """
-    planset = await _compiled(config, rpc, clock)
-    known: dict[str, Sequence[str]] = {} if keys is None else keys
-    known.update(planset.upstream_keys)
-    return RealtimeSource(
-        url=config.supabase_url,
-        token=service_token(config, clock),
-        tables=planset.upstream_tables,
-        primary_key=lambda table: known.get(table, ()),
-        read_row=rpc.row,
-        clock=clock,
-        random=random.random,
-    )
-
-
-async def _compiled(config: Config, rpc: ProjectRpc, clock: Clock) -> PlanSet:
-    backoff = _backoff()
-    while True:
-        try:
-            return (await compile_catalog(rpc, authorization_settings(config), clock))[0]
-        except SourceError as error:
-            retry_in_s = backoff.next_s()
-            log.error("project_unreachable", reason=str(error), retry_in_s=round(retry_in_s, 2))
-            await asyncio.sleep(retry_in_s)
 
 
 def _connection_settings(config: Config) -> ConnectionSettings:

@@ -14,7 +14,7 @@ from bridge.config import Config
 from bridge.errors import ConfigError, SourceError
 from bridge.minting import mint_token
 from bridge.rpc import ProjectRpc
-from bridge.service import open_source
+from bridge.upstream import open_upstream
 
 Show = Callable[[dict[str, Any]], None]
 
@@ -59,7 +59,7 @@ async def tail_upstream(config: Config, *, stop: asyncio.Event, show: Show) -> N
     """Show every change of the watched tables as upstream sends it to the worker, until ``stop``."""
     rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
     try:
-        source = await open_source(config, rpc, clock=SystemClock())
+        source = (await open_upstream(config, rpc, clock=SystemClock())).source
         async with asyncio.TaskGroup() as tasks:
             supervisor = tasks.create_task(source.run(), name="capture")
             printer = tasks.create_task(_print(source.next_event, show), name="print")

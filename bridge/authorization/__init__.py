@@ -12,7 +12,8 @@ owns no task.
 """
 
 from bridge.authorization.authorizer import Authorizer, Database
-from bridge.authorization.experience import Deliver, Effect, Resync
+from bridge.authorization.composition import Capture
+from bridge.authorization.experience import Deliver, Effect, Resync, Shifted
 from bridge.authorization.loader import Settings, compile_catalog, load
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
@@ -20,6 +21,7 @@ from bridge.authorization.rows import CatalogChangedError
 
 __all__ = [
     "Authorizer",
+    "Capture",
     "CatalogChangedError",
     "Database",
     "Deliver",
@@ -28,6 +30,7 @@ __all__ = [
     "Resync",
     "Roster",
     "Settings",
+    "Shifted",
     "compile_catalog",
     "load",
 ]

@@ -15,9 +15,11 @@ from bridge.authorization.experience import (
     Share,
     Shares,
     Shift,
+    Shifted,
+    shifted,
     without,
 )
-from bridge.authorization.lookup import same
+from bridge.authorization.lookup import LookupRow, same
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
@@ -99,9 +101,12 @@ class Authorizer:
                 return [inserted]
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
+        moved: list[Shifted] = []
         unseen = False
         if change.table in self.memory.lookups:
-            answerable, others = await self._probe(change, database.row)
+            found = self._probes(change, *self.memory.lookup_rows(change))
+            moved = shifted(found)
+            answerable, others = await self._answerable(found, database.row)
             unseen = self.memory.is_unseen(change)
         # From here to the questions nothing waits: everything is as of this change.
         questions = Questions()
@@ -116,6 +121,7 @@ class Authorizer:
             metrics.ASKED.labels(change.table).inc(len(questions))
             late = await self._ask(questions, database)
         effects = self._settled(change, shares, shifts, others)
+        effects += moved
         if late:
             effects.append(Resync(late))
         if questions.timeout is None:
@@ -123,6 +129,29 @@ class Authorizer:
         metrics.UNDELIVERABLE.labels(change.table, questions.timeout.code).inc()
         effects = [without(e, questions.late) if isinstance(e, Deliver) else e for e in effects]
         return [*effects, Resync(tuple(questions.late), questions.timeout)]
+
+    def pass_by(self, change: Change) -> list[Effect]:
+        """Take in a change of the past; nobody is told, and nothing may be asked until the last one.
+
+        Args:
+            change: With the whole row before it, as the journal has it.
+
+        Raises:
+            CatalogChangedError: the plans do not fit the table any more.
+        """
+        memory = self.memory
+        memory.check(change)
+        effects: list[Effect] = []
+        lookup = memory.lookups.get(change.table)
+        if lookup is not None:
+            # What memory holds may be newer than the change.
+            old, new = (None if row is None else lookup.pack(row) for row in (change.old, change.new))
+            effects += shifted(self._probes(change, old, new))
+        memory.store(change)  # the cohorts are computed after all of the past
+        if change.table in self._plans_of:
+            event = self._shaper.committed(change, memory.key_row(change), change.old)
+            effects.append(Deliver(event, ()))
+        return effects
 
     async def _ask(self, questions: Questions, database: Database) -> tuple[Principal, ...]:
         """Ask, and return who came meanwhile: nobody asked about them, and the history has no change yet."""
@@ -274,22 +303,33 @@ class Authorizer:
             answer=questions.add(probe.plan.table, row, sees.open),
         )
 
-    async def _probe(self, change: Change, read_row: ReadRow) -> tuple[list[tuple[Probe, Row]], list[Probe]]:
+    def _probes(self, change: Change, old: LookupRow | None, new: LookupRow | None) -> list[Probe]:
+        """Return the questions whose answers may change with a look-up row."""
+        found = probes(
+            self._plans,
+            self.memory.lookups[change.table],
+            old,
+            new,
+            primary_keys=self.memory.keys,
+            fits=self.planset.catalog.fits,
+        )
+        # The change of a row itself is the event of this row.
+        return [
+            probe
+            for probe in found
+            if not (probe.is_key and probe.plan.table == change.table and self._is_own(probe, change))
+        ]
+
+    async def _answerable(
+        self, found: Sequence[Probe], read_row: ReadRow
+    ) -> tuple[list[tuple[Probe, Row]], list[Probe]]:
         """Return the probes that can be answered, each with the row to ask about, and the others."""
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
-        lookup = self.memory.lookups.get(change.table)
-        if lookup is None:
-            return answerable, others
-        old, new = self.memory.lookup_rows(change)
-        for probe in probes(
-            self._plans, lookup, old, new, primary_keys=self.memory.keys, fits=self.planset.catalog.fits
-        ):
+        for probe in found:
             if not concerned(probe, self._roster):
                 continue
             if probe.is_key:
-                if probe.plan.table == change.table and self._is_own(probe, change):
-                    continue  # the change itself is the event of this row
                 row = await self.memory.find(probe.plan.table, probe.row, read_row)
                 if row is not None:
                     answerable.append((probe, row))
@@ -308,7 +348,7 @@ class Authorizer:
 
     def _told(self, effect: Effect) -> set[tuple[Principal, str]]:
         """Return who learns by ``effect`` that a dialog came into sight or left it."""
-        if isinstance(effect, Resync) or effect.event.table != self._dialog_table:
+        if not isinstance(effect, Deliver) or effect.event.table != self._dialog_table:
             return set()
         return {
             (principal, effect.event.dialog_id)

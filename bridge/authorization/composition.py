@@ -6,6 +6,7 @@ count is decided as ``get_row_security_policies`` in ``rewrite/rowsecurity.c`` d
 
 import itertools
 from collections.abc import Iterator
+from typing import Literal, TypeAlias
 
 import msgspec
 import structlog
@@ -25,6 +26,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PUBLICATION = "supabase_realtime"
 """What Supabase Realtime reads."""
+
+Capture: TypeAlias = Literal["tables", "journal"]
+"""Where changes are captured: as the publication has them, or from the journal."""
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,34 +59,34 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     because: str | None = None
 
 
-def compose(catalog: Catalog, table: Table, role: str, publication: str | None = None) -> Sight:
+def compose(catalog: Catalog, table: Table, role: str, capture: Capture | None = None) -> Sight:
     """Return what ``role`` sees of ``table``; the parts that only Postgres can answer are opaque.
 
     Args:
         catalog: The database's catalog.
         table: The table.
         role: The role.
-        publication: The publication that a table has to be in for its rows to be kept in memory; None
-            where rows are only looked at once.
+        capture: How changes of a table have to arrive for its rows to be kept in memory; None where rows
+            are only looked at once.
     """
-    return _Composer(catalog, role, publication).sight(table)
+    return _Composer(catalog, role, capture).sight(table)
 
 
 def policy_conditions(
-    catalog: Catalog, table: Table, role: str, publication: str | None = None
+    catalog: Catalog, table: Table, role: str, capture: Capture | None = None
 ) -> list[tuple[Policy, Expr | str]]:
     """Return each policy of ``table`` that counts for ``role``, with what it asks of a row.
 
     Where Postgres would fail every SELECT instead, the reason stands in its place.
     """
-    return list(_Composer(catalog, role, publication).conditions(table))
+    return list(_Composer(catalog, role, capture).conditions(table))
 
 
-def check_trackable(table: Table, publication: str | None) -> None:
+def check_trackable(table: Table, capture: Capture | None) -> None:
     """Refuse a look-up table whose rows could not be kept current in memory.
 
     Raises:
-        CompileError: it has no usable primary key, shares its rows, or is not published.
+        CompileError: it has no usable primary key, shares its rows, or does not arrive.
     """
     if table.inherits:
         raise CompileError(f"{table.qualified} shares its rows with tables that inherit")
@@ -93,13 +97,19 @@ def check_trackable(table: Table, publication: str | None) -> None:
         if type_.startswith("other:") or type_.endswith("[]"):
             # Rows are told apart by their JSON, which upstream may write in another way than to_jsonb.
             raise CompileError(f"{table.qualified} has a primary key of type {plain(type_)}")
-    missing = None if publication is None else unheard(table, publication)
+    missing = None if capture is None else unheard(table, capture)
     if missing is not None:
         raise CompileError(f"{table.qualified} is {missing}")
 
 
-def unheard(table: Table, publication: str) -> str | None:
+def unheard(table: Table, capture: Capture) -> str | None:
     """Return why changes of the table do not arrive, and what to do; None if all of them do."""
+    if capture == "journal":
+        if table.journalled:
+            return None
+        call = table.quoted.replace("'", "''")
+        return f"not in the journal, so its changes never arrive: select public.bridge_watch('{call}')"
+    publication = PUBLICATION
     if table.kind == "p" and publication not in table.publications:
         return (
             "partitioned, so its changes arrive under the names of its partitions: publish those and watch "
@@ -119,7 +129,7 @@ def unheard(table: Table, publication: str) -> str | None:
 
 
 class _Composer:
-    def __init__(self, catalog: Catalog, role: str, publication: str | None) -> None:
+    def __init__(self, catalog: Catalog, role: str, capture: Capture | None) -> None:
         self._catalog = catalog
         self._role = role
         self._expanding: list[str] = []
@@ -132,7 +142,7 @@ class _Composer:
                 role=role,
                 row_filter=self._inner,
                 new_scope=self._new_scope,
-                trackable=lambda table: check_trackable(table, publication),
+                trackable=lambda table: check_trackable(table, capture),
             )
         )
 

@@ -37,7 +37,29 @@ class Resync(msgspec.Struct, frozen=True):
     timeout: AskedTimeoutError | None = None
 
 
-Effect: TypeAlias = Deliver | Resync
+class Shifted(msgspec.Struct, frozen=True):
+    """The sight of these users may have changed: who of them is not on the roster has to read again.
+
+    Attributes:
+        role: Their role.
+        users: Their ids; None for everybody with this role.
+    """
+
+    role: str
+    users: frozenset[str] | None
+
+
+Effect: TypeAlias = Deliver | Resync | Shifted
+
+
+def shifted(found: Sequence[Probe]) -> list[Shifted]:
+    """Return whose sight the answers to these questions are."""
+    users: dict[str, frozenset[str] | None] = {}
+    for probe in found:
+        role = probe.plan.role
+        known = users.get(role, frozenset())
+        users[role] = None if known is None or probe.users is None else known | probe.users
+    return [Shifted(role, some) for role, some in users.items() if some is None or some]
 
 
 NOBODY = Sighting(())

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import structlog
@@ -13,9 +13,10 @@ from bridge import metrics
 from bridge.authorization import temporal
 from bridge.authorization.authorizer import Authorizer
 from bridge.authorization.catalog import decode_catalog
+from bridge.authorization.composition import Capture
 from bridge.authorization.dialogs import dialog_columns
 from bridge.authorization.lookup import LookupTable
-from bridge.authorization.planset import PlanSet, compile_plans
+from bridge.authorization.planset import PlanSet, chosen_capture, compile_plans
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
 from bridge.clock import Clock
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         message_table: The one whose rows are the messages.
         dialog_column: Its column with the dialog's id, where no foreign key tells it.
         roles: Database roles that clients can have.
+        capture: How changes arrive; auto where that depends on the database.
         remembered_rows: Rows to remember of each watched table.
     """
 
@@ -63,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dialog_column: str | None
     roles: tuple[str, ...]
     remembered_rows: int
+    capture: Capture | Literal["auto"] = "auto"
 
 
 async def compile_catalog(
@@ -80,6 +83,7 @@ async def compile_catalog(
         watched=settings.tables,
         roles=settings.roles,
         now_us=lambda: temporal.from_datetime(clock.now()),
+        capture=chosen_capture(catalog, settings.tables, settings.capture),
     )
     columns = dialog_columns(
         catalog,

@@ -1,13 +1,16 @@
 """All plans of one catalog: compiled together because they share the look-up tables."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Literal
 
 import msgspec
 import structlog
 
 from bridge.authorization.algebra import Opaque
 from bridge.authorization.catalog import Catalog, Table
-from bridge.authorization.composition import PUBLICATION, Sight, compose, unheard
+from bridge.authorization.composition import Capture, Sight, compose, unheard
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.plan import Plan
 from bridge.authorization.reach import lookup_columns
@@ -16,7 +19,7 @@ from bridge.errors import ConfigError
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
+class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The plans of one catalog.
 
     Attributes:
@@ -24,6 +27,7 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
         plans: By (table, role).
         lookups: The look-up tables the plans read, by name; empty until they are loaded.
         nobody: Why a role sees nothing of a table, by (table, role), where Postgres says so.
+        capture: How changes arrive.
     """
 
     catalog: Catalog
@@ -31,6 +35,7 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
     plans: Mapping[tuple[str, str], Plan]
     lookups: Mapping[str, LookupTable]
     nobody: Mapping[tuple[str, str], str]
+    capture: Capture = "tables"
 
     def means_the_same(self, other: "PlanSet") -> bool:
         """True if both answer everything alike, whatever else differs between their catalogs."""
@@ -47,6 +52,21 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
                 _same_rows(self.catalog.by_name[n], other.catalog.by_name[n]) for n in self.upstream_tables
             )
         )
+
+    @cached_property
+    def digest(self) -> str:
+        """What the plans mean, in 8 letters: others where an answer may differ, the same in every worker."""
+        catalog = self.catalog
+        meaning = (
+            self.watched,
+            catalog.types,
+            self.asked_basis,
+            self.upstream_keys,
+            {key: plan.sight for key, plan in self.plans.items()},
+            {name: lookup.columns for name, lookup in self.lookups.items()},
+            {name: catalog.by_name[name].columns for name in self.upstream_tables},
+        )
+        return hashlib.sha256(_written(meaning).encode()).hexdigest()[:8]
 
     @property
     def asked_basis(self) -> object:
@@ -71,13 +91,38 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
         return {name: self.catalog.by_name[name].primary_key for name in self.upstream_tables}
 
 
+def chosen_capture(catalog: Catalog, watched: Sequence[str], setting: Capture | Literal["auto"]) -> Capture:
+    """Return how changes are captured: from the journal, where it has all of the watched tables."""
+    if setting != "auto":
+        return setting
+    tables = [catalog.by_name.get(name) for name in watched]
+    return "journal" if all(table is not None and table.journalled for table in tables) else "tables"
+
+
+def _written(value: object) -> str:
+    """Return ``value`` as text that does not depend on the order in which sets and mappings give theirs."""
+    match value:
+        case msgspec.Struct():
+            fields = ",".join(_written(getattr(value, name)) for name in value.__struct_fields__)
+            return f"{type(value).__name__}({fields})"
+        case Mapping():
+            items = sorted((_written(key), _written(inner)) for key, inner in value.items())
+            return "{" + ",".join(f"{key}:{inner}" for key, inner in items) + "}"
+        case frozenset() | set():
+            return "{" + ",".join(sorted(map(_written, value))) + "}"
+        case tuple() | list():
+            return "(" + ",".join(map(_written, value)) + ")"
+        case _:
+            return repr(value)
+
+
 def compile_plans(
     catalog: Catalog,
     *,
     watched: Sequence[str],
     roles: Sequence[str],
     now_us: Callable[[], int],
-    publication: str = PUBLICATION,
+    capture: Capture = "tables",
 ) -> PlanSet:
     """Compile what each role sees of each watched table.
 
@@ -86,19 +131,20 @@ def compile_plans(
         watched: Qualified names of the watched tables.
         roles: Roles that clients can have.
         now_us: Returns the time, in microseconds since 1970-01-01 UTC.
-        publication: The publication that upstream reads.
+        capture: How changes arrive.
 
     Raises:
         ConfigError: a watched table does not exist, or cannot be watched at all.
     """
-    tables = [_watchable(catalog, name, publication) for name in watched]
-    sights = [compose(catalog, table, role, publication) for table in tables for role in roles]
+    tables = [_watchable(catalog, name, capture) for name in watched]
+    sights = [compose(catalog, table, role, capture) for table in tables for role in roles]
     lookups = lookup_tables(catalog, sights)
     return PlanSet(
         catalog=catalog,
         watched=tuple(watched),
         plans={(sight.table, sight.role): _plan(sight, lookups, now_us) for sight in sights},
         lookups=lookups,
+        capture=capture,
         nobody={(s.table, s.role): s.because for s in sights if s.because is not None},
     )
 
@@ -116,7 +162,7 @@ def _same_rows(one: Table, other: Table) -> bool:
     return one.columns == other.columns and one.storage == other.storage
 
 
-def _watchable(catalog: Catalog, name: str, publication: str) -> Table:
+def _watchable(catalog: Catalog, name: str, capture: Capture) -> Table:
     table = catalog.by_name.get(name)
     if table is None:
         raise ConfigError(f"table {name} does not exist: create it, or correct BRIDGE_TABLES")
@@ -124,7 +170,7 @@ def _watchable(catalog: Catalog, name: str, publication: str) -> Table:
         raise ConfigError(f"{name} is not a table, so it has no changes: correct BRIDGE_TABLES")
     if not table.primary_key:
         raise ConfigError(f"table {name} has no primary key, so its changes cannot be told apart: add one")
-    missing = unheard(table, publication)
+    missing = unheard(table, capture)
     if missing is not None:
         raise ConfigError(f"table {name} is {missing}")
     return table

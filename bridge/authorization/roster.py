@@ -29,21 +29,27 @@ class Roster:
         # Most users are here once: these are found without looking into a set.
         self._once: dict[str, dict[str | None, Principal]] = {}
         self._leaving: dict[Principal, float] = {}
+        self._since: dict[Principal, int] = {}
         self.on_change: Callable[[Principal], None] = lambda _principal: None
         """Called with each principal that came or went."""
 
     def __len__(self) -> int:
         return sum(map(len, self._members.values()))
 
-    def add(self, principal: Principal) -> None:
-        """Count ``principal`` as present."""
+    def add(self, principal: Principal, moment: int = 0) -> None:
+        """Count ``principal`` as present, from ``moment`` on if it was not on the roster."""
         self._leaving.pop(principal, None)
         self._members.setdefault(principal.role, set()).add(principal)
         known = self._by_role.setdefault(principal.role, {}).setdefault(principal.user_id, set())
         if principal not in known:
             known.add(principal)
+            self._since[principal] = moment
             self._count(principal)
             self.on_change(principal)
+
+    def since(self, principal: Principal) -> int:
+        """Return the moment since which ``principal``, who is on the roster, has been on it."""
+        return self._since[principal]
 
     def remove(self, principal: Principal) -> None:
         """Count ``principal`` as gone, and forget it when its cursor is too old to resume."""
@@ -58,7 +64,7 @@ class Roster:
             principal, until_s = next(iter(self._leaving.items()))
             if until_s > now_s:
                 return
-            del self._leaving[principal]
+            del self._leaving[principal], self._since[principal]
             self._members[principal.role].discard(principal)
             users = self._by_role[principal.role]
             users[principal.user_id].discard(principal)

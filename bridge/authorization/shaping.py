@@ -1,5 +1,6 @@
 """From decisions to the values that fan-out takes."""
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ class Shaper:
             old_dialog_id=old_dialog if old_dialog != dialog else None,
             commit_timestamp=change.commit_timestamp,
             received_s=change.received_s,
+            id=f"{change.stream}-{change.id}",
         )
 
     def announcement(
@@ -62,8 +64,14 @@ class Shaper:
             received_s=change.received_s,
             only=frozenset(p.user_id for p in principals),
             announced=action,
+            id=f"{change.stream}-{change.id}.{_digest(plan.table, key, action)}",
         )
         return event, Delivery(view=View(action=action, columns=plan.columns), principals=tuple(principals))
+
+
+def _digest(table: str, key: Mapping[str, Any], action: Action) -> str:
+    """Return what tells the announcements of one change apart, in whatever order they are found."""
+    return f"{zlib.crc32(repr((table, *key.values(), action)).encode()):08x}"
 
 
 def views(

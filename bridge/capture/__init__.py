@@ -9,12 +9,17 @@ and then ``Live`` again.
 it, ``watch`` keeps its token fresh, ``queue`` bounds what waits, ``completion`` reads again what upstream
 left out.
 
-The other transport, of the journal alone: ``replication`` and ``journal`` say what a slot's stream holds
+The other transport, of the journal alone: ``replication`` and ``wal_rows`` say what a slot's stream holds
 and ``refusal`` why there is none, without sockets; ``slot`` is one replication connection, ``wal`` makes
-it again for ever.  The task is the caller's: ``RealtimeSource.run``, ``WalSource.run``.
+it again for ever.
+
+Over either of them comes the journal, which loses nothing: ``journal`` says which of its rows may leave
+when (``journal_rows`` what they say), ``journal_source`` reads what the stream has lost.  The task is the
+caller's: ``RealtimeSource.run``, ``WalSource.run``, ``JournalSource.run``.
 """
 
+from bridge.capture.journal_source import JournalSource
 from bridge.capture.source import RealtimeSource
 from bridge.capture.wal import WalSource
 
-__all__ = ["RealtimeSource", "WalSource"]
+__all__ = ["JournalSource", "RealtimeSource", "WalSource"]

@@ -17,14 +17,16 @@ Invariants, whatever the stream loses, doubles, delays or reorders:
 No I/O and no clock here: :mod:`bridge.capture.journal_source` has both.
 """
 
+import hashlib
 from collections import deque
 from typing import TypeAlias
 
 import msgspec
 
 from bridge import metrics
-from bridge.capture.journal_rows import Entry, JournalPage, JournalRow, Truncated, Unreadable, read_entry
+from bridge.capture.journal_rows import Entry, Truncated, Unreadable, read_entry
 from bridge.events import Change, Event, Gap, GapReason, Live, Paused, Resumed
+from bridge.journal import JournalPage, JournalRow
 from bridge.position import Position
 
 READ_EVERY_S = 3.0
@@ -65,6 +67,7 @@ class Journal:
 
     def __init__(self, position: Position, epoch: str | None = None, *, lossless: bool = False) -> None:
         self.position = position
+        self.stream = ""
         self.epoch = epoch
         self._lossless = lossless
         self._ready: deque[_Ready] = deque()
@@ -76,6 +79,16 @@ class Journal:
         """True if a read has found all that was committed before the stream began."""
         self._paused = False
         self._due_s = self._wait_until_s = float("-inf")
+
+    @property
+    def epoch(self) -> str | None:
+        """What ids are of: rows of another epoch may have the same ones."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: str | None) -> None:
+        self._epoch = epoch
+        self.stream = hashlib.sha256((epoch or "").encode()).hexdigest()[:8]
 
     def __len__(self) -> int:
         return len(self._ready) + len(self._held)
@@ -106,7 +119,9 @@ class Journal:
                     self.position.looked(up_to=up_to, xmin=xmin, xmax=xmax)
                 case Change(id=id_) as change:
                     if self.position.add(id_):
-                        return msgspec.structs.replace(change, position=self.position.text())
+                        return msgspec.structs.replace(
+                            change, position=self.position.text(), stream=self.stream
+                        )
                 case Truncated(id=id_):
                     if self.position.add(id_):
                         self._ready.appendleft(Live())

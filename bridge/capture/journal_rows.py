@@ -1,4 +1,4 @@
-"""The rows of the journal as they arrive, and what each of them says."""
+"""What each row of the journal says."""
 
 from typing import Any, Final, TypeAlias
 
@@ -7,43 +7,13 @@ import structlog
 
 from bridge import metrics
 from bridge.events import Action, Change
+from bridge.journal import JournalRow
 from bridge.numbers import exact_number
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 JOURNAL: Final = "bridge.journal"
 """The table; its primary key is ``id``."""
-
-
-class JournalRow(msgspec.Struct, frozen=True, array_like=True):
-    """One row as ``bridge_journal_since()`` gives it; records are JSON texts."""
-
-    id: int
-    relation: str
-    action: str
-    record: str | None
-    old_record: str | None
-    recorded_at: str
-
-
-class JournalPage(msgspec.Struct, frozen=True):
-    """Rows as of one snapshot, in order of their ids.
-
-    Attributes:
-        epoch: Another one where ids may be handed out again: a promoted standby, a restored backup.
-        xmin: Every transaction before it has ended.
-        xmax: See :meth:`~bridge.position.Position.looked`.
-        pruned: The largest id that was deleted because of its age; 0 for none.
-        more: True if it was cut after the last row.
-        rows: What was asked for.
-    """
-
-    epoch: str
-    xmin: str
-    xmax: str
-    pruned: int
-    more: bool
-    rows: list[JournalRow]
 
 
 class Truncated(msgspec.Struct, frozen=True):

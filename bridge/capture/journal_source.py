@@ -7,10 +7,11 @@ from typing import Protocol
 import structlog
 
 from bridge.capture.journal import POLL_EVERY_S, Journal
-from bridge.capture.journal_rows import JOURNAL, JournalPage, streamed_row
+from bridge.capture.journal_rows import JOURNAL, streamed_row
 from bridge.clock import Clock
-from bridge.errors import RpcError
+from bridge.errors import RpcError, SourceError
 from bridge.events import Change, Event, Gap, Live
+from bridge.journal import JournalPage
 from bridge.position import Position
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -48,6 +49,9 @@ class Stream(Protocol):
 
     async def run(self) -> None: ...
 
+    def reload(self) -> None:
+        """Tell a further ``Live`` if the stream lives."""
+
     @property
     def waiting(self) -> int: ...
 
@@ -55,15 +59,19 @@ class Stream(Protocol):
 class JournalSource:
     """Changes of the journalled tables, none lost and each once.
 
-    ``Live`` comes first.  Then, as after each further ``Live``, the caller has to call :meth:`past`.
+    ``Live`` comes first.  Then, as after each further ``Live``, the caller has to call :meth:`rewind`, and
+    :meth:`past` to its end.
 
     Args:
         stream: Brings rows as they are committed.
         reader: Reads rows again.
         clock: Source of time.
-        past_s: How far back :meth:`past` goes, in seconds.
+        past_s: How far back the past goes at the start, in seconds.
         lossless: True if the stream brings every commit in order while it lives.
     """
+
+    keeps_past = True
+    """What was committed can be read again."""
 
     def __init__(
         self, *, stream: Stream, reader: JournalReader, clock: Clock, past_s: float, lossless: bool = False
@@ -73,23 +81,31 @@ class JournalSource:
         self._clock = clock
         self._past_s = past_s
         self._journal = Journal(Position(0), lossless=lossless)
+        self._past: Journal | None = None
         self._started = False
+        self._anew = True
+        """True if what was passed until now means nothing."""
         self._readable = True
-
-    @property
-    def epoch(self) -> str:
-        """What a cursor has to be of to mean anything here."""
-        return self._journal.epoch or ""
+        self._reload = False
 
     @property
     def position(self) -> str:
         """The rows that :meth:`next_event` or :meth:`past` have returned."""
-        return self._journal.position.text()
+        return (self._past or self._journal).position.text()
 
     @property
     def waiting(self) -> int:
         """Number of changes that have arrived and not been taken."""
         return len(self._journal) + self._stream.waiting
+
+    def version(self, digest: str) -> str:
+        """Return what cursors have to be of to mean anything here, for plans of this digest."""
+        return f"{self._journal.stream}{digest}"
+
+    def reload(self) -> None:
+        """Tell a further Live in its turn."""
+        self._reload = True
+        self._stream.reload()  # which wakes who waits for it
 
     def set_tables(self, _tables: Sequence[str]) -> bool:
         """Return False: the database decides which tables are journalled, and nothing is joined again."""
@@ -105,43 +121,60 @@ class JournalSource:
             await self._start()
             return Live()
         while (event := self._journal.take()) is None:
+            if self._reload:
+                self._reload = False
+                return Live()
             await self._advance()
+        if isinstance(event, Gap) and event.reason != "table_truncated":
+            self._anew = True
         return event
 
-    async def past(self) -> list[Change | Gap]:
-        """Return what was committed until now and in the last ``past_s`` seconds, or somewhat longer.
-
-        A ``Gap`` stands for a table that lost all its rows.  :meth:`next_event` goes on from there: with what
-        is not in it, and nothing else.  It has to be held in memory: keep ``past_s`` to minutes.
+    async def rewind(self) -> str:
+        """Return the position at which the past begins: some time ago, or what has been passed.
 
         Raises:
-            RpcError: the database did not answer; nothing has changed.
+            RpcError: the database did not answer.
         """
-        while True:
-            journal = Journal(Position(await self._reader.journal_before(self._past_s)))
-            entries = await self._all_of(journal)
-            if entries is not None:
-                self._journal.restart(journal.position, journal.epoch)
-                return entries
+        if self._anew:
+            start = Position(await self._reader.journal_before(self._past_s))
+            self._past = Journal(start)
+        else:
+            start = self._journal.position
+            self._past = Journal(Position(start.after, start.holes), self._journal.epoch)
+        return start.text()
 
-    async def _all_of(self, journal: Journal) -> list[Change | Gap] | None:
-        """Read to the end; None if the journal was begun anew, or pruned, on the way."""
-        entries: list[Change | Gap] = []
-        more = True
-        while more:
-            # With its holes: what a later page has may follow from what was committed in one.
-            page = await self._read(journal.position)
-            journal.receive_page(page, self._clock.monotonic_s())
-            while (event := journal.take()) is not None:
-                match event:
-                    case Change() | Gap(reason="table_truncated"):
-                        entries.append(event)
-                    case Gap():
-                        return None
-                    case _:
-                        pass
-            more = page.more
-        return entries
+    async def past(self) -> list[Change | Gap] | None:
+        """Return what comes next of what was committed until now; None at the end.
+
+        A ``Gap`` stands for a table that lost all its rows.  :meth:`next_event` goes on from the end: with
+        what was not in the past, and nothing else.
+
+        Raises:
+            RpcError: the database did not answer.
+            SourceError: the journal was pruned, or begun anew, on the way: load and rewind again.
+        """
+        journal = self._past
+        if journal is None:
+            return None
+        # With its holes: what a later page has may follow from what was committed in one.
+        page = await self._read(journal.position)
+        journal.receive_page(page, self._clock.monotonic_s())
+        events: list[Change | Gap] = []
+        while (event := journal.take()) is not None:
+            match event:
+                case Change() | Gap(reason="table_truncated"):
+                    events.append(event)
+                case Gap(reason=reason):
+                    self._past, self._anew = None, True
+                    raise SourceError(f"the past could not be read to its end ({reason}): reading it again")
+                case _:
+                    pass
+        if not page.more:
+            self._journal.restart(journal.position, journal.epoch)
+            self._past, self._anew = None, False
+            if not events:
+                return None
+        return events
 
     async def _start(self) -> None:
         """Wait until the journal can be read."""
@@ -170,6 +203,8 @@ class JournalSource:
                 self._journal.receive_page(page, self._clock.monotonic_s())
         elif self._journal.full:
             await asyncio.sleep(left_s)  # what the stream has stays there
+        elif self._stream.waiting:
+            self._receive(await self._stream.next_event())
         else:
             try:
                 async with asyncio.timeout(left_s):

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Sequence
 
+import msgspec
 import structlog
 import websockets
 
@@ -17,7 +19,7 @@ from bridge.capture.supervision import Phase, Supervision
 from bridge.capture.watch import Watch
 from bridge.clock import Clock
 from bridge.errors import DecodeError, SourceError
-from bridge.events import Event, Gap, GapReason, Live, UpstreamState
+from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -76,6 +78,8 @@ class RealtimeSource:
         self._moved = asyncio.Event()  # the phase may have changed
         self._details: list[str] = []  # what was heard of the end of this connection
         self._said: set[str] = set()
+        self._stream = secrets.token_hex(4)
+        self._taken = 0
 
     @property
     def state(self) -> UpstreamState:
@@ -92,11 +96,38 @@ class RealtimeSource:
         """Number of events that have arrived and not been taken."""
         return len(self._queue)
 
-    def set_tables(self, tables: Sequence[str]) -> None:
-        """Subscribe to other tables: a Gap follows, and then Live."""
-        if set(tables) != set(self._tables):
-            self._tables = tuple(tables)
-            self._lose("tables_changed")
+    keeps_past = False
+    """What was committed before a Live is told by nobody."""
+
+    @property
+    def position(self) -> str:
+        """The changes that have been passed."""
+        return str(self._taken)
+
+    def version(self, _digest: str) -> str:
+        """Return a new version: cursors from before mean nothing."""
+        return f"t{secrets.token_hex(4)}"
+
+    async def rewind(self) -> str:
+        """Return the position: what follows it is kept."""
+        return self.position
+
+    async def past(self) -> list[Change | Gap] | None:
+        """Return None: there is no past."""
+        return None
+
+    def reload(self) -> None:
+        """Tell a further Live in its turn; where one will come anyway, leave it at that."""
+        if self.state == "live":
+            self._queue.live()
+
+    def set_tables(self, tables: Sequence[str]) -> bool:
+        """Subscribe to other tables: a Gap follows, and then Live.  False if they are the same."""
+        if set(tables) == set(self._tables):
+            return False
+        self._tables = tuple(tables)
+        self._lose("tables_changed")
+        return True
 
     async def next_event(self) -> Event:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
@@ -121,7 +152,10 @@ class RealtimeSource:
                 raise
             else:
                 if change is not None:
-                    return change
+                    self._taken += 1
+                    return msgspec.structs.replace(
+                        change, id=self._taken, position=str(self._taken), stream=self._stream
+                    )
 
     async def run(self) -> None:
         """Subscribe, and subscribe again after each loss, until cancelled."""

@@ -51,7 +51,7 @@ class WalSource:
         database_url: str,
         clock: Clock,
         random: Callable[[], float],
-        publication: str = "supabase_realtime",
+        publication: str = "bridge_journal",
         queue_limit: int = 50_000,
         queue_limit_bytes: int = QUEUE_LIMIT_BYTES,
         silence_s: float = 30.0,
@@ -80,6 +80,11 @@ class WalSource:
     def waiting(self) -> int:
         """Number of events that have arrived and not been taken."""
         return len(self._queue)
+
+    def reload(self) -> None:
+        """Tell a further Live in its turn; where one will come anyway, leave it at that."""
+        if self.state == "live":
+            self._queue.live()
 
     async def next_event(self) -> Event:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""

@@ -74,6 +74,7 @@ class EventEncoder:
         payload = _encoder.encode(
             {
                 "type": self.type_of(event.table, view.action),
+                "id": event.id,
                 "cursor": cursor,
                 "dialog_id": event.old_dialog_id if moved_away else event.dialog_id,
                 "schema": schema,

@@ -1,17 +1,25 @@
-"""The latest events, for clients that come back with a cursor.  In memory, bounded three ways."""
+"""The latest events, for clients that come back with a cursor.  In memory, bounded three ways.
+
+A cursor is a version and a position.  The version names the stream and what the policies mean, the
+position (:class:`~bridge.position.Position`) which of its changes have been passed.  With a journal both
+mean the same in every worker, so that a client may come back to any of them.
+"""
 
 from collections import deque
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 import msgspec
 
 from bridge.clock import Clock
 from bridge.events import Principal, RowEvent
+from bridge.position import Position
 
 MAX_EVENTS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
+
+OF_ONE_PROCESS = "t"
+"""First letter of the versions that only one process knows: without a journal."""
 
 _FIXED_BYTES = 1000
 """About what an event takes beside what its rows hold."""
@@ -19,59 +27,138 @@ _FIXED_BYTES = 1000
 _VALUE_BYTES = 50
 """About what a value inside a json or array column takes, beside its text."""
 
+_LOOK_EVERY = 64
+"""Entries after which it is looked whether all before them have been seen."""
+
+
+class Reread(msgspec.Struct, frozen=True):
+    """Whose sight of rows changed in a way that no event tells them.
+
+    Attributes:
+        role: Their role.
+        users: Their ids; None for everybody with this role.
+        told: Those who have been here since this moment, or longer, were told; None if nobody was.
+    """
+
+    role: str
+    users: frozenset[str | None] | None
+    told: int | None
+
+    def concerns(self, principal: Principal, here_since: int) -> bool:
+        """True if ``principal`` has to read again, having been here since then."""
+        if self.told is not None and here_since <= self.told:
+            return False
+        return principal.role == self.role and (self.users is None or principal.user_id in self.users)
+
 
 class Entry(msgspec.Struct, frozen=True):
-    """An event, its place in the stream, and what it costs to keep; no event where only a resync was sent."""
+    """What was sent, or could not be, at one place of the stream, and what it costs to keep.
 
-    offset: int
-    event: RowEvent | None
+    Attributes:
+        id: The change that it is of.
+        passed: The largest id until then.
+        position: The changes that have been passed with it, as text.
+        cursor: What a client has that has seen it and all before it.
+        what: The event, or who has to read again.
+    """
+
+    id: int
+    passed: int
+    position: str
+    cursor: str
+    what: RowEvent | Reread
     at_s: float
     size_bytes: int
 
 
 class History:
-    """Events by offset.  A cursor names the epoch (this process) and the last offset that was seen.
+    """Events in the order in which they were sent.  Cursors can be resumed between ``open`` and ``forget``.
 
     Args:
         keep_s: Seconds for which events are kept.
-        epoch: Random word of this process: cursors of another one are not known here.
         clock: Source of time.
     """
 
-    def __init__(self, *, keep_s: float, epoch: str, clock: Clock) -> None:
+    def __init__(self, *, keep_s: float, clock: Clock) -> None:
         self._keep_s = keep_s
-        self._epoch = epoch
         self._clock = clock
+        self._version = ""
+        self._open = False
         self._entries: deque[Entry] = deque()
         self._bytes = 0
-        self._offset = 0
-        self._floor = 0
-        """Oldest offset after which everything is still here."""
-        self._resynced: dict[tuple[str, str | None], int] = {}
-        """Offset of the latest resync that was meant for a user alone, by role and id.
-
-        By user, not by principal: who comes back with other claims has to read again all the same.
-        """
+        self._id = self._passed = 0
+        self._position = self._before = "0"
+        self._gone = Position(0)
+        """What is not kept any more, or more than that."""
+        self.moment = 0
+        """Rises with every entry; who comes now is here since then."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     @property
     def cursor(self) -> str:
-        """Cursor of the newest event."""
-        return self.cursor_of(self._offset)
+        """Cursor of who has seen everything until now."""
+        return f"{self._version}-{self._position}"
 
-    def cursor_of(self, offset: int) -> str:
-        """Return the cursor that names ``offset``."""
-        return f"{self._epoch}-{offset}"
+    def begin(self, version: str, position: str) -> None:
+        """Start anew: nothing of what was passed at ``position`` is kept.  ``open`` has to follow."""
+        self._open = False
+        self._entries.clear()
+        self._bytes = 0
+        self._version = version
+        self._gone = Position.parse(position) or Position(0)
+        self._position = self._before = position
+        self._passed = self._gone.after
 
-    def append(self, event: RowEvent | None) -> int:
-        """Keep ``event`` and return its offset."""
-        self._offset += 1
+    def open(self) -> None:
+        """Let cursors be resumed: what follows ``begin`` has been appended up to the present."""
+        self._open = True
+
+    def forget(self) -> None:
+        """Drop everything: no cursor can be resumed until there is a new beginning."""
+        self.begin("", "0")
+
+    def advance(self, id_: int, position: str) -> None:
+        """Go on to the next change: what is appended is of it.
+
+        Args:
+            id_: Its id.
+            position: The changes that have been passed with it.
+        """
+        self._before, self._position, self._id = self._position, position, id_
+        self._passed = max(self._passed, id_)
+
+    def append(self, event: RowEvent, *, is_last: bool = True) -> Entry:
+        """Keep ``event`` and return its entry.
+
+        Args:
+            event: The event.
+            is_last: False if those who get it may get another one of the same change: who is cut off in
+                between gets it twice, and knows it by its id.
+        """
+        cursor = self.cursor if is_last else f"{self._version}-{self._before}"
+        return self._keep(event, cursor, _size(event))
+
+    def mark(self, role: str, users: Iterable[str | None] | None, *, told: bool) -> None:
+        """Remember that these users have to read again, if they come back from before now.
+
+        Args:
+            role: Their role.
+            users: Their ids; None for everybody with this role.
+            told: True if those of them who are here know it, or need not.
+        """
+        some = None if users is None else frozenset(users)
+        reread = Reread(role, some, self.moment if told else None)
+        self._keep(reread, self.cursor, _FIXED_BYTES + 2 * _VALUE_BYTES * len(some or ()))
+
+    def _keep(self, what: RowEvent | Reread, cursor: str, size_bytes: int) -> Entry:
+        self.moment += 1
         now_s = self._clock.monotonic_s()
-        entry = Entry(self._offset, event, now_s, _size(event))
+        entry = Entry(self._id, self._passed, self._position, cursor, what, now_s, size_bytes)
         self._entries.append(entry)
-        self._bytes += entry.size_bytes
+        self._bytes += size_bytes
+        evicted: Entry | None = None
         while self._entries and (
             self._entries[0].at_s < now_s - self._keep_s
             or len(self._entries) > MAX_EVENTS
@@ -79,46 +166,57 @@ class History:
         ):
             evicted = self._entries.popleft()
             self._bytes -= evicted.size_bytes
-            self._floor = evicted.offset
-        return self._offset
+        if evicted is not None:
+            self._gone = _position(evicted)
+        return entry
 
-    def mark_resync(self, principals: Iterable[Principal]) -> None:
-        """Remember that these have to read again, for those of them who are away just now."""
-        offset = self.append(None)
-        self._resynced = {user: at for user, at in self._resynced.items() if at > self._floor}
-        self._resynced.update({_user(principal): offset for principal in principals})
+    def may_come(self, cursor: str) -> bool:
+        """True if ``cursor`` is of something that this worker may yet reach: another one is ahead of it."""
+        version, _, text = cursor.partition("-")
+        if not self._open:
+            return not version.startswith(OF_ONE_PROCESS)
+        seen = Position.parse(text)
+        return version == self._version and seen is not None and seen.after > self._passed
 
-    def forget(self) -> None:
-        """Drop everything: no cursor handed out until now can be resumed."""
-        self._entries.clear()
-        self._bytes = 0
-        # One further, so that a client whose cursor is the newest one has missed something too.
-        self._offset += 1
-        self._floor = self._offset
-        self._resynced.clear()
-
-    def since(self, cursor: str, principal: Principal) -> list[Entry] | None:
-        """Return the entries after ``cursor``, oldest first.
+    def since(self, cursor: str, principal: Principal, here_since: int) -> list[Entry] | None:
+        """Return the entries of events after ``cursor``, oldest first.
 
         None if some are gone, if the cursor is not ours, or if ``principal`` had to read again meanwhile.
+
+        Args:
+            cursor: What the client has.
+            principal: Who it is.
+            here_since: The :attr:`moment` since which ``principal`` has been here.
         """
-        epoch, _, text = cursor.rpartition("-")
-        if epoch != self._epoch or not text.isascii() or not text.isdecimal() or len(text) > 20:  # noqa: PLR2004
+        version, _, text = cursor.partition("-")
+        seen = Position.parse(text)
+        if not self._open or version != self._version or seen is None:
             return None
-        offset = int(text)
-        if not self._floor <= offset <= self._offset or self._resynced.get(_user(principal), 0) > offset:
+        if seen.after > self._passed or not seen.covers(self._gone):
             return None
-        # Offsets are consecutive, so their number is known; from the end, because most were away briefly.
-        return list(islice(reversed(self._entries), self._offset - offset))[::-1]
+        missed = []
+        for number, entry in enumerate(reversed(self._entries), 1):  # most were away briefly
+            # What left before an entry is in its position, which has been seen if it ends where that does.
+            if entry.passed <= seen.floor or (entry.position == text and entry.passed == seen.after):
+                break
+            if number % _LOOK_EVERY == 0 and seen.covers(_position(entry)):
+                break
+            if entry.id in seen:
+                continue
+            if isinstance(entry.what, RowEvent):
+                missed.append(entry)
+            elif entry.what.concerns(principal, here_since):
+                return None
+        return missed[::-1]
 
 
-def _user(principal: Principal) -> tuple[str, str | None]:
-    return principal.role, principal.user_id
+def _position(entry: Entry) -> Position:
+    """Return what had been passed with ``entry``, or more, where there were too many holes for a text."""
+    found = Position.parse(entry.position)
+    return found if found is not None and found.after == entry.passed else Position(entry.passed)
 
 
-def _size(event: RowEvent | None) -> int:
-    if event is None:
-        return _FIXED_BYTES
+def _size(event: RowEvent) -> int:
     size_bytes = _FIXED_BYTES
     for row in (event.new, event.old):
         if row is not None:

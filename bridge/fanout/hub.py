@@ -30,12 +30,22 @@ REPLAY_BYTES = 64 * 1024
 """Past events that a client may leave unread while more are offered to it."""
 
 
+WAIT_S = 10.0
+"""Time for this worker to come to where a client was that comes back: at a start, or from a faster worker."""
+
+LOOK_EVERY_S = 0.02
+"""Time between two looks whether it has."""
+
+
 class Roster(Protocol):
     """Wants to know who is here."""
 
-    def add(self, principal: Principal) -> None: ...
+    def add(self, principal: Principal, moment: int) -> None: ...
 
     def remove(self, principal: Principal) -> None: ...
+
+    def since(self, principal: Principal) -> int:
+        """Return the moment since which ``principal`` has been on the roster."""
 
 
 class Hub:
@@ -67,7 +77,7 @@ class Hub:
         known = self._by_principal.get(principal)
         if known is None:
             self._by_principal[principal] = [subscriber]
-            self._roster.add(principal)
+            self._roster.add(principal, self._history.moment)
         else:
             known.append(subscriber)
         return subscriber
@@ -111,11 +121,11 @@ class Hub:
         Returns:
             False if something after ``since`` is not known any more: the client has to read again.
         """
+        if since is not None:
+            await self._reach(since)
         before = subscriber.dialogs
         wanted = None if dialogs is None or before is None else before | dialogs
-        replay = None if since is None else self._history.since(since, subscriber.principal)
-        if replay and self.upstream != "live":
-            replay = None  # who may see what is not known just now
+        replay = None if since is None else self._missed(since, subscriber.principal)
         recovered = since is None or replay is not None
         if since is not None:
             metrics.RESUMES.labels("true" if recovered else "false").inc()
@@ -130,30 +140,40 @@ class Hub:
             await self._replay(subscriber, replay, covered)
         return recovered
 
+    async def _reach(self, cursor: str) -> None:
+        """Wait, for some seconds, until this worker has come as far as ``cursor``."""
+        looks_left = int(WAIT_S / LOOK_EVERY_S)
+        while looks_left and self._history.may_come(cursor):
+            looks_left -= 1
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _missed(self, cursor: str, principal: Principal) -> list[Entry] | None:
+        return self._history.since(cursor, principal, self._roster.since(principal))
+
     async def _replay(
         self, subscriber: Subscriber, replay: list[Entry], covered: frozenset[str | None] | None
     ) -> None:
         """Offer past events, but none that the client has heard live: of ``covered`` dialogs (None: all)."""
         user = subscriber.principal.user_id
         missed = [
-            (entry.offset, entry.event)
+            (entry.cursor, event)
             for entry in replay
-            if entry.event is not None
-            and (entry.event.only is None or user in entry.event.only)
-            and (covered is not None and entry.event.dialog_id not in covered)
+            if isinstance(event := entry.what, RowEvent)
+            and (event.only is None or user in event.only)
+            and (covered is not None and event.dialog_id not in covered)
         ]
         subscriber.hold()
         unread = 0
         for start in range(0, len(missed), REPLAY_AT_ONCE):
             some = missed[start : start + REPLAY_AT_ONCE]
             views = await self._decide(subscriber.principal, [event for _, event in some])
-            for (offset, event), view in zip(some, views, strict=True):
+            for (cursor, event), view in zip(some, views, strict=True):
                 wanted = None if view is None else _narrowed(subscriber.dialogs, event, view)
                 if wanted is not None and covered and event.old_dialog_id in covered - {None}:
                     wanted = _after_leaving(wanted)
                 if wanted is None:
                     continue
-                frame = self._encoder.encode(event, wanted, self._history.cursor_of(offset))
+                frame = self._encoder.encode(event, wanted, cursor)
                 subscriber.sink.offer(frame)
                 unread += len(frame.wire)
                 if unread > REPLAY_BYTES:
@@ -181,11 +201,31 @@ class Hub:
             subscriber.subscribed = bool(subscriber.dialogs)
         subscriber.sink.offer(notice(Unsubscribed(sorted(subscriber.dialogs))))
 
-    def publish(self, event: RowEvent, deliveries: Iterable[Delivery]) -> None:
-        """Keep an event and put its views into the outboxes of those who see it."""
-        offset = self._history.append(event)
+    def begin(self, version: str, position: str) -> None:
+        """Start the history anew: cursors of ``version`` that lack nothing of ``position`` can be resumed.
+
+        Not before ``open``: until then what is published is of the past.
+        """
+        self._history.begin(version, position)
+
+    def open(self) -> None:
+        """Let clients resume."""
+        self._history.open()
+
+    def advance(self, id_: int, position: str) -> None:
+        """Go on to a change: what is published next is of it."""
+        self._history.advance(id_, position)
+
+    def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> None:
+        """Keep an event and put its views into the outboxes of those who see it.
+
+        Args:
+            event: The event.
+            deliveries: Its views and who gets them.
+            is_last: False if some of them may get another event of the same change.
+        """
+        cursor = self._history.append(event, is_last=is_last).cursor
         metrics.HISTORY_EVENTS.set(len(self._history))
-        cursor = self._history.cursor_of(offset)
         encoded: dict[View, Frame] = {}
         count = 0
         for delivery in deliveries:
@@ -209,17 +249,28 @@ class Hub:
 
     def resync(self, principals: Iterable[Principal] | None, reason: str) -> None:
         """Tell some clients (None: all) to read again; those who are away learn it when they resume."""
-        if principals is None:
-            self._history.forget()
-            told: Iterable[Principal] = list(self._by_principal)
-        else:
-            told = list(principals)
-            self._history.mark_resync(told)
+        told = list(self._by_principal) if principals is None else list(principals)
+        if principals is not None:
+            users: dict[str, set[str | None]] = {}
+            for principal in told:
+                users.setdefault(principal.role, set()).add(principal.user_id)
+            for role, ids in users.items():
+                self._history.mark(role, ids, told=False)
         frame = notice(Resync(reason, self.cursor))
         for principal in told:
             for subscriber in self._by_principal.get(principal, ()):
                 if subscriber.subscribed:
                     subscriber.hand(frame)
+
+    def mark(self, role: str, users: Iterable[str | None] | None, *, told: bool) -> None:
+        """Have users read again who come back from before now.
+
+        Args:
+            role: Their role.
+            users: Their ids; None for everybody with this role.
+            told: True if those who are here have been told in another way.
+        """
+        self._history.mark(role, users, told=told)
 
     def send_reconnect(self) -> None:
         """Ask every client to connect again with its cursor: what it was let in with does not do any more."""
@@ -240,7 +291,7 @@ class Hub:
         return notice(Status(self.upstream))
 
     def forget_history(self) -> None:
-        """Refuse to resume from before now: something may be missing since."""
+        """Refuse to resume until ``begin``: something may be missing."""
         self._history.forget()
 
 

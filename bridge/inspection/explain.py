@@ -8,13 +8,13 @@ import msgspec
 from bridge.authorization.algebra import Expr, Or
 from bridge.authorization.asking import Visibility
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
-from bridge.authorization.composition import PUBLICATION, Sight, compose, policy_conditions
+from bridge.authorization.composition import Sight, compose, policy_conditions
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
 from bridge.authorization.expressions import opaque
 from bridge.authorization.loader import CatalogReader, load_pages
 from bridge.authorization.plan import Plan
-from bridge.authorization.planset import lookup_tables
+from bridge.authorization.planset import chosen_capture, lookup_tables
 from bridge.authorization.reach import lookup_columns
 from bridge.authorization.undecided import UndecidedError
 from bridge.errors import ConfigError
@@ -56,7 +56,7 @@ async def explain(
     table = catalog.by_name.get(name)
     if table is None:
         raise ConfigError(f"table {name} does not exist: give schema and name, like public.messages")
-    sight = compose(catalog, table, role, PUBLICATION)
+    sight = compose(catalog, table, role, chosen_capture(catalog, [name], "auto"))
     lookups = lookup_tables(catalog, [sight])
     plan = Plan(sight, lookups, now_us)
     lines = [f"{name} for {role}", *_policies(catalog, table, role), *_plan(sight, plan)]
@@ -71,7 +71,9 @@ def _policies(catalog: Catalog, table: Table, role: str) -> Iterator[str]:
     if not table.rls:
         yield f"  row-level security is off: alter table {table.qualified} enable row level security"
         return
-    for policy, condition in policy_conditions(catalog, table, role, PUBLICATION):
+    for policy, condition in policy_conditions(
+        catalog, table, role, chosen_capture(catalog, [table.qualified], "auto")
+    ):
         kind = "permissive" if policy.permissive else "restrictive"
         yield f'  policy "{policy.name}" ({kind}, for {policy.command.lower()}): {_how(condition)}'
         if not isinstance(condition, str):

@@ -9,11 +9,11 @@ import msgspec
 
 from bridge.authorization import temporal
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
-from bridge.authorization.composition import PUBLICATION, compose
+from bridge.authorization.composition import compose
 from bridge.authorization.effects import viewers
 from bridge.authorization.loader import load_pages
 from bridge.authorization.plan import Plan
-from bridge.authorization.planset import lookup_tables
+from bridge.authorization.planset import chosen_capture, lookup_tables
 from bridge.authorization.roster import Roster
 from bridge.authorization.undecided import UndecidedError
 from bridge.clock import ManualClock
@@ -128,7 +128,8 @@ def _tables(catalog: Catalog, names: Sequence[str]) -> list[Table]:
 async def _plans(
     database: DirectDatabase, catalog: Catalog, table: Table, now_us: Callable[[], int]
 ) -> tuple[list[Plan], tuple[int, int]]:
-    sights = [compose(catalog, table, role, PUBLICATION) for role in ROLES]
+    capture = chosen_capture(catalog, [table.qualified], "auto")
+    sights = [compose(catalog, table, role, capture) for role in ROLES]
     lookups = lookup_tables(catalog, sights)
     for lookup in lookups.values():
         await load_pages(database, lookup)

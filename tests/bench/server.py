@@ -67,7 +67,7 @@ async def serve() -> None:
         return [None] * len(events)
 
     hub = Hub(
-        history=History(keep_s=300, epoch="bench", clock=clock),
+        history=History(keep_s=300, clock=clock),
         encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
         decide=decide,
         roster=roster,

@@ -95,9 +95,6 @@ if __name__ == "__main__":
         with psycopg.connect(server.url(), autocommit=True) as connection:
             for path in MIGRATIONS:
                 connection.execute(path.read_bytes())
-            connection.execute(
-                f"create publication {PUBLICATION} for table bridge.journal with (publish = 'insert')"
-            )
         arguments = [int(argument) for argument in sys.argv[1:]]
         uvloop.run(main(server.url(), *(arguments + [200_000, 600][len(arguments) :])))
     finally:

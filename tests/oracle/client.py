@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bridge.authorization.authorizer import Effect, Resync
+from bridge.authorization.authorizer import Deliver, Effect, Resync
 from bridge.events import Delivery, Principal, Row, RowEvent
 
 Key = tuple[object, ...]
@@ -49,6 +49,7 @@ class Client:
         for effect in effects:
             if isinstance(effect, Resync):
                 resync = resync or self.principal in effect.principals
+            if not isinstance(effect, Deliver):
                 continue
             for delivery in effect.deliveries:
                 if self.principal in delivery.principals:

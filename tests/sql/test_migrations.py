@@ -221,7 +221,7 @@ def test_every_foreign_key_and_policy_has_its_index(fresh: Connection):
 def test_each_file_says_why_and_how_to_undo_it(path):
     """A header with reason, locks, safety and undo; a lock time-out; an empty search path."""
     text = path.read_text()
-    assert path.name == "journal.sql" or re.fullmatch(r"\d{14}_[a-z_]+\.sql", path.name)
+    assert re.fullmatch(r"\d{14}_[a-z_]+\.sql", path.name)
     for word in (
         "-- Why:",
         "-- Safe to run twice: yes",

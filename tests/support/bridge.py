@@ -9,9 +9,9 @@ from typing import Any
 from bridge.clock import SystemClock
 from bridge.connection import Server, Settings, Verifier
 from bridge.events import Delivery, Principal, RowEvent, View
-from bridge.fanout import EventEncoder, Flusher, History, Hub
+from bridge.fanout import EventEncoder, Flusher, History
 from bridge.minting import mint_token
-from tests.support.events import Everybody, all_visible, message
+from tests.support.events import CountingHub, Everybody, all_visible, message
 
 SECRET = "a secret of at least thirty-two bytes"
 ANN, BOB = (str(uuid.UUID(int=0x0F000000_0000_4000_8000_000000000000 + n)) for n in (1, 2))
@@ -33,12 +33,14 @@ class Bridge:
         self.roster = Everybody()
         self.readiness: list[str] = []
         self.decide: Any = all_visible
-        self.hub = Hub(
-            history=History(keep_s=300, epoch=uuid.uuid4().hex[:8], clock=clock),
+        self.hub = CountingHub(
+            history=History(keep_s=300, clock=clock),
             encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
             decide=self._decide,
             roster=self.roster,
         )
+        self.hub.begin(f"t{uuid.uuid4().hex[:8]}", "0")
+        self.hub.open()
         self.hub.upstream = "live"
         defaults = {
             "host": "127.0.0.1",

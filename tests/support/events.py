@@ -1,7 +1,7 @@
 """Events and clients as fan-out gets them, for tests without upstream."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bridge.clock import ManualClock
@@ -74,9 +74,14 @@ class Everybody:
 
     def __init__(self) -> None:
         self.here: list[Principal] = []
+        self.moments: dict[Principal, int] = {}
 
-    def add(self, principal: Principal) -> None:
+    def add(self, principal: Principal, moment: int) -> None:
         self.here.append(principal)
+        self.moments[principal] = moment
+
+    def since(self, principal: Principal) -> int:
+        return self.moments[principal]
 
     def remove(self, principal: Principal) -> None:
         self.here.remove(principal)
@@ -87,13 +92,26 @@ async def all_visible(_principal: Principal, events: Sequence[RowEvent]) -> list
     return [View(action="INSERT" if event.new is not None else "DELETE") for event in events]
 
 
+class CountingHub(Hub):
+    """A hub with a change for each event, as without a journal."""
+
+    changes = 0
+
+    def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> None:
+        self.changes += 1
+        self.advance(self.changes, str(self.changes))
+        super().publish(event, deliveries, is_last=is_last)
+
+
 def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None) -> Hub:
     """Return a hub that is live."""
-    hub = Hub(
-        history=History(keep_s=300, epoch="e", clock=clock or ManualClock()),
+    hub = CountingHub(
+        history=History(keep_s=300, clock=clock or ManualClock()),
         encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
         decide=decide,
         roster=roster or Everybody(),
     )
+    hub.begin("e", "0")
+    hub.open()
     hub.upstream = "live"
     return hub

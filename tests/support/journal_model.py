@@ -4,8 +4,8 @@ import json
 from collections import deque
 from collections.abc import Sequence
 
-from bridge.capture.journal_rows import JournalPage, JournalRow
 from bridge.events import Change
+from bridge.journal import JournalPage, JournalRow
 
 
 class Transaction:

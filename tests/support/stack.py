@@ -9,8 +9,7 @@ from bridge.local.realtime import Timing
 from bridge.local.stack import LocalStack
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# The journal is no migration before the worker reads it, but all of the SQL is tested together.
-MIGRATIONS = [*sorted((ROOT / "sql" / "migrations").glob("*.sql")), ROOT / "sql" / "journal.sql"]
+MIGRATIONS = sorted((ROOT / "sql" / "migrations").glob("*.sql"))
 
 QUICK = Timing(poll_s=0.03, refused_join_s=0.2, refused_apikey_s=0.1, refresh_s=0.1)
 """As a real Realtime, but with less waiting."""

@@ -23,14 +23,11 @@ INSERT = (
 
 
 def prepare(server: EmbeddedPostgres) -> None:
-    """Give the server the journal and a publication of its own."""
+    """Give the server the journal."""
     server.bootstrap()
     with psycopg.connect(server.url(), autocommit=True) as connection:
         for path in MIGRATIONS:
             connection.execute(path.read_bytes())
-        connection.execute(
-            f"create publication {PUBLICATION} for table bridge.journal with (publish = 'insert')"
-        )
 
 
 def url_through(proxy: TcpProxy, options: str = "") -> str:

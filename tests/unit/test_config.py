@@ -85,8 +85,9 @@ def test_the_key_has_two_names() -> None:
         ("BRIDGE_PING_INTERVAL_S", "25000", "BRIDGE_PING_INTERVAL_S='25000' is not valid"),
         ("BRIDGE_MAX_CONNECTIONS", "0", "BRIDGE_MAX_CONNECTIONS='0' is not valid"),
         ("BRIDGE_LOG_FORMAT", "xml", "BRIDGE_LOG_FORMAT='xml' is not valid"),
-        ("BRIDGE_CAPTURE", "journal", "(Invalid enum value 'journal'): choose auto or tables"),
-        ("BRIDGE_UPSTREAM", "wal", "(Invalid enum value 'wal'): choose realtime"),
+        ("BRIDGE_CAPTURE", "all", "(Invalid enum value 'all'): choose auto or tables or journal"),
+        ("BRIDGE_UPSTREAM", "http", "(Invalid enum value 'http'): choose realtime or wal"),
+        ("BRIDGE_UPSTREAM", "wal", "SUPABASE_DB_URL is not set"),
         ("BRIDGE_ALLOWED_ORIGINS", "app.example.com", "BRIDGE_ALLOWED_ORIGINS holds 'app.example.com'"),
         ("BRIDGE_ALLOWED_ORIGINS", "https://*.a.com", "holds 'https://*.a.com', which no browser sends"),
         ("BRIDGE_ALLOWED_ORIGINS", "https://a.com/app", "holds 'https://a.com/app', which no browser sends"),
@@ -118,6 +119,12 @@ def test_a_wrong_setting_is_named(name: str, value: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(**{name: value})
     assert message in str(caught.value)
+
+
+def test_the_wal_brings_the_journal_only() -> None:
+    """Both settings are named, with what to set."""
+    with pytest.raises(ConfigError, match="set BRIDGE_CAPTURE=journal"):
+        load(BRIDGE_UPSTREAM="wal", BRIDGE_CAPTURE="tables", SUPABASE_DB_URL="postgresql://x")
 
 
 @pytest.mark.parametrize("name", ["SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL"])

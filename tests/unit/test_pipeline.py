@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import pytest
 import structlog
 
-from bridge.authorization import Authorizer, Effect, Resync, Roster
+from bridge.authorization import Authorizer, Deliver, Effect, Resync, Roster
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
 from bridge.clock import ManualClock
 from bridge.errors import AskedTimeoutError, ConfigError, RpcError, SourceError
-from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, UpstreamState
+from bridge.events import Change, Event, Gap, Live, Paused, Principal, Resumed, Row, RowEvent, UpstreamState
 from bridge.pipeline import Pipeline
 from tests.support.catalogs import ANN, planset, table
 
@@ -46,6 +47,8 @@ class Script:
         self._more = asyncio.Event()
         self._taken = asyncio.Event()
         self.tables: list[tuple[str, ...]] = []
+        self.pages: list[list[Change | Gap]] = []
+        self._pages: deque[list[Change | Gap]] = deque()
 
     async def next_event(self) -> Event:
         while not self._told:
@@ -54,9 +57,27 @@ class Script:
             await self._more.wait()
         return self._told.popleft()
 
-    def set_tables(self, tables: Sequence[str]) -> None:
+    keeps_past = False
+    position = "0"
+
+    def version(self, digest: str) -> str:
+        return f"v{digest}"
+
+    async def rewind(self) -> str:
+        self._pages = deque(self.pages)
+        return "0"
+
+    async def past(self) -> Sequence[Change | Gap] | None:
+        return self._pages.popleft() if self._pages else None
+
+    def reload(self) -> None:
+        self.tell(Live())
+
+    def set_tables(self, tables: Sequence[str]) -> bool:
         self.tables.append(tuple(tables))
-        self.tell(Gap(reason="tables_changed"), Live())
+        if not self.keeps_past:
+            self.tell(Gap(reason="tables_changed"), Live())
+        return not self.keeps_past
 
     def tell(self, *events: Event) -> None:
         self._told.extend(events)
@@ -74,13 +95,27 @@ class Heard:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.began: list[str] = []
+        self.opened = 0
+        self.position = ""
 
-    def deliver(self, effect: Effect) -> None:
-        if isinstance(effect, Resync):
-            self.log.append(f"resync to {len(effect.principals)}")
-            return
-        users = [p.user_id for delivery in effect.deliveries for p in delivery.principals]
-        self.log.append(f"note {effect.event.key['id']} to {len(users)}")
+    def begin(self, version: str, position: str) -> None:
+        self.began.append(f"{version[:1]} {position}")
+
+    def open(self) -> None:
+        self.opened += 1
+
+    def remember(self, change: Change, effects: Sequence[Effect]) -> None:
+        self.log.append(f"{change.table} {change.id} is past: {len(effects)}")
+
+    def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
+        self.position = change.position
+        for effect in effects:
+            if isinstance(effect, Resync):
+                self.log.append(f"resync to {len(effect.principals)}")
+            elif isinstance(effect, Deliver):
+                users = [p.user_id for delivery in effect.deliveries for p in delivery.principals]
+                self.log.append(f"note {effect.event.key['id']} to {len(users)}")
 
     def announce_status(self, state: UpstreamState) -> None:
         self.log.append(state)
@@ -188,10 +223,14 @@ async def running(plans: Callable[[], PlanSet] = own_notes) -> AsyncIterator[Sta
             task.cancel()
 
 
-def insert(n: int, *, name: str = "public.notes", new: Row | None = None, at: str = "t") -> Change:
+def insert(
+    n: int, *, name: str = "public.notes", new: Row | None = None, at: str = "t", **fields: Any
+) -> Change:
     """A note of Ann's."""
     row = {"id": n, "owner_id": ANN} if new is None else new
-    return Change(table=name, action="INSERT", new=row, old=None, commit_timestamp=at, received_s=999.5)
+    return Change(
+        table=name, action="INSERT", new=row, old=None, commit_timestamp=at, received_s=999.5, **fields
+    )
 
 
 STARTED = ["catching_up", "gap: upstream_started", "live"]
@@ -347,7 +386,9 @@ async def test_policies_change_between_two_changes():
         stage.database.marker = "3"
         stage.database.plans = lambda: planset(table("notes", NOTES, "false"), watched=["notes"])
         await stage.pipeline.check_catalog()
-        assert stage.heard.log == ["catching_up", "gap: policies_changed", "live"]
+        await stage.pipeline.check_catalog()  # it has its turn once
+        heard = await stage.tell()
+        assert heard == ["forget", "catching_up", "gap: policies_changed", "live"]
         assert "note 2 to 1" not in await stage.tell(insert(2))
 
 
@@ -364,7 +405,9 @@ async def test_a_watched_table_that_is_gone_is_waited_for():
 
         stage.database.plans = gone
         await stage.pipeline.check_catalog()
-        assert stage.heard.log == ["catching_up", "gap: policies_changed", "live"]
+        await stage.pipeline.check_catalog()  # it has its turn once
+        heard = await stage.tell()
+        assert heard == ["forget", "catching_up", "gap: policies_changed", "live"]
         assert "note 2 to 1" in await stage.tell(insert(2))
 
 
@@ -417,3 +460,55 @@ def _event() -> RowEvent:
         commit_timestamp="t",
         received_s=0.0,
     )
+
+
+async def test_the_past_is_remembered_and_told_to_nobody():
+    """What was committed before the rows were loaded; where it cannot be told from there on, it begins anew."""
+    async with running() as stage:
+        altered = insert(2, new={"id": 2}, id=2, position="2")
+        truncated = Gap(reason="table_truncated")
+        stage.source.pages = [[insert(1, id=1), altered], [truncated, insert(3, id=3, name="public.gone")]]
+        stage.source.keeps_past = True
+        past = ["public.notes 1 is past: 1", "public.gone 3 is past: 0"]
+        assert await stage.tell(Live(), insert(4, position="4")) == [
+            "catching_up",
+            *past,
+            *STARTED[1:],
+            "note 4 to 1",
+        ]
+        assert stage.heard.began == ["v 0", "v 2", "v 0"]
+        assert (stage.heard.opened, stage.heard.position) == (1, "4")
+
+
+async def test_a_past_that_cannot_be_read_is_tried_again_with_the_rows():
+    """A journal that was pruned on the way, a database that went away."""
+    async with running() as stage:
+        rewind, failures = stage.source.rewind, [SourceError("pruned")]
+
+        async def failing() -> str:
+            if failures:
+                raise failures.pop()
+            return await rewind()
+
+        stage.source.rewind = failing  # type: ignore[method-assign]
+        assert await stage.tell(Live()) == STARTED
+        assert stage.database.loads == 2
+
+
+async def test_a_pause_is_shown_and_loses_nothing():
+    """The clients' status says so; decisions go on, and nobody reads again."""
+    async with running() as stage:
+        await stage.tell(Live(), insert(1))
+        assert await stage.tell(Paused()) == ["down"]
+        assert stage.pipeline.state == "down"
+        assert await stage.tell(Resumed(), insert(2)) == ["live", "note 2 to 1"]
+        assert await stage.tell(Gap(reason="journal_pruned"), Resumed()) == ["forget", "down"]
+
+
+async def test_a_change_that_is_read_again_is_not_told_twice():
+    """With a journal, what failed is in the past that is read after it."""
+    async with running(shared_notes) as stage:
+        stage.source.keeps_past = True
+        await stage.tell(Live())
+        heard = await stage.tell(insert(1, name="public.members", new={"note_id": 7, "user_id": ANN}))
+        assert heard == ["forget", "down", "catching_up", "gap: database_unreachable", "live"]

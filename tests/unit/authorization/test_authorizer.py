@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from bridge import metrics
-from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
+from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync, Shifted
 from bridge.authorization.catalog import Function, Table
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
@@ -107,6 +107,8 @@ def told(effects: Sequence[Effect]) -> dict[str | None, list[tuple[str, Action]]
         if isinstance(effect, Resync):
             for principal in effect.principals:
                 found.setdefault(principal.user_id, []).append(("resync", "UPDATE"))
+            continue
+        if isinstance(effect, Shifted):
             continue
         for delivery in effect.deliveries:
             for principal in delivery.principals:
@@ -252,7 +254,7 @@ async def test_a_new_member_is_told_of_the_dialog() -> None:
 
     effects = await made.apply(change("members", "INSERT", {"dialog_id": D1, "user_id": BOB}), nothing)
     assert told(effects) == {BOB: [("dialogs", "INSERT")]}
-    (effect,) = effects
+    effect = effects[0]
     assert isinstance(effect, Deliver)
     assert effect.event.new == {"id": D1, "owner_id": ANN, "title": "one"}
 
@@ -279,7 +281,7 @@ async def test_a_membership_of_nobody_here_asks_nothing() -> None:
     made = stage(ann)
     joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
 
-    assert await made.apply(joined, Project(fails=True)) == []
+    assert told(await made.apply(joined, Project(fails=True))) == {}
 
 
 async def test_a_dialog_that_is_not_remembered_is_read() -> None:
@@ -455,3 +457,29 @@ async def test_a_dialog_that_is_gone_again_is_announced_to_nobody() -> None:
     joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
 
     assert told(await stage(bob).apply(joined, nothing)) == {BOB: [("resync", "UPDATE")]}
+
+
+async def test_whose_sight_a_membership_may_change_is_said_of_everybody() -> None:
+    """Also of users who are not here: who of them comes back later has to read again."""
+    made = stage(members=[(D1, ANN)])
+
+    effects = await made.apply(change("members", "INSERT", {"dialog_id": D1, "user_id": "nobody"}), nothing)
+    shifted = [effect for effect in effects if isinstance(effect, Shifted)]
+    assert shifted == [Shifted(ann.role, frozenset({"nobody"}))]
+
+
+async def test_the_past_is_taken_in_and_told_to_nobody() -> None:
+    """Watched rows for those who come back, whose sight changed, and the rows as they are after it."""
+    made = stage()
+    member = {"dialog_id": D1, "user_id": BOB}
+
+    effects = made.pass_by(change("members", "INSERT", member))
+    assert effects == [Shifted(bob.role, frozenset({BOB}))]
+    (sent,) = made.pass_by(change("messages", "INSERT", message()))
+    assert isinstance(sent, Deliver)
+    assert (sent.event.key, sent.deliveries) == ({"id": 1}, ())
+    assert told(await made.apply(change("messages", "UPDATE", message(), message()), nothing)) == {
+        BOB: [("messages", "UPDATE")]
+    }
+    made.pass_by(change("members", "DELETE", None, member))
+    assert told(await made.apply(change("messages", "UPDATE", message(), message()), nothing)) == {}

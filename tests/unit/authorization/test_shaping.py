@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from bridge.authorization.shaping import Shaper, experience, views
@@ -43,7 +44,14 @@ def test_an_insert_has_no_old_row() -> None:
     new = {"id": 1, "dialog_id": "a", "body": "x"}
 
     assert SHAPER.committed(change("INSERT", new, None), {"id": 1}, None) == RowEvent(
-        table=MESSAGES, new=new, old=None, key={"id": 1}, dialog_id="a", commit_timestamp="t", received_s=7.0
+        table=MESSAGES,
+        new=new,
+        old=None,
+        key={"id": 1},
+        dialog_id="a",
+        commit_timestamp="t",
+        received_s=7.0,
+        id="-0",
     )
 
 
@@ -119,3 +127,18 @@ def test_who_saw_and_who_sees_decide_the_views(
 def test_one_users_experience(saw_old: bool, sees_new: bool, expected: Action | None) -> None:  # noqa: FBT001
     """The same for one user."""
     assert experience(saw_old=saw_old, sees_new=sees_new) == expected
+
+
+def test_events_of_one_change_have_names_of_their_own() -> None:
+    """The same in every worker, whoever is there and in whatever order they are found."""
+    inserted = msgspec.structs.replace(change("INSERT", {"id": 1}, None), id=7, stream="s")
+    assert SHAPER.committed(inserted, {"id": 1}, None).id == "s-7"
+    plan = planset(table("messages", "id int, dialog_id text", "true"), watched=["messages"]).plans[
+        MESSAGES, "authenticated"
+    ]
+    names = [
+        SHAPER.announcement(inserted, plan, row, action, [])[0].id
+        for row, action in (({"id": 1}, "INSERT"), ({"id": 1}, "DELETE"), ({"id": 2}, "INSERT"))
+    ]
+    assert len(set(names)) == 3
+    assert all(name.startswith("s-7.") for name in names)

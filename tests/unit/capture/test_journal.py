@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.capture.journal import AGAIN_S, MAX_HELD, POLL_EVERY_S, READ_EVERY_S, Journal
-from bridge.capture.journal_rows import JournalPage, JournalRow
 from bridge.clock import ManualClock
 from bridge.events import Change, Event, Gap, Live, Paused, Resumed
+from bridge.journal import JournalPage, JournalRow
 from bridge.position import Position
 from tests.support.journal_model import JournalModel, order_is_kept
 

@@ -50,8 +50,9 @@ def test_the_type_follows_table_and_experience(table: str, action: str, type_: s
 
 def test_an_insert_has_every_documented_field():
     """The envelope of supabase-js, and ours around it."""
-    assert encoded(message(1)) == {
+    assert encoded(message(1, id="s-7")) == {
         "type": "new_message",
+        "id": "s-7",
         "cursor": "e-1",
         "dialog_id": "d1",
         "schema": "public",

@@ -1,25 +1,37 @@
 """The latest events: bounded three ways, found by cursor."""
 
+from typing import Any
+
 import pytest
 
 from bridge.clock import ManualClock
-from bridge.events import Principal
+from bridge.events import Principal, RowEvent
 from bridge.fanout import history as module
 from bridge.fanout.history import History
+from bridge.position import Position
 from tests.support.events import ANN, BOB, message
 
 
 def filled(count: int = 3) -> tuple[History, ManualClock]:
     clock = ManualClock()
-    history = History(keep_s=60, epoch="e", clock=clock)
+    history = History(keep_s=60, clock=clock)
+    history.begin("e", "0")
+    history.open()
     for n in range(1, count + 1):
-        history.append(message(n))
+        add(history, n)
     return history, clock
 
 
-def keys(history: History, cursor: str, principal: Principal = ANN) -> list[int] | None:
-    entries = history.since(cursor, principal)
-    return None if entries is None else [e.event.key["id"] for e in entries if e.event is not None]
+def add(history: History, n: int, position: str = "", **fields: Any) -> None:
+    history.advance(n, position or str(n))
+    history.append(message(n, **fields))
+
+
+def keys(
+    history: History, cursor: str, principal: Principal = ANN, *, here_since: int = 0
+) -> list[int] | None:
+    entries = history.since(cursor, principal, here_since)
+    return None if entries is None else [e.what.key["id"] for e in entries if isinstance(e.what, RowEvent)]
 
 
 def test_a_cursor_finds_what_came_after_it():
@@ -41,7 +53,7 @@ def test_events_are_kept_for_their_time():
     """The cursor just before the oldest that is left still works; earlier ones do not."""
     history, clock = filled(2)
     clock.advance(61)
-    history.append(message(3))
+    add(history, 3)
     assert keys(history, "e-1") is None
     assert keys(history, "e-2") == [3]
 
@@ -59,7 +71,7 @@ def test_text_counts_twice_in_the_size(monkeypatch: pytest.MonkeyPatch):
     """A row of 10,000 letters takes the place of many small ones."""
     monkeypatch.setattr(module, "MAX_BYTES", 20_000)
     history, _ = filled(2)
-    history.append(message(3, body="x" * 10_000))
+    add(history, 3, body="x" * 10_000)
     assert keys(history, "e-2") is None
 
 
@@ -68,36 +80,98 @@ def test_a_json_column_counts_with_all_that_it_holds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "MAX_BYTES", 20_000)
     for json_value in (["x" * 10_000], {"a": {"b": "x" * 10_000}}, {"x" * 10_000: None}, [1] * 400):
         history, _ = filled(2)
-        history.append(message(3, new={"id": 3, "body": json_value}))
+        add(history, 3, new={"id": 3, "body": json_value})
         assert keys(history, "e-2") is None, type(json_value)
 
 
 def test_forgetting_leaves_no_cursor_that_works():
-    """Not even the newest one: something may be missing after it."""
+    """Not even the newest one: something may be missing after it.  A new beginning starts a new version."""
     history, _ = filled()
     newest = history.cursor
     history.forget()
     assert (keys(history, newest), len(history)) == (None, 0)
-    assert keys(history, history.cursor) == []
+    assert keys(history, history.cursor) is None
+    history.begin("f", "3")
+    assert keys(history, history.cursor) is None
+    history.open()
+    assert (keys(history, newest), keys(history, history.cursor), keys(history, "f-2")) == (None, [], None)
 
 
 def test_who_had_to_read_again_meanwhile_cannot_resume_from_before():
     """With whatever claims it comes back; others can, and so can it from later."""
     history, _ = filled()
-    history.mark_resync([ANN])
-    history.append(message(4))
+    history.mark(ANN.role, [ANN.user_id], told=False)
+    add(history, 4)
     elsewhere = Principal(role=ANN.role, user_id=ANN.user_id, claims_json='{"org":1}')
-    assert keys(history, "e-3") is None
-    assert keys(history, "e-3", elsewhere) is None
-    assert keys(history, "e-3", BOB) == [4]
-    assert keys(history, "e-4") == [4]
+    assert keys(history, "e-2") is None
+    assert keys(history, "e-2", elsewhere, here_since=99) is None
+    assert keys(history, "e-2", BOB) == [3, 4]
+    assert keys(history, "e-3") == [4]
+    history.mark(ANN.role, None, told=False)
+    assert (keys(history, "e-3", BOB), keys(history, "e-4", BOB)) == (None, [])
 
 
-def test_marks_older_than_the_history_are_dropped():
-    """No cursor reaches back to them, so they need not be kept."""
-    history, clock = filled()
-    history.mark_resync([ANN])
+def test_who_was_here_was_told_and_who_comes_later_was_not():
+    """A look-up row changes: what that did is announced to those who are here, nobody knows of the others."""
+    history, _ = filled()
+    early = history.moment
+    history.advance(4, "4")
+    history.mark(ANN.role, [ANN.user_id], told=True)
+    assert keys(history, "e-3", here_since=early) == []
+    assert keys(history, "e-3", here_since=history.moment) is None
+    assert keys(history, "e-3", BOB, here_since=history.moment) == []
+
+
+def test_a_hole_in_a_cursor_is_filled_and_nothing_comes_twice():
+    """What was late is found although its id is the smallest, and what was seen before it is not sent again."""
+    history = filled(0)[0]
+    for n, position in ((1, "1"), (4, "4.2-3"), (3, "4.2"), (2, "4"), (5, "5")):
+        add(history, n, position)
+    assert keys(history, "e-1") == [4, 3, 2, 5]
+    assert keys(history, "e-4.2-3") == [3, 2, 5]
+    assert keys(history, "e-4.2") == [2, 5]
+    assert keys(history, "e-4.3") == [3, 5]  # of another worker, which heard of them the other way round
+    assert keys(history, "e-4") == [5]
+
+
+@pytest.mark.parametrize("open_for", [0, 1000])
+def test_a_hole_that_stays_open_costs_no_cursor(open_for: int):
+    """A transaction that takes an hour has an id that is older than all that is kept."""
+    history, clock = filled(2)
+    for n in range(4, 6 + open_for):
+        add(history, n, f"{n}.3")
     clock.advance(61)
-    history.append(message(5))
-    history.mark_resync([BOB])
-    assert len(history._resynced) == 1
+    add(history, 7 + open_for, f"{7 + open_for}.3.{6 + open_for}")
+    assert keys(history, f"e-{5 + open_for}.3") == [7 + open_for]
+    add(history, 3, f"{7 + open_for}.{6 + open_for}")
+    assert keys(history, f"e-{5 + open_for}.3") == [7 + open_for, 3]
+
+
+def test_a_cursor_that_names_too_few_holes_is_an_earlier_one():
+    """Position.text() leaves out the rest when there are many; what was evicted is never taken for less."""
+    history, clock = filled(1)
+    for n in range(3, 45, 2):
+        history.advance(n, position := Position(n, [(k, k) for k in range(2, n, 2)]).text())
+        history.append(message(n))
+    assert position == "1"
+    assert keys(history, "e-1") == list(range(3, 45, 2))
+    clock.advance(61)
+    add(history, 45, "45.44")
+    assert keys(history, "e-1") is None
+
+
+def test_a_cursor_of_a_faster_worker_may_yet_come():
+    """And any but one of a single process may while this one has not begun."""
+    history, _ = filled()
+    assert (history.may_come("e-4"), history.may_come("e-3"), history.may_come("f-9")) == (True, False, False)
+    history.forget()
+    assert (history.may_come("e-4"), history.may_come("t1-4")) == (True, False)
+
+
+def test_what_may_come_twice_has_the_cursor_of_the_change_before():
+    """Several events of one change: who is cut off between them gets them again."""
+    history, _ = filled(2)
+    history.advance(3, "3")
+    assert history.append(message(3), is_last=False).cursor == "e-2"
+    assert history.append(message(3)).cursor == "e-3"
+    assert keys(history, "e-2") == [3, 3]

@@ -234,8 +234,9 @@ async def test_a_row_that_left_and_was_heard_leaving_is_not_withdrawn_twice():
     assert [m["eventType"] for m in inbox.messages if "eventType" in m] == ["DELETE"]
 
 
-async def test_an_unknown_cursor_is_not_recovered():
+async def test_an_unknown_cursor_is_not_recovered(monkeypatch: pytest.MonkeyPatch):
     """The client reads its rows again, then follows live."""
+    monkeypatch.setattr(module, "WAIT_S", 0.0)
     hub = make_hub()
     publish(hub, 1)
     for since in ("other-1", "e-9", "nonsense"):
@@ -244,13 +245,35 @@ async def test_an_unknown_cursor_is_not_recovered():
         assert inbox.ids == []
 
 
-async def test_nothing_is_replayed_while_it_is_not_known_who_may_see_it():
-    """Upstream is away: not recovered; a cursor that missed nothing is still good."""
+async def test_a_client_that_comes_back_too_early_waits(monkeypatch: pytest.MonkeyPatch):
+    """Until this worker has read what it missed, or has come as far as a faster one, and for no longer."""
+    monkeypatch.setattr(module, "WAIT_S", 2.0)
     hub = make_hub()
+    hub.begin("e", "0")  # not open yet: what is published is of the past
+    async with asyncio.TaskGroup() as tasks:
+        early = tasks.create_task(joined(hub, since="e-1"))
+        faster = tasks.create_task(joined(hub, since="e-3"))
+        publish(hub, 1, 2)
+        await asyncio.sleep(0.1)
+        assert not early.done()
+        hub.open()
+        assert (await early)[1].ids == [2]
+        assert not faster.done()
+        publish(hub, 3)
+    assert (faster.result()[1].messages[0]["recovered"], faster.result()[1].ids) == (True, [])
+    monkeypatch.setattr(module, "WAIT_S", 0.1)
+    assert (await joined(hub, since="e-9"))[1].messages[0]["recovered"] is False
+
+
+async def test_who_was_away_while_a_membership_changed_reads_again():
+    """Who was here was told of the dialog itself; of who was not, nobody knew whether it saw it."""
+    hub = make_hub()
+    await joined(hub)
     publish(hub, 1)
-    hub.announce_status("down")
-    assert (await joined(hub, since="e-0"))[1].messages[0]["recovered"] is False
+    hub.advance(2, "2")
+    hub.mark(ANN.role, [ANN.user_id, BOB.user_id], told=True)
     assert (await joined(hub, since="e-1"))[1].messages[0]["recovered"] is True
+    assert (await joined(hub, BOB, since="e-1"))[1].messages[0]["recovered"] is False
 
 
 async def test_everybody_is_asked_to_connect_again_one_after_the_other():
@@ -262,8 +285,8 @@ async def test_everybody_is_asked_to_connect_again_one_after_the_other():
     assert not any(inbox.was_cut_off for inbox in inboxes)
 
 
-async def test_a_resync_for_all_makes_every_older_cursor_useless():
-    """Subscribers hear of it, others when they resume."""
+async def test_a_resync_for_all_goes_to_subscribers():
+    """Others learn it when they resume: where it concerns them, the history has been begun anew."""
     hub = make_hub()
     _, inbox = await joined(hub)
     hub.connect(ANN, silent := Inbox())
@@ -271,9 +294,8 @@ async def test_a_resync_for_all_makes_every_older_cursor_useless():
     hub.resync(None, "gap")
     assert inbox.messages[-1] == {"type": "resync", "reason": "gap", "cursor": hub.cursor}
     assert silent.frames == []
-    assert (await joined(hub, since=before))[1].messages[0]["recovered"] is False
-    before = hub.cursor
-    hub.forget_history()
+    hub.begin("f", "0")
+    hub.open()
     assert (await joined(hub, since=before))[1].messages[0]["recovered"] is False
 
 
@@ -283,6 +305,7 @@ async def test_a_resync_for_some_does_not_concern_the_others():
     _, ann = await joined(hub)
     _, bob = await joined(hub, BOB)
     before = hub.cursor
+    hub.advance(1, "1")
     hub.resync([ANN], "other rows")
     assert (ann.types[-1], bob.types[-1]) == ("resync", "subscribed")
     assert (await joined(hub, since=before))[1].messages[0]["recovered"] is False

@@ -17,6 +17,7 @@
 --       drop function public.bridge_watch(text), public.bridge_unwatch(text), public.bridge_watched(),
 --           public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_before(double precision),
 --           public.bridge_prune_journal(double precision);
+--       drop publication bridge_journal;
 --       drop schema bridge cascade;
 begin;
 set local lock_timeout = '2s';          -- give up rather than queue behind a long write
@@ -431,6 +432,10 @@ declare
     advice text;
 begin
     raise notice '%', public.bridge_publish('bridge.journal');
+    -- For logical replication without Realtime (BRIDGE_UPSTREAM=wal): the journal's inserts and nothing else.
+    if not exists (select from pg_catalog.pg_publication where pubname = 'bridge_journal') then
+        create publication bridge_journal for table bridge.journal with (publish = 'insert');
+    end if;
     foreach name in array array['public.dialogs', 'public.dialog_participants', 'public.messages'] loop
         continue when not exists (select from pg_catalog.pg_class where oid = to_regclass(name) and relkind in ('r', 'p'));
         begin

@@ -1,0 +1,34 @@
+"""The rows of the journal, as ``bridge_journal_since()`` gives them."""
+
+import msgspec
+
+
+class JournalRow(msgspec.Struct, frozen=True, array_like=True):
+    """One row; records are JSON texts."""
+
+    id: int
+    relation: str
+    action: str
+    record: str | None
+    old_record: str | None
+    recorded_at: str
+
+
+class JournalPage(msgspec.Struct, frozen=True):
+    """Rows as of one snapshot, in order of their ids.
+
+    Attributes:
+        epoch: Another one where ids may be handed out again: a promoted standby, a restored backup.
+        xmin: Every transaction before it has ended.
+        xmax: See :meth:`~bridge.position.Position.looked`.
+        pruned: The largest id that was deleted because of its age; 0 for none.
+        more: True if it was cut after the last row.
+        rows: What was asked for.
+    """
+
+    epoch: str
+    xmin: str
+    xmax: str
+    pruned: int
+    more: bool
+    rows: list[JournalRow]
