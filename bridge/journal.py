@@ -32,3 +32,15 @@ class JournalPage(msgspec.Struct, frozen=True):
     pruned: int
     more: bool
     rows: list[JournalRow]
+
+
+class JournalHoles(msgspec.Struct, frozen=True):
+    """Ids that no row has.
+
+    Attributes:
+        last: The largest id of a row.
+        holes: Pairs of first and last id, in order, below it.
+    """
+
+    last: int
+    holes: list[tuple[int, int]]

@@ -6,15 +6,16 @@ Most holes are filled a moment later; those of transactions that were rolled bac
 closed once every transaction that could have written them has ended.
 """
 
+import itertools
 import re
 from bisect import bisect_left, bisect_right
 from typing import Self
 
-MAX_HOLES_IN_TEXT = 16
-"""More are left out of a cursor, which then names an earlier position: what lies between comes twice."""
+MAX_HOLES_IN_TEXT = 100
+"""With more a cursor names an earlier position: what lies between comes twice.  Few have any, for seconds."""
 
 _MAX_ID = 2**63 - 1
-_TEXT = re.compile(r"(\d{1,19})((?:\.\d{1,19}(?:-\d{1,19})?){0,16})", re.ASCII)
+_TEXT = re.compile(rf"(\d{{1,19}})((?:\.\d{{1,19}}(?:-\d{{1,19}})?){{0,{MAX_HOLES_IN_TEXT}}})", re.ASCII)
 
 
 class Position:
@@ -40,28 +41,35 @@ class Position:
         found = _TEXT.fullmatch(text)
         if found is None:
             return None
-        after, holes = int(found[1]), []
-        previous = -1
+        after = upper = int(found[1])
+        holes: list[tuple[int, int]] = []
         for part in found[2].split(".")[1:]:
-            first, _, last = part.partition("-")
-            hole = (int(first), int(last or first))
-            if not previous + 1 < hole[0] <= hole[1] < after:
-                return None
-            holes.append(hole)
-            previous = hole[1]
-        return cls(after, holes) if after <= _MAX_ID else None
+            gap, _, length = part.partition("-")
+            last = upper - int(gap)
+            upper = last - int(length or 0)
+            holes.append((upper, last))
+        holes.reverse()
+        edges = [-1, *(edge for first, last in holes for edge in (first - 1, last)), after]
+        if after > _MAX_ID or any(low >= high for low, high in itertools.pairwise(edges)):
+            return None
+        return cls(after, holes)
 
     def text(self) -> str:
-        """Return the position as a short text, of at most 16 holes: an earlier one where there are more."""
+        """Return the position as a short text: an earlier one where there are too many holes.
+
+        The largest id, then each hole from the last to the first: how far below what was written before it
+        ends, and how many ids more it has.
+        """
         if not self._firsts:
             return str(self.after)
         if len(self._firsts) > MAX_HOLES_IN_TEXT:
             return str(self._firsts[0] - 1)
-        holes = "".join(
-            f".{first}" if first == last else f".{first}-{last}"
-            for first, last in zip(self._firsts, self._lasts, strict=True)
-        )
-        return f"{self.after}{holes}"
+        parts = [str(self.after)]
+        upper = self.after
+        for first, last in zip(reversed(self._firsts), reversed(self._lasts), strict=True):
+            parts.append(str(upper - last) if first == last else f"{upper - last}-{last - first}")
+            upper = first
+        return ".".join(parts)
 
     @property
     def holes(self) -> list[tuple[int, int]]:
@@ -115,6 +123,18 @@ class Position:
         if first < id_:
             self._insert(place, first, id_ - 1, xmax)
         return True
+
+    def close(self, first: int, last: int) -> None:
+        """Take the ids from ``first`` to ``last`` as passed: they will never be there."""
+        place = bisect_left(self._lasts, first)
+        while place < len(self._firsts) and self._firsts[place] <= last:
+            low, high, xmax = self._firsts[place], self._lasts[place], self._xmax[place]
+            del self._firsts[place], self._lasts[place], self._xmax[place]
+            if last < high:
+                self._insert(place, last + 1, high, xmax)
+            if low < first:
+                self._insert(place, low, first - 1, xmax)
+                place += 1
 
     def looked(self, *, up_to: int, xmin: int, xmax: int) -> None:
         """Note that what a read found was passed, so that each hole below ``up_to`` is empty in its snapshot.

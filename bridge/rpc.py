@@ -13,7 +13,7 @@ from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from bridge.errors import AskedTimeoutError, RpcError
 from bridge.events import Principal, Row
-from bridge.journal import JournalPage
+from bridge.journal import JournalHoles, JournalPage
 from bridge.numbers import exact_number
 
 # They log URLs and, on errors, response bodies, in which there are rows.
@@ -26,6 +26,7 @@ T = TypeVar("T")
 _rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
 _row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
 _journal_page = msgspec.json.Decoder(JournalPage)
+_journal_holes = msgspec.json.Decoder(JournalHoles)
 _positions = msgspec.json.Decoder(list[list[int]])
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
@@ -107,6 +108,13 @@ class ProjectRpc:
         if answer is None:
             raise _other_form("bridge_journal_since")
         return _decoded("bridge_journal_since", _journal_page, answer)
+
+    async def journal_holes(self, after: int) -> JournalHoles:
+        """Return which ids after a given one no row of the journal has."""
+        answer = await self._call("bridge_journal_holes", {"after": after})
+        if answer is None:
+            raise _other_form("bridge_journal_holes")
+        return _decoded("bridge_journal_holes", _journal_holes, answer)
 
     async def journal_before(self, age_s: float) -> int:
         """Return the id after which all rows of the journal of the last ``age_s`` seconds stand."""

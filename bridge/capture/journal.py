@@ -18,7 +18,9 @@ No I/O and no clock here: :mod:`bridge.capture.journal_source` has both.
 """
 
 import hashlib
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -34,6 +36,11 @@ READ_EVERY_S = 3.0
 
 POLL_EVERY_S = 0.5
 """The same while the stream is away, when the reads are the transport; and after a read that failed."""
+
+CLOSE_EVERY_S = 0.5
+"""The same while ids are missing that may never come: two reads close them, and cursors name each of them."""
+
+FEW_HOLES = 3
 
 AGAIN_S = 0.05
 """Time until the next read where a row of the stream was not in the last: commits are sent before seen."""
@@ -63,13 +70,25 @@ class Journal:
         position: What has left already.
         epoch: Of the rows; None for that of the first page.
         lossless: True if the stream brings every commit in order while it lives.
+        never: Ids that no row will ever have, as pairs of first and last.
+        is_past: True if what is read has been there before there was a stream; only counted so.
     """
 
-    def __init__(self, position: Position, epoch: str | None = None, *, lossless: bool = False) -> None:
+    def __init__(
+        self,
+        position: Position,
+        epoch: str | None = None,
+        *,
+        lossless: bool = False,
+        never: Sequence[tuple[int, int]] = (),
+        is_past: bool = False,
+    ) -> None:
         self.position = position
         self.stream = ""
         self.epoch = epoch
         self._lossless = lossless
+        self._never = never
+        self._via = "past" if is_past else "read"
         self._ready: deque[_Ready] = deque()
         self._held: dict[int, Entry] = {}
         self._absent: dict[int, int] = {}
@@ -118,19 +137,30 @@ class Journal:
                 case _Looked(up_to=up_to, xmin=xmin, xmax=xmax):
                     self.position.looked(up_to=up_to, xmin=xmin, xmax=xmax)
                 case Change(id=id_) as change:
-                    if self.position.add(id_):
+                    if self._pass(id_):
                         return msgspec.structs.replace(
                             change, position=self.position.text(), stream=self.stream
                         )
                 case Truncated(id=id_):
-                    if self.position.add(id_):
+                    if self._pass(id_):
                         self._ready.appendleft(Live())
                         return Gap(reason="table_truncated")
                 case Unreadable(id=id_):
-                    self.position.add(id_)
+                    self._pass(id_)
                 case event:
                     return event
         return None
+
+    def _pass(self, id_: int) -> bool:
+        before = self.position.after
+        if not self.position.add(id_):
+            return False
+        if self._never and id_ > before + 1:
+            for first, last in self._never[bisect_left(self._never, (before, 0)) :]:
+                if first >= id_:
+                    break
+                self.position.close(first, last)
+        return True
 
     def restart(self, position: Position, epoch: str | None) -> None:
         """Go on from another position; what waits is forgotten and read again."""
@@ -147,6 +177,7 @@ class Journal:
     def receive_row(self, row: JournalRow, received_s: float) -> None:
         """Take a row of the stream: at once if nothing can be missing before it, else after a read."""
         if row.id in self.position or row.id in self._held:
+            metrics.JOURNAL_ROWS.labels("late").inc()
             return
         entry = read_entry(row, received_s)
         metrics.JOURNAL_ROWS.labels("stream").inc()
@@ -179,7 +210,7 @@ class Journal:
             entry = self._held.pop(row.id, None)
             if entry is None:
                 entry = read_entry(row, now_s)
-                metrics.JOURNAL_ROWS.labels("read").inc()
+                metrics.JOURNAL_ROWS.labels(self._via).inc()
             self._ready.append(entry)
         last_id = page.rows[-1].id if page.rows else 0
         up_to = last_id if page.more else max(self.position.after, last_id)
@@ -188,7 +219,8 @@ class Journal:
         if page.more:
             self._due_s = self._wait_until_s
             return
-        self._due_s = now_s + (READ_EVERY_S if self._streaming else POLL_EVERY_S)
+        every_s = READ_EVERY_S if len(self.position.holes) <= FEW_HOLES else CLOSE_EVERY_S
+        self._due_s = now_s + (every_s if self._streaming else POLL_EVERY_S)
         self._look_for_held(int(page.xmin), int(page.xmax))
         self._whole = self._streaming and not self._held
         if self._held:

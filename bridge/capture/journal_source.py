@@ -11,13 +11,18 @@ from bridge.capture.journal_rows import JOURNAL, streamed_row
 from bridge.clock import Clock
 from bridge.errors import RpcError, SourceError
 from bridge.events import Change, Event, Gap, Live
-from bridge.journal import JournalPage
+from bridge.journal import JournalHoles, JournalPage
 from bridge.position import Position
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 PAGE_ROWS = 2_000
 """Rows of one read."""
+
+LOOKS = 4
+"""Reads at the start that find out which missing ids will never come; two do, where nobody runs on."""
+
+LOOK_EVERY_S = 0.05
 
 _BEYOND = 2**62
 """An id that no row has."""
@@ -28,6 +33,13 @@ class JournalReader(Protocol):
 
     async def journal_since(self, after: int, holes: Sequence[tuple[int, int]], max_rows: int) -> JournalPage:
         """Return the rows after an id and those in the holes before it.
+
+        Raises:
+            RpcError: the database did not answer.
+        """
+
+    async def journal_holes(self, after: int) -> JournalHoles:
+        """Return which ids after a given one no row has.
 
         Raises:
             RpcError: the database did not answer.
@@ -137,10 +149,10 @@ class JournalSource:
         """
         if self._anew:
             start = Position(await self._reader.journal_before(self._past_s))
-            self._past = Journal(start)
+            self._past = Journal(start, is_past=True)
         else:
             start = self._journal.position
-            self._past = Journal(Position(start.after, start.holes), self._journal.epoch)
+            self._past = Journal(Position(start.after, start.holes), self._journal.epoch, is_past=True)
         return start.text()
 
     async def past(self) -> list[Change | Gap] | None:

@@ -15,7 +15,8 @@
 --       end $undo$;
 --       select public.bridge_unwatch(w.quoted) from public.bridge_watched() as w;
 --       drop function public.bridge_watch(text), public.bridge_unwatch(text), public.bridge_watched(),
---           public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_before(double precision),
+--           public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_holes(bigint),
+--           public.bridge_journal_before(double precision),
 --           public.bridge_prune_journal(double precision);
 --       drop publication bridge_journal;
 --       drop schema bridge cascade;
@@ -319,6 +320,21 @@ $function$;
 comment on function public.bridge_journal_since(bigint, jsonb, integer) is
     'Journal rows after an id and in the holes before it, with the snapshot they are of, as JSON text.';
 
+-- The ids after one that no row has, of all that a reader starts with: most of them never will, and a reader that knows
+-- which ones, after a look at them by the protocol above, need not carry them along.
+create or replace function public.bridge_journal_holes(after bigint) returns text
+language sql stable
+set search_path = ''
+as $function$
+    select json_build_object(
+        'last', coalesce(max(j.id), after),
+        'holes', coalesce(json_agg(json_build_array(j.before + 1, j.id - 1) order by j.id) filter (where j.before + 1 < j.id), '[]')
+    )::text
+    from (select k.id, lag(k.id, 1, after) over (order by k.id) as before from bridge.journal as k where k.id > after) as j
+$function$;
+comment on function public.bridge_journal_holes(bigint) is
+    'The last id of the journal, and the ids between a given one and that which no row has, as JSON text.';
+
 -- The largest id at which all that was recorded since then is still to come, also from transactions that still run.
 -- Ids and times rise together: both are taken within one insert, by a clock that does not wait for the commit.  So the
 -- boundary is found by halving.  A transaction that runs has recorded nothing before it began, hence nothing before the
@@ -420,11 +436,11 @@ comment on function public.bridge_prune_journal(double precision) is
 revoke all on function bridge.record_change(), bridge.journal_horizon(timestamptz)
     from public, anon, authenticated, service_role;
 revoke all on function public.bridge_watch(text), public.bridge_unwatch(text), public.bridge_watched(),
-    public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_before(double precision),
-    public.bridge_prune_journal(double precision) from public, anon, authenticated, service_role;
+    public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_holes(bigint),
+    public.bridge_journal_before(double precision), public.bridge_prune_journal(double precision) from public, anon, authenticated, service_role;
 grant execute on function bridge.journal_horizon(timestamptz), public.bridge_watched(),
-    public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_before(double precision),
-    public.bridge_prune_journal(double precision) to service_role;
+    public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_holes(bigint),
+    public.bridge_journal_before(double precision), public.bridge_prune_journal(double precision) to service_role;
 
 do $migration$
 declare

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from bridge.bench.proxy import TcpProxy, tcp_proxy
 from bridge.local.postgres import EmbeddedPostgres
-from tests.support.proxy import TcpProxy, tcp_proxy
 from tests.support.wal import prepare
 
 

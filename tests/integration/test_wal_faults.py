@@ -8,11 +8,11 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
+from bridge.bench.proxy import TcpProxy, tcp_proxy
 from bridge.capture import slot as slot_module
 from bridge.events import Gap, Live
 from bridge.local.postgres import EmbeddedPostgres
 from tests.support.fake_realtime import eventually
-from tests.support.proxy import TcpProxy, tcp_proxy
 from tests.support.wal import (
     insert,
     no_slots,

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import psycopg
 
+from bridge.bench.proxy import TcpProxy
 from bridge.capture import WalSource
 from bridge.clock import SystemClock
 from bridge.local.postgres import EmbeddedPostgres
-from tests.support.proxy import TcpProxy
 from tests.support.stack import MIGRATIONS
 
 PUBLICATION = "bridge_journal"

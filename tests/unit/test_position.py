@@ -51,12 +51,37 @@ def test_a_text_is_read_as_the_same_position(after: int, ids: list[int]):
     assert {i for i in range(50) if i in read} <= model
 
 
-def test_more_than_sixteen_holes_name_an_earlier_position():
+def test_too_many_holes_name_an_earlier_position():
     """What lies between comes twice; nothing is left out."""
     ids = list(range(2, 2 + 2 * MAX_HOLES_IN_TEXT, 2))
     assert passed(0, ids)[0].text().count(".") == MAX_HOLES_IN_TEXT
-    assert passed(0, [*ids, 50])[0].text() == "0"
-    assert passed(7, [8, *(n + 8 for n in [*ids, 50])])[0].text() == "8"
+    assert passed(0, [*ids, 500])[0].text() == "0"
+    assert passed(7, [8, *(n + 8 for n in [*ids, 500])])[0].text() == "8"
+
+
+def test_a_text_is_short():
+    """Holes are told by their distance, the last one first."""
+    assert Position(1_000_000, [(999_000, 999_001), (999_997, 999_997)]).text() == "1000000.3.996-1"
+
+
+@given(after=st.integers(0, 20), ids=IDS, other_after=st.integers(0, 20), other_ids=IDS)
+def test_a_position_covers_another_if_it_has_all_of_it(
+    after: int, ids: list[int], other_after: int, other_ids: list[int]
+):
+    """As sets do."""
+    (one, model), (other, other_model) = passed(after, ids), passed(other_after, other_ids)
+    assert one.covers(other) == (model >= other_model)
+    assert one.covers(one)
+
+
+@given(ids=IDS, first=st.integers(1, 40), length=st.integers(0, 10))
+def test_ids_that_will_never_be_there_are_closed(ids: list[int], first: int, length: int):
+    """Those within the holes; ids beyond the end are not touched."""
+    position, model = passed(0, ids)
+    position.close(first, first + length)
+    model |= set(range(first, first + length + 1)) & set(range(position.after + 1))
+    assert [i for i in range(50) if i in position] == sorted(model)
+    assert all(a[1] + 1 < b[0] for a, b in itertools.pairwise(position.holes))
 
 
 @given(text=st.text(alphabet="0123456789.-", max_size=30))
@@ -75,12 +100,12 @@ def test_any_text_is_a_position_or_none(text: str):
         "-1",
         "+1",
         "1.",
-        "5.5",
+        "5.6",
         "5.0",
-        "5.2-1",
-        "9.4.2",
-        "9.2-4.4",
-        "9.2.3",
+        "5.2-4",
+        "9.4.1",
+        "9.2-4.0",
+        "9.2.9",
         " 5",
         "5\n",
         "\u0665",

@@ -91,5 +91,6 @@ async def tcp_proxy(host: str, port: int) -> AsyncIterator[TcpProxy]:
         server.close()
         proxy.thaw()
         proxy.cut()
-        while proxy._open:  # noqa: ASYNC110 - handlers belong to the server, which does not tell when they end
+        # The handlers belong to the server, which does not tell when they end.
+        while proxy._open:  # noqa: ASYNC110, SLF001
             await asyncio.sleep(0.001)
