@@ -49,22 +49,33 @@ class TcpProxy:
             writer.transport.abort()
             return
         self._open.add(writer)
-        with contextlib.suppress(OSError):
-            await self._flowing.wait()
-            there_reader, there = await asyncio.open_connection(*self._server)
-            self._open.add(there)
-            try:
-                async with asyncio.TaskGroup() as ways:
-                    up = ways.create_task(self._pass(reader, there))
-                    down = ways.create_task(self._pass(there_reader, writer, counts=True))
-                    await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
-                    up.cancel()
-                    down.cancel()
-            finally:
-                self._open.discard(there)
-                there.transport.abort()
-        self._open.discard(writer)
-        writer.close()
+        try:
+            with contextlib.suppress(OSError):
+                await self._flowing.wait()
+                there_reader, there = await asyncio.open_connection(*self._server)
+                await self._between(reader, writer, there_reader, there)
+        finally:
+            self._open.discard(writer)
+            writer.transport.abort()
+
+    async def _between(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there_reader: asyncio.StreamReader,
+        there: asyncio.StreamWriter,
+    ) -> None:
+        self._open.add(there)
+        try:
+            async with asyncio.TaskGroup() as ways:
+                up = ways.create_task(self._pass(reader, there))
+                down = ways.create_task(self._pass(there_reader, writer, counts=True))
+                await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
+                up.cancel()
+                down.cancel()
+        finally:
+            self._open.discard(there)
+            there.transport.abort()
 
     async def _pass(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counts: bool = False
