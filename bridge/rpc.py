@@ -200,6 +200,8 @@ def _advice(error: APIError) -> str:
         return "the key is not a service-role key, or service_role lacks a grant"
     if code in ("57014", "PGRST003", "502", "503", "504"):
         return "the project is busy or away, trying again"
+    if code.startswith("22"):
+        return "a value that was given is none of its column's type"
     if not code:  # PostgREST and Postgres give one, the gateway in front of them does not
         return "the gateway refused it, check SUPABASE_SERVICE_ROLE_KEY and SUPABASE_URL"
     return "see the project's Postgres log"

@@ -120,14 +120,22 @@ def _watchable(catalog: Catalog, name: str, publication: str) -> Table:
     table = catalog.by_name.get(name)
     if table is None:
         raise ConfigError(f"table {name} does not exist: create it, or correct BRIDGE_TABLES")
-    if table.kind not in ("r", "p"):
-        raise ConfigError(f"{name} is not a table, so it has no changes: correct BRIDGE_TABLES")
-    if not table.primary_key:
-        raise ConfigError(f"table {name} has no primary key, so its changes cannot be told apart: add one")
-    missing = unheard(table, publication)
-    if missing is not None:
-        raise ConfigError(f"table {name} is {missing}")
+    if table.other_than_table is not None:
+        raise ConfigError(f"{name} is {table.other_than_table}, which has no changes: correct BRIDGE_TABLES")
+    reason = unwatchable(table, publication)
+    if reason is not None:
+        raise ConfigError(f"table {reason}")
     return table
+
+
+def unwatchable(table: Table, publication: str = PUBLICATION) -> str | None:
+    """Return why changes of a table cannot be relayed, and what to do; None if they can."""
+    if not table.primary_key:
+        return (
+            f"{table.qualified} has no primary key, so its changes cannot be told apart: {table.key_advice}"
+        )
+    missing = unheard(table, publication)
+    return None if missing is None else f"{table.qualified} is {missing}"
 
 
 def lookup_tables(catalog: Catalog, sights: Sequence[Sight]) -> dict[str, LookupTable]:

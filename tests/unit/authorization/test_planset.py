@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from bridge.authorization.catalog import Table
-from bridge.authorization.planset import PlanSet, compile_plans
+from bridge.authorization.planset import PlanSet, compile_plans, unwatchable
 from bridge.errors import ConfigError
 from tests.support.catalogs import catalog, column, policy, table
 
@@ -98,8 +98,8 @@ def test_look_up_rows_that_cannot_be_kept_current_are_refused(members: Table, me
     ("tables", "message"),
     [
         ([], "public.notes does not exist"),
-        ([table("notes", kind="v")], "public.notes is not a table"),
-        ([table("notes", key=())], "no primary key"),
+        ([table("notes", kind="v")], "public.notes is a view, which has no changes"),
+        ([table("notes", key=())], r'no primary key, .*: alter table public\.notes add primary key \("id"\)'),
         ([table("notes", publications=("other",))], "not in publication supabase_realtime"),
         (
             [_partly_published("notes")],
@@ -111,3 +111,13 @@ def test_a_table_that_cannot_be_watched_stops_the_start(tables: list[Table], mes
     """The message says what to do about it."""
     with pytest.raises(ConfigError, match=message):
         compiled(*tables)
+
+
+def test_a_table_of_supabase_itself_is_not_advised_to_be_published() -> None:
+    """The project does not own it, and what is in auth.users is for nobody."""
+    users = msgspec.structs.replace(table("users", publications=()), schema="auth")
+    reason = unwatchable(users)
+
+    assert reason is not None
+    assert "auth.users is a table of Supabase Auth" in reason
+    assert "alter publication" not in reason
