@@ -101,6 +101,8 @@ async def test_what_memory_cannot_decide_postgres_is_asked(
         await post(db, 11, 1)
         await until_post(clerks, 11)
         assert posts(clerks) == [11]
+        said = [(e["table"], e["role"], e["reason"]) for e in worker.log if e["event"] == "policy_asked"]
+        assert len(said) == len(set(said))
 
 
 async def test_members_of_an_organisation_are_found_by_their_claim(

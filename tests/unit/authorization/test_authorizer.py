@@ -14,7 +14,7 @@ from bridge.authorization.rows import CatalogChangedError, RowMemory
 from bridge.clock import ManualClock
 from bridge.errors import AskedTimeoutError, RpcError
 from bridge.events import Action, Change, Principal, Row, RowEvent, View
-from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, table
+from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, put_rows, table
 
 ann = Principal(role="authenticated", user_id=ANN)
 bob = Principal(role="authenticated", user_id=BOB)
@@ -59,7 +59,7 @@ def stage(*present: Principal, members: Sequence[tuple[str, str]] = (), remember
     made = stage_of(
         planset(DIALOGS, MESSAGES, MEMBERS, watched=["dialogs", "messages"]), *present, remembered=remembered
     )
-    made.memory.load("public.members", [{"dialog_id": d, "user_id": u} for d, u in members])
+    put_rows(made.memory.lookups["public.members"], [{"dialog_id": d, "user_id": u} for d, u in members])
     made.memory.remembered["public.dialogs"].put({"id": D1, "owner_id": ANN, "title": "one"})
     return made
 
