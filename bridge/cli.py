@@ -10,11 +10,13 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import click
 import uvloop
+from jwt import InsecureKeyLengthWarning
 from typing_extensions import override
 
 from bridge import logs
@@ -120,6 +122,8 @@ def _advice(error: Any) -> str:
 @click.version_option(package_name="supabase-realtime-bridge")
 def main() -> None:
     """Relay Supabase Postgres changes to browsers, filtered exactly as row-level security would."""
+    # The worker's log says it once, as an event (jwt_secret_short).
+    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
 
 
 @main.command()

@@ -26,7 +26,7 @@ from bridge.connection import Settings as ConnectionSettings
 from bridge.errors import SourceError
 from bridge.events import Principal, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
-from bridge.minting import expires_at, is_of_another_secret, mint_token
+from bridge.minting import SECRET_BYTES, expires_at, is_of_another_secret, mint_token
 from bridge.pipeline import Pipeline
 from bridge.rpc import ProjectRpc
 
@@ -125,6 +125,9 @@ async def serve(
         ConfigError: a watched table does not exist or cannot be watched.
         OSError: a port is taken.
     """
+    if config.jwt_secret is not None and len(config.jwt_secret.encode()) < SECRET_BYTES:
+        hint = f"whoever has a token can guess it and sign others: take one of {SECRET_BYTES} bytes or more"
+        log.warning("jwt_secret_short", bytes=len(config.jwt_secret.encode()), hint=hint)
     if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
