@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 import uvloop
-from jwt import InsecureKeyLengthWarning
 from typing_extensions import override
 
 from bridge import logs
@@ -122,8 +121,8 @@ def _advice(error: Any) -> str:
 @click.version_option(package_name="supabase-realtime-bridge")
 def main() -> None:
     """Relay Supabase Postgres changes to browsers, filtered exactly as row-level security would."""
-    # The worker's log says it once, as an event (jwt_secret_short).
-    warnings.filterwarnings("ignore", category=InsecureKeyLengthWarning)
+    # PyJWT's warning about short secrets: the worker's log says it, once (jwt_secret_short).
+    warnings.filterwarnings("ignore", message="The HMAC key is")
 
 
 @main.command()
