@@ -137,7 +137,7 @@ async def _decision(database: Project, table: Table, plan: Plan, lookups: Tables
         result = _result(branch, row, case.principal, lookups, plan)
         lines += [f"    {_MARKS[result]} {line}" for line in words.lines(branch)]
     if answer is None:
-        (seen,) = await database.visible(table.qualified, [row], [case.principal])
+        (seen,) = (await database.visible(table.qualified, [row], [case.principal])).rows
         lines.append(f"    Postgres was asked and says {'yes' if seen else 'no'}")
         answer = bool(seen)
     lines.append(f"  => {'sees' if answer else 'does not see'} the row")

@@ -14,7 +14,7 @@ from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
 from bridge.clock import ManualClock
 from bridge.errors import AskedTimeoutError, ConfigError, RpcError, SourceError
-from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, UpstreamState
+from bridge.events import Change, Event, Gap, Live, Principal, Row, RowEvent, Seen, UpstreamState
 from bridge.pipeline import Pipeline
 from tests.support.catalogs import ANN, planset, table
 
@@ -138,9 +138,7 @@ class Database:
     async def row(self, table: str, key: Row) -> Row | None:
         raise RpcError(f"{table} cannot be read, {len(key)} columns: try again")
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         if self.is_slow:
             raise AskedTimeoutError(f"{table} takes too long: wait")
         raise RpcError(f"{table} cannot be asked, {len(rows)} rows for {len(principals)} users: try again")
