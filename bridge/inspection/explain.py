@@ -12,6 +12,7 @@ from bridge.authorization.composition import PUBLICATION, Sight, compose, policy
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
 from bridge.authorization.expressions import opaque
+from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.loader import CatalogReader, load_pages
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import lookup_tables
@@ -60,6 +61,8 @@ async def explain(
     lookups = lookup_tables(catalog, [sight])
     plan = Plan(sight, lookups, now_us)
     lines = [f"{name} for {role}", *_policies(catalog, table, role), *_plan(sight, plan)]
+    if plan.opaque and sight.because is None:
+        lines += _unasked(grounds(catalog, name, role))
     if case is not None:
         for lookup in lookups.values():
             await load_pages(database, lookup)
@@ -99,6 +102,12 @@ def _plan(sight: Sight, plan: Plan) -> Iterator[str]:
     yield f"  cost per change: {_cost(plan)}"
     for part in plan.opaque:
         yield f"  asks Postgres because {part.reason}"
+
+
+def _unasked(found: Grounds) -> Iterator[str]:
+    if found.hidden_by:
+        changes = " or ".join(sorted(found.hidden_by))
+        yield f"  Postgres cannot be asked who saw a row before its {changes}: who may have reads again"
 
 
 def _cost(plan: Plan) -> str:
