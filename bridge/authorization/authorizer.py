@@ -6,7 +6,17 @@ from typing import Protocol
 from bridge import metrics
 from bridge.authorization.asking import Questions, Visibility
 from bridge.authorization.effects import Probe, Sighting, concerned, probes, viewers
-from bridge.authorization.experience import Decision, Deliver, Effect, Resync, Sees, Share, Shares, Shift
+from bridge.authorization.experience import (
+    NOBODY,
+    Decision,
+    Deliver,
+    Effect,
+    Resync,
+    Sees,
+    Share,
+    Shares,
+    Shift,
+)
 from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.lookup import same
 from bridge.authorization.plan import Plan
@@ -215,15 +225,19 @@ class Authorizer:
             if saw.open and action in self._grounds_of(plan).hidden_by:
                 decision.unsure = True
             else:
-                decision.saw_old = Sees(sighting=saw, answer=questions.add(event.table, event.old, saw.open))
+                decision.saw_old = self._saw(event.table, saw, event.old, questions)
         return decision
 
     def _sees(self, plan: Plan, sighting: Sighting, row: Row, questions: Questions) -> Sees:
         """Return who sees ``row``, with those asked about of whom memory does not know it."""
         if not sighting.open:
-            return Sees(sighting=sighting)
-        answer = questions.add(plan.table, row, sighting.open)
-        return Sees(sighting=sighting, answer=answer, grounds=self._grounds_of(plan))
+            return Sees(sighting)
+        return Sees(sighting, questions.add(plan.table, row, sighting.open), self._grounds_of(plan))
+
+    @staticmethod
+    def _saw(table: str, sighting: Sighting, row: Row, questions: Questions) -> Sees:
+        """Return who saw ``row``, which has been changed: that it is not current any more does not matter."""
+        return Sees(sighting, questions.add(table, row, sighting.open) if sighting.open else None)
 
     def _grounds_of(self, plan: Plan) -> Grounds:
         known = self._grounds.get(plan)
@@ -252,16 +266,15 @@ class Authorizer:
             return None
         old_unknown = change.action != "INSERT" and shares.old is None
         for plan in here:
-            share = Share(columns=plan.columns, old_unknown=old_unknown)
-            if change.new is not None:
-                share.sees = self._sees(plan, viewers(plan, change.new, roster), change.new, questions)
-            before = saw.get(plan.role)
-            if before is not None:
-                share.saw = Sees(sighting=before)
+            new, old = change.new, shares.old
+            sees = NOBODY if new is None else self._sees(plan, viewers(plan, new, roster), new, questions)
+            share = Share(columns=plan.columns, old_unknown=old_unknown, sees=sees)
+            if old is not None:
+                before = saw[plan.role]
                 if before.open and change.action in self._grounds_of(plan).hidden_by:
-                    share.unsure = before.open
-                elif before.open:
-                    share.saw.answer = questions.add(change.table, shares.old or {}, before.open)
+                    share.saw, share.unsure = Sees(Sighting(before.sees)), before.open
+                else:
+                    share.saw = self._saw(change.table, before, old, questions)
             shares.of_roles.append(share)
         if old_unknown and here:
             # Who saw the row before is not known.  Those who see it now cannot be harmed by an
@@ -270,12 +283,12 @@ class Authorizer:
         return shares
 
     def _shift(self, probe: Probe, row: Row, saw: Sighting, questions: Questions, *, unseen: bool) -> Shift:
-        sees = Sees(sighting=viewers(probe.plan, row, self._roster, probe.users))
+        sees = Sees(viewers(probe.plan, row, self._roster, probe.users))
         unknown = set(saw.open)
         asked = [principal for principal in sees.sighting.open if principal not in unknown]
         if asked:  # of those of whom it was not known before, nothing can be told
-            sees.answer = questions.add(probe.plan.table, row, asked)
-            sees.grounds = self._grounds_of(probe.plan)
+            answer = questions.add(probe.plan.table, row, asked)
+            sees = Sees(sees.sighting, answer, self._grounds_of(probe.plan))
         return Shift(
             probe=probe,
             row=row,

@@ -44,42 +44,45 @@ class Resync(msgspec.Struct, frozen=True):
 Effect: TypeAlias = Deliver | Resync
 
 
-NOBODY = Sighting(())
-
-UNASKED = Answer()
-
-
-class Sees(msgspec.Struct, kw_only=True):
+class Sees(msgspec.Struct, frozen=True):
     """Who sees a row by memory, and by what Postgres says.
 
     Attributes:
         sighting: What memory says.
-        answer: What Postgres says of the others.
+        answer: What Postgres says of the others; None if nobody was asked about.
         grounds: What that depends on.
     """
 
-    sighting: Sighting = NOBODY
-    answer: Answer = msgspec.field(default_factory=lambda: UNASKED)
+    sighting: Sighting
+    answer: Answer | None = None
     grounds: Grounds = BY_ROW
 
     @property
     def superseded(self) -> bool:
         """True if the row has been changed again, and what Postgres says is about what it is now."""
-        return not self.grounds.row_only and not self.answer.is_current
+        return self.answer is not None and not self.grounds.row_only and not self.answer.is_current
 
     @property
     def now(self) -> Sequence[Principal]:
         """Those who see it; by what it is now nobody is shown what it was."""
-        if not self.answer.asked or self.superseded:
+        if self.answer is None or self.superseded:
             return self.sighting.sees
         return [*self.sighting.sees, *self.answer.sees]
 
     @property
-    def later(self) -> set[Principal]:
+    def later(self) -> Collection[Principal]:
         """Those who may see the row as it is now: the change that made it so tells."""
-        if not self.superseded:
-            return set()
-        return set(self.answer.asked if "UPDATE" in self.grounds.hidden_by else self.answer.sees)
+        if self.answer is None or not self.superseded:
+            return ()
+        return self.answer.asked if "UPDATE" in self.grounds.hidden_by else self.answer.sees
+
+    @property
+    def late(self) -> Collection[Principal]:
+        """Those of whom Postgres did not tell in time."""
+        return self.answer.asked if self.answer is not None and self.answer.is_late else ()
+
+
+NOBODY = Sees(Sighting(()))
 
 
 class Share(msgspec.Struct, kw_only=True):
@@ -95,8 +98,8 @@ class Share(msgspec.Struct, kw_only=True):
 
     columns: frozenset[str] | None
     old_unknown: bool
-    saw: Sees = msgspec.field(default_factory=Sees)
-    sees: Sees = msgspec.field(default_factory=Sees)
+    saw: Sees = NOBODY
+    sees: Sees = NOBODY
     unsure: Collection[Principal] = ()
 
     def deliveries(self, untold: set[Principal]) -> list[Delivery]:
@@ -105,10 +108,11 @@ class Share(msgspec.Struct, kw_only=True):
         Args:
             untold: Those who may see the row but were not told, as it had changed again; kept up to date.
         """
-        sees, later = self.sees.now, self.sees.later
-        # Those of whom it is not known whether they saw it have it, or can do with an UPDATE as well.
-        saw = [*self.saw.now, *(set(sees).intersection(self.unsure) if self.unsure else ())]
-        if later:
+        sees, saw = self.sees.now, self.saw.now
+        if self.unsure:  # they have it, or can do with an UPDATE as well
+            saw = [*saw, *set(sees).intersection(self.unsure)]
+        if self.sees.superseded:
+            later = set(self.sees.later)
             if not self.old_unknown:
                 untold |= later.difference(saw, self.unsure)
             saw = [principal for principal in saw if principal not in later]
@@ -128,8 +132,7 @@ class Share(msgspec.Struct, kw_only=True):
         """Those who may have lost sight of the row, and cannot be named more exactly."""
         if not self.unsure:
             return []
-        answer = self.sees.answer
-        told = {*self.sees.now, *self.sees.later, *(answer.asked if answer.is_late else ())}
+        told = {*self.sees.now, *self.sees.later, *self.sees.late}
         return [principal for principal in self.unsure if principal not in told]
 
 
@@ -193,7 +196,7 @@ class Shift(msgspec.Struct, kw_only=True):
     @property
     def untold(self) -> set[Principal]:
         """Those who may have gained sight of a row that has changed again."""
-        return self.sees.later.difference(self.saw.sees, self.saw.open)
+        return set(self.sees.later).difference(self.saw.sees, self.saw.open)
 
 
 class Decision(msgspec.Struct, kw_only=True):
@@ -209,8 +212,8 @@ class Decision(msgspec.Struct, kw_only=True):
 
     event: RowEvent
     columns: frozenset[str] | None
-    sees_new: Sees = msgspec.field(default_factory=Sees)
-    saw_old: Sees | None = msgspec.field(default_factory=Sees)
+    sees_new: Sees = NOBODY
+    saw_old: Sees | None = NOBODY
     unsure: bool = False
 
     def view(self, untold: set[tuple[object, ...]]) -> View | None:
@@ -232,8 +235,8 @@ class Decision(msgspec.Struct, kw_only=True):
         row = (event.table, *event.key.values())
         sees = bool(self.sees_new.now)
         saw = sees if self.saw_old is None else bool(self.saw_old.now)
-        if self.sees_new.later:
-            if not saw and not self.unsure and self.saw_old is not None:
+        if self.sees_new.superseded:
+            if self.sees_new.later and not saw and not self.unsure and self.saw_old is not None:
                 untold.add(row)
             return None
         if sees and row in untold:

@@ -4,7 +4,7 @@ import pytest
 
 from bridge.authorization.asking import Answer
 from bridge.authorization.effects import Probe, Sighting
-from bridge.authorization.experience import Decision, Sees, Share, Shares, Shift
+from bridge.authorization.experience import NOBODY, Decision, Sees, Share, Shares, Shift
 from bridge.authorization.grounds import Grounds
 from bridge.authorization.shaping import Shaper
 from bridge.authorization.undecided import UndecidedError
@@ -66,7 +66,9 @@ def test_nobody_is_told_nothing() -> None:
     assert (found.deliveries, found.event.dialog_id) == ((), "1")
 
 
-def shift(saw: Sighting, sees: Sighting, answer: Answer, shown: list[Principal] | None = None) -> Shift:
+def shift(
+    saw: Sighting, sees: Sighting, answer: Answer | None = None, shown: list[Principal] | None = None
+) -> Shift:
     plan = planset(table("rooms"), watched=["rooms"]).plans["public.rooms", "authenticated"]
     probe = Probe(plan=plan, row={"id": 1}, is_key=True, users=None)
     return Shift(
@@ -74,7 +76,7 @@ def shift(saw: Sighting, sees: Sighting, answer: Answer, shown: list[Principal] 
         row={"id": 1},
         saw=saw,
         shown=saw.sees if shown is None else shown,
-        sees=Sees(sighting=sees, answer=answer),
+        sees=Sees(sees, answer),
     )
 
 
@@ -89,7 +91,7 @@ def test_who_gained_sight_and_who_lost_it() -> None:
 
 def test_who_may_have_seen_it_is_told_nothing_of_the_row() -> None:
     """It is not known what changed for them: they read again, unless it is not known now either."""
-    found = shift(Sighting([], [ann, bob]), Sighting([ann], [bob]), Answer())
+    found = shift(Sighting([], [ann, bob]), Sighting([ann], [bob]))
 
     assert found.settle() == ([], [])
     assert found.doubtful == [ann]
@@ -97,7 +99,7 @@ def test_who_may_have_seen_it_is_told_nothing_of_the_row() -> None:
 
 def test_a_row_that_was_never_known_is_withdrawn_from_all_who_may_have_been_shown_it() -> None:
     """Too much does no harm; who sees it still keeps it."""
-    assert shift(Sighting([]), Sighting([bob]), Answer(), shown=[ann, bob]).settle() == ([bob], [ann])
+    assert shift(Sighting([]), Sighting([bob]), shown=[ann, bob]).settle() == ([bob], [ann])
 
 
 @pytest.mark.parametrize(
@@ -181,15 +183,16 @@ def test_who_cannot_be_asked_about_may_have_missed_something() -> None:
     assert (told(share), share.missed) == ({"UPDATE": {ann}}, [bob, cat])
     share.sees = asked(OWN_TABLE, ann, current=False)
     assert (told(share), share.missed) == ({}, [])
-    share.sees = Sees()
+    share.sees = NOBODY
     assert (told(share), share.missed) == ({}, [ann, bob, cat])
 
 
 @pytest.mark.parametrize("current", [True, False])
 def test_a_row_that_has_changed_again_is_not_announced(current: bool) -> None:  # noqa: FBT001
     """A membership does not show what is gone, and does not withdraw what may still be seen."""
-    found = shift(Sighting([bob]), Sighting([], [ann, bob]), Answer([ann, bob], [ann, bob]))
-    found.sees.answer.is_current, found.sees.grounds = current, OTHER_TABLES
+    found = shift(Sighting([bob]), Sighting([], [ann, bob]))
+    answer = Answer([ann, bob], [ann, bob], is_current=current)
+    found.sees = Sees(found.sees.sighting, answer, OTHER_TABLES)
 
     assert found.settle() == (([ann], []) if current else ([], []))
     assert found.untold == (set() if current else {ann})
@@ -219,6 +222,6 @@ def test_a_replay_cannot_tell_what_nobody_can() -> None:
     view = replayed({"id": 1}, asked(OWN_TABLE, ann, current=True), unsure=True).view(set())
     assert view is not None
     assert view.action == "UPDATE"
-    for lost in (replayed(None, Sees(), unsure=True), replayed({"id": 1}, Sees(), unsure=True)):
+    for lost in (replayed(None, NOBODY, unsure=True), replayed({"id": 1}, NOBODY, unsure=True)):
         with pytest.raises(UndecidedError, match=r"public\.rooms"):
             lost.view(set())

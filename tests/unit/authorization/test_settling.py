@@ -6,7 +6,7 @@ from bridge import metrics
 from bridge.authorization import settling as module
 from bridge.authorization.asking import Answer, Questions
 from bridge.authorization.effects import Sighting
-from bridge.authorization.experience import Effect, Resync, Sees, Share, Shares
+from bridge.authorization.experience import NOBODY, Effect, Resync, Sees, Share, Shares
 from bridge.authorization.grounds import Grounds
 from bridge.authorization.roster import Roster
 from bridge.authorization.settling import Pending, Settler
@@ -36,7 +36,7 @@ def pending(
 ) -> Pending:
     """A change of a note; Postgres has been asked."""
     new = None if action == "DELETE" else {"id": number}
-    share = Share(columns=None, old_unknown=False, sees=sees or Sees(), unsure=unsure)
+    share = Share(columns=None, old_unknown=False, sees=sees or NOBODY, unsure=unsure)
     if old is not None:
         share.saw = Sees(sighting=Sighting([ann]))
     return Pending(
