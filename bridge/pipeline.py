@@ -284,15 +284,19 @@ class Pipeline:
         log.warning("change_not_applied", table=changes[0].table, code=error.code, reason=str(error))
         self._lose("catalog_changed" if isinstance(error, CatalogChangedError) else "database_unreachable")
         await self._catch_up()
+        again: BridgeError | None = None
         for change in changes:
             if self._authorizer is None or self.state != "live":
                 return
-            try:
-                self._deliver(change, await self._authorizer.apply(change, self._database))
-            except (CatalogChangedError, RpcError) as again:
-                # The clients were told to read again, which covers this change too.
-                metrics.UNDELIVERABLE.labels(change.table, again.code).inc()
-                log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
+            if not isinstance(again, RpcError):  # it would take as long for each of the others
+                try:
+                    self._deliver(change, await self._authorizer.apply(change, self._database))
+                    continue
+                except (CatalogChangedError, RpcError) as failure:
+                    again = failure
+            # The clients were told to read again, which covers this change too.
+            metrics.UNDELIVERABLE.labels(change.table, again.code).inc()
+            log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
 
     def _log_timeout(self, table: str, late: Resync) -> None:
         now_s = self._clock.monotonic_s()

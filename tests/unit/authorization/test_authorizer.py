@@ -80,7 +80,7 @@ class Project:
     def __init__(
         self, row: Row | None = None, *, sees: Sequence[Principal] = (), fails: bool = False
     ) -> None:
-        self.found, self.sees, self.fails, self.holds = row, sees, fails, True
+        self.found, self.sees, self.fails = row, sees, fails
         self.asked: list[tuple[str, list[Row], list[Principal]]] = []
 
     async def row(self, table: str, key: Row) -> Row | None:
@@ -93,7 +93,7 @@ class Project:
             raise RpcError("away: try again")
         self.asked.append((table, list(rows), list(principals)))
         seen = [frozenset(range(len(rows)) if p in self.sees else ()) for p in principals]
-        return Seen(seen, frozenset(range(len(rows)) if self.holds else ()))
+        return Seen(seen, frozenset(range(len(rows))))
 
 
 nothing = Project()
