@@ -5,6 +5,7 @@ changes wait in the source's queue, and clients are told by ``status``.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -12,12 +13,22 @@ from typing import Protocol
 import structlog
 
 from bridge import metrics
-from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effect, PlanSet, Resync
+from bridge.authorization import (
+    Authorizer,
+    CatalogChangedError,
+    Deliver,
+    Effect,
+    Pace,
+    Pending,
+    PlanSet,
+    Resync,
+)
 from bridge.authorization import Database as AuthorizationDatabase
 from bridge.backoff import Backoff
 from bridge.clock import Clock
 from bridge.errors import BridgeError, ConfigError, RpcError
 from bridge.events import Change, Event, Gap, Live, Principal, RowEvent, UpstreamState, View
+from bridge.reminders import Reminders
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -97,22 +108,28 @@ class Pipeline:
         self._backoff = backoff
         self._on_first_live: Callable[[], None] | None = on_first_live
         self._authorizer: Authorizer | None = None
+        self._pace = Pace()
         self._timeout_logged_s: dict[str, float] = {}
+        self.reminders = Reminders(audience.deliver)
         # Who connects before the first Live may have read rows that changed before it.
         self._missed: str | None = "upstream_started"
 
     async def run(self) -> None:
         """Carry events for ever."""
+        event: Event | None = None
         while True:
-            event = await self._source.next_event()
+            if event is None:
+                event = await self._source.next_event()
             async with self._carrying:
                 match event:
                     case Live():
                         await self._catch_up()
+                        event = None
                     case Gap(reason=reason):
                         self._lose(reason)
+                        event = None
                     case Change() as change:
-                        await self._relay(change)
+                        event = await self._relay(change)
 
     async def watch_catalog(self, interval_s: float) -> None:
         """Ask for ever whether policies, grants, functions or tables changed, and let that take effect."""
@@ -203,38 +220,83 @@ class Pipeline:
                 self._backoff.reset()
                 return authorizer
 
-    async def _relay(self, change: Change) -> None:
-        metrics.CHANGES.labels(change.table, change.action).inc()
-        if self.state != "live":
-            return  # left over from before a change of tables; the Gap that follows covers it
-        if self._authorizer is None or change.table not in self._tables:
+    async def _relay(self, change: Change) -> Event | None:
+        """Relay ``change``, and if Postgres has to be asked also those that wait: about all of them at once.
+
+        Return what was taken of the source behind them.
+        """
+        following: Event | None = change
+        begun: list[tuple[Change, list[Effect] | Pending]] = []
+        while isinstance(following, Change):
+            change, following = following, None
+            metrics.CHANGES.labels(change.table, change.action).inc()
+            # Else left over from before a change of tables; the Gap that follows covers it.
+            if self.state == "live" and self._authorizer is not None and change.table in self._tables:
+                metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
+                try:
+                    effects = await self._authorizer.begin(change, self._database)
+                except (CatalogChangedError, RpcError) as error:
+                    await self._settle(begun)
+                    await self._retry_afresh([change], error)
+                    return None
+                if isinstance(effects, list) and not begun:
+                    self._deliver(change, effects)
+                else:
+                    begun.append((change, effects))
+            if begun and len(begun) < self._pace.room:
+                following = await self._waiting()
+        await self._settle(begun)
+        return following
+
+    async def _waiting(self) -> Event | None:
+        """Return the next event if it is there already."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                return await self._source.next_event()
+        return None
+
+    async def _settle(self, begun: Sequence[tuple[Change, list[Effect] | Pending]]) -> None:
+        if not begun or self._authorizer is None:
             return
-        metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
+        started_s = self._clock.monotonic_s()
         try:
-            effects = await self._authorizer.apply(change, self._database)
-        except (CatalogChangedError, RpcError) as error:
-            effects = await self._retry_afresh(change, error)
+            settled = await self._authorizer.settle([effects for _, effects in begun], self._database)
+        except RpcError as error:
+            await self._retry_afresh([change for change, _ in begun], error)
+            return
+        self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
+        for (change, _), effects in zip(begun, settled, strict=True):
+            self._deliver(change, effects)
+
+    def _deliver(self, change: Change, effects: Sequence[Effect]) -> None:
         for effect in effects:
+            if isinstance(effect, Resync) and effect.may_wait:
+                self.reminders.add(effect)
+                continue
             if isinstance(effect, Resync) and effect.timeout is not None:
                 self._log_timeout(change.table, effect)
             self._audience.deliver(effect)
         if any(isinstance(effect, Deliver) for effect in effects):
             metrics.CHANGE_TO_WRITE.observe(self._clock.monotonic_s() - change.received_s)
 
-    async def _retry_afresh(self, change: Change, error: BridgeError) -> list[Effect]:
-        """Load everything anew and apply ``change`` once more; clients read again in any case."""
-        log.warning("change_not_applied", table=change.table, code=error.code, reason=str(error))
+    async def _retry_afresh(self, changes: Sequence[Change], error: BridgeError) -> None:
+        """Load everything anew and apply ``changes`` once more; clients read again in any case."""
+        log.warning("change_not_applied", table=changes[0].table, code=error.code, reason=str(error))
         self._lose("catalog_changed" if isinstance(error, CatalogChangedError) else "database_unreachable")
         await self._catch_up()
-        if self._authorizer is None or self.state != "live":
-            return []
-        try:
-            return await self._authorizer.apply(change, self._database)
-        except (CatalogChangedError, RpcError) as again:
+        again: BridgeError | None = None
+        for change in changes:
+            if self._authorizer is None or self.state != "live":
+                return
+            if not isinstance(again, RpcError):  # it would take as long for each of the others
+                try:
+                    self._deliver(change, await self._authorizer.apply(change, self._database))
+                    continue
+                except (CatalogChangedError, RpcError) as failure:
+                    again = failure
             # The clients were told to read again, which covers this change too.
             metrics.UNDELIVERABLE.labels(change.table, again.code).inc()
             log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
-            return []
 
     def _log_timeout(self, table: str, late: Resync) -> None:
         now_s = self._clock.monotonic_s()

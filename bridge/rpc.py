@@ -12,7 +12,7 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from bridge.errors import AskedTimeoutError, RpcError
-from bridge.events import Principal, Row
+from bridge.events import Principal, Row, Seen
 from bridge.numbers import exact_number
 
 # They log URLs and, on errors, response bodies, in which there are rows.
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 _rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
 _row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
-_positions = msgspec.json.Decoder(list[list[int]])
+_seen = msgspec.json.Decoder(Seen)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 ASKED_AT_ONCE = 500
@@ -98,9 +98,7 @@ class ProjectRpc:
         answer = await self._call("bridge_row", {"table": table, "pk": _plain(key)})
         return None if answer is None else _decoded("bridge_row", _row, answer)
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         """Return, for each principal, the positions of the ``rows`` that its policies show.
 
         The rows are those of changes: they need not be in ``table`` any more.
@@ -108,23 +106,25 @@ class ProjectRpc:
         Raises:
             AskedTimeoutError: the database lives, but the policies take too long.
         """
-        seen: list[frozenset[int]] = []
+        answers: list[Seen] = []
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._ask(table, rows, principals, seen)
+                await self._ask(table, rows, principals, answers)
         except TimeoutError:
-            if not seen:
+            if not answers:
                 raise _no_answer("bridge_visible") from None  # nothing says that the database lives
+            count = sum(len(answer.rows) for answer in answers)
             raise AskedTimeoutError(
-                f"bridge_visible() answered for {len(seen)} of {len(principals)} users within "
-                f"{self._timeout_s:g} s: see `bridge explain {table}` for what is asked"
+                f"bridge_visible() answered for {count} of {len(principals)} users "
+                f"within {self._timeout_s:g} s: see `bridge explain {table}` for what is asked"
             ) from None
+        seen = [found for answer in answers for found in answer.rows]
         if len(seen) != len(principals):
             raise _other_form("bridge_visible")
-        return seen
+        return Seen(seen, frozenset(range(len(rows))).intersection(*(answer.current for answer in answers)))
 
     async def _ask(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal], seen: list[frozenset[int]]
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal], answers: list[Seen]
     ) -> None:
         for start in range(0, len(principals), ASKED_AT_ONCE):
             some = principals[start : start + ASKED_AT_ONCE]
@@ -136,7 +136,7 @@ class ProjectRpc:
             answer = await self._call("bridge_visible", arguments)
             if answer is None:
                 raise _other_form("bridge_visible")
-            seen += [frozenset(found) for found in _decoded("bridge_visible", _positions, answer)]
+            answers.append(_decoded("bridge_visible", _seen, answer))
 
     async def _call(self, function: str, arguments: dict[str, Any]) -> str | None:
         try:

@@ -220,6 +220,7 @@ class _Worker:
             tasks.create_task(source.run(), name="capture")
             tasks.create_task(pipeline.run(), name="pipeline")
             tasks.create_task(pipeline.watch_catalog(CATALOG_INTERVAL_S), name="catalog")
+            tasks.create_task(pipeline.reminders.run(), name="reminders")
 
     async def _decide(self, principal: Principal, events: Sequence[RowEvent]) -> Sequence[View | None]:
         return (

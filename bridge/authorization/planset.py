@@ -55,7 +55,16 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True):
             return None
         catalog = self.catalog
         tables = {
-            t.qualified: (t.columns, t.policies, t.grants, t.rls, t.force_rls, t.owner)
+            t.qualified: (
+                t.columns,
+                t.policies,
+                t.grants,
+                t.rls,
+                t.force_rls,
+                t.owner,
+                t.foreign_keys,
+                t.inherits,
+            )
             for t in catalog.tables
         }
         return tables, catalog.functions, catalog.roles

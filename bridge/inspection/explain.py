@@ -12,6 +12,7 @@ from bridge.authorization.composition import MANAGED, PUBLICATION, Sight, compos
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
 from bridge.authorization.expressions import opaque, walk
+from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.loader import CatalogReader, load_pages
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import lookup_tables, unwatchable
@@ -63,6 +64,8 @@ async def explain(
     if reason is not None:
         lines.append(f"  cannot be relayed: {reason}")
     lines += [*_policies(catalog, table, role), *_plan(sight, plan)]
+    if plan.opaque and sight.because is None:
+        lines += _unasked(grounds(catalog, name, role))
     if case is not None:
         key = None if case.row is None else row_key(catalog, table, case.row)
         for lookup in lookups.values():
@@ -106,6 +109,12 @@ def _plan(sight: Sight, plan: Plan) -> Iterator[str]:
         yield f"  asks Postgres because {part.reason}"
 
 
+def _unasked(found: Grounds) -> Iterator[str]:
+    if found.hidden_by:
+        changes = " or ".join(sorted(found.hidden_by))
+        yield f"  Postgres cannot be asked who saw a row before its {changes}: who may have reads again"
+
+
 def _cost(plan: Plan) -> str:
     match plan.walks_everybody, bool(plan.opaque):
         case True, True:
@@ -140,7 +149,7 @@ async def _decision(
         for line, part in words.parts(branch):
             lines.append(f"    {_MARKS[_result(part, row, principal, lookups, plan)]} {line}")
     if answer is None:
-        (seen,) = await database.visible(plan.table, [row], [principal])
+        (seen,) = (await database.visible(plan.table, [row], [principal])).rows
         lines.append(f"    Postgres was asked and says {'yes' if seen else 'no'}")
         answer = bool(seen)
     lines.append(f"  => {'sees' if answer else 'does not see'} the row")

@@ -238,7 +238,7 @@ async def _filtered(
                 undecided.append(position)
         if undecided:
             verified.asked += len(undecided)
-            (answer,) = await database.visible(plan.table, [rows[i] for i in undecided], [principal])
+            (answer,) = (await database.visible(plan.table, [rows[i] for i in undecided], [principal])).rows
             seen |= {undecided[i] for i in answer}
         found[principal] = seen
     return found
@@ -252,5 +252,5 @@ async def _heard(
     if not sighting.open:
         return set(sighting.sees)
     verified.asked += len(sighting.open)
-    answers = await database.visible(plan.table, [row], sighting.open)
+    answers = (await database.visible(plan.table, [row], sighting.open)).rows
     return {*sighting.sees, *(p for p, seen in zip(sighting.open, answers, strict=True) if seen)}

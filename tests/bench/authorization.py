@@ -22,7 +22,7 @@ from bridge.authorization.experience import Deliver
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
 from bridge.clock import ManualClock
-from bridge.events import Change, Delivery, Principal, Row, RowEvent, View
+from bridge.events import Change, Delivery, Principal, Row, RowEvent, Seen, View
 from tests.support.catalogs import planset, policy, put_rows, table
 
 AUDIENCE = 10
@@ -52,7 +52,7 @@ class Database:
     async def row(self, table: str, key: Row) -> Row | None:
         raise AssertionError(table, key)
 
-    async def visible(self, table: str, rows: Any, principals: Any) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Any, principals: Any) -> Seen:
         raise AssertionError(table, rows, principals)
 
 

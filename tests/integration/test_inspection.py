@@ -154,6 +154,22 @@ async def test_verify_skips_users_that_have_no_token(project: LocalStack) -> Non
     assert "skipped: 2 users that rows of public.seats lead to, like '42', are no uuids" in out
 
 
+async def test_explain_says_what_postgres_cannot_be_asked(project: LocalStack) -> None:
+    """A helper that may read the row in its table: those who may have lost sight of it read again."""
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute(
+            "create table public.vault (id int primary key); alter table public.vault enable row level security;"
+            "create function public.opens(int) returns boolean language plpgsql as"
+            " $$ begin execute 'select 1'; return true; end $$;"
+            "create policy p on public.vault using (public.opens(id))"
+        )
+    code, out, _ = await run(project, "explain", "public.vault", SUPABASE_DB_URL=project.database_url)
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute("drop table public.vault; drop function public.opens(int)")
+    assert code == 0
+    assert "cannot be asked who saw a row before its DELETE or UPDATE" in out
+
+
 async def test_verify_finds_a_difference(project: LocalStack) -> None:
     """A function that answers each time something else cannot agree: exit 1, with the row and the user."""
     with psycopg.connect(project.database_url, autocommit=True) as connection:

@@ -13,7 +13,7 @@ from bridge.authorization.roster import Roster
 from bridge.authorization.rows import CatalogChangedError, RowMemory
 from bridge.clock import ManualClock
 from bridge.errors import AskedTimeoutError, RpcError
-from bridge.events import Action, Change, Principal, Row, RowEvent, View
+from bridge.events import Action, Change, Principal, Row, RowEvent, Seen, View
 from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, put_rows, table
 
 ann = Principal(role="authenticated", user_id=ANN)
@@ -88,13 +88,12 @@ class Project:
             raise RpcError(f"{table} is away, {len(key)} columns: try again")
         return self.found
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         if self.fails:
             raise RpcError("away: try again")
         self.asked.append((table, list(rows), list(principals)))
-        return [frozenset(range(len(rows)) if p in self.sees else ()) for p in principals]
+        seen = [frozenset(range(len(rows)) if p in self.sees else ()) for p in principals]
+        return Seen(seen, frozenset(range(len(rows))))
 
 
 nothing = Project()
@@ -215,9 +214,7 @@ async def test_a_database_that_does_not_answer_delivers_nothing() -> None:
 class SlowProject(Project):
     """One whose policies take too long."""
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         raise AskedTimeoutError(f"{table}, {len(rows)} rows, {len(principals)} users: wait")
 
 
