@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -41,6 +42,23 @@ class Duration(click.ParamType[int]):
         if match is None:
             self.fail(f"{value!r} is not a duration: write a number and s, m, h or d, like 1h", param, ctx)
         return int(match[1]) * _SECONDS[match[2]]
+
+
+class Count(click.ParamType[int]):
+    """How many of something."""
+
+    name = "count"
+    most = 10_000
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            count = int(value)
+        except ValueError:
+            count = 0
+        if not 1 <= count <= self.most:
+            self.fail(f"{value} is not a whole number from 1 to {self.most:,}", param, ctx)
+        return count
 
 
 def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
@@ -103,6 +121,8 @@ def _advice(error: Any) -> str:
 @click.version_option(package_name="supabase-realtime-bridge")
 def main() -> None:
     """Relay Supabase Postgres changes to browsers, filtered exactly as row-level security would."""
+    # PyJWT's warning about short secrets: the worker's log says it, once (jwt_secret_short).
+    warnings.filterwarnings("ignore", message="The HMAC key is")
 
 
 @main.command()
@@ -182,7 +202,11 @@ def tail(user: Any, url: str | None) -> None:
 @main.command()
 @click.argument("table")
 @click.option("--user", type=click.UUID, help="Decide for this user.")
-@click.option("--row", help="Decide about the row with this primary key; commas between several columns.")
+@click.option(
+    "--row",
+    help="Decide about the row with this primary key: its value, values with commas between them, or a JSON "
+    "object of columns and values.",
+)
 @click.option(
     "--role",
     type=click.Choice(["authenticated", "anon"]),
@@ -202,8 +226,10 @@ def explain(table: str, user: Any, row: str | None, role: str) -> None:
 @main.command()
 @click.argument("tables", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every table with row-level security.")
-@click.option("--rows", default=200, show_default=True, help="Rows of each table, at random.")
-@click.option("--users", default=10, show_default=True, help="Users for each table; anon as well.")
+@click.option("--rows", default=200, type=Count(), show_default=True, help="Rows of each table, at random.")
+@click.option(
+    "--users", default=10, type=Count(), show_default=True, help="Users for each table; anon as well."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, as_json: bool) -> None:
     """Compare the bridge's decisions with what Postgres answers, on live rows (SUPABASE_DB_URL).
@@ -212,6 +238,8 @@ def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, 
     """
     from bridge.inspection.command import run_verify  # noqa: PLC0415 - see run
 
+    if everything and tables:
+        _fail(ConfigError(f"--all means every table: leave out {', '.join(tables)}, or --all"))
     logs.configure(log_format="console", level="error")
     names = None if everything else tables
     differ = False

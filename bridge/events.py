@@ -111,6 +111,18 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     claims_json: str = "{}"
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """What Postgres says of some rows.
+
+    Attributes:
+        rows: For each principal that was asked about, the positions of the rows that its policies show.
+        current: Positions of the rows that their table held exactly so all the while.
+    """
+
+    rows: Sequence[frozenset[int]]
+    current: frozenset[int]
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """What some principals experience of a change.
 

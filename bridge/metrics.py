@@ -37,7 +37,7 @@ ROWS_REREAD = Counter(
 )
 UNDELIVERABLE = Counter(
     "bridge_changes_undeliverable_total",
-    "Changes of watched tables that were sent to nobody because visibility could not be decided.",
+    "Changes of watched tables that did not reach somebody whose sight could not be decided, by reason.",
     ["table", "reason"],
     registry=REGISTRY,
 )

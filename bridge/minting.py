@@ -7,6 +7,9 @@ import jwt
 KEY_TTL_S = 10 * 365 * 24 * 3600
 """Supabase's API keys are valid for ten years."""
 
+SECRET_BYTES = 32
+"""What an HS256 secret has at least (RFC 7518, section 3.2); a shorter one can be guessed from a token."""
+
 
 def mint_token(
     secret: str, *, user_id: str | None, role: str, ttl_s: int, now: dt.datetime, **claims: object

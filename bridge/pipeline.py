@@ -5,85 +5,34 @@ changes wait in the source's queue, and clients are told by ``status``.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 import structlog
 
 from bridge import metrics
-from bridge.authorization import Authorizer, CatalogChangedError, Deliver, Effect, PlanSet, Resync
-from bridge.authorization import Database as AuthorizationDatabase
+from bridge.authorization import (
+    Authorizer,
+    CatalogChangedError,
+    Deliver,
+    Effect,
+    Pace,
+    Pending,
+    PlanSet,
+    Resync,
+)
 from bridge.backoff import Backoff
 from bridge.clock import Clock
 from bridge.errors import BridgeError, ConfigError, RpcError
 from bridge.events import Change, Event, Gap, Live, Paused, Principal, Resumed, RowEvent, UpstreamState, View
+from bridge.ports import Audience, Database, Source
+from bridge.reminders import Reminders
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 TIMEOUT_LOG_INTERVAL_S = 60.0
 """Seconds between two log lines about policies of one table that take too long."""
-
-
-class Source(Protocol):
-    """What the pipeline needs of capture."""
-
-    @property
-    def keeps_past(self) -> bool:
-        """True if what was committed before a ``Live`` is told by ``past``."""
-
-    @property
-    def position(self) -> str:
-        """The changes that have been passed, as text."""
-
-    async def next_event(self) -> Event: ...
-
-    def version(self, digest: str) -> str:
-        """Return what cursors have to be of to mean anything, for plans of this digest."""
-
-    async def rewind(self) -> str:
-        """Return the position at which the past begins."""
-
-    async def past(self) -> Sequence[Change | Gap] | None:
-        """Return what comes next of what was committed before now; None at the end."""
-
-    def reload(self) -> None:
-        """Tell a further ``Live``, if none comes anyway: what is in memory does not do any more."""
-
-    def set_tables(self, tables: Sequence[str]) -> bool:
-        """Capture these tables; True if a Gap and a Live follow."""
-
-
-class Audience(Protocol):
-    """What the pipeline needs of fan-out."""
-
-    def begin(self, version: str, position: str) -> None:
-        """Keep what follows for those who come back with a cursor of this version, and not before."""
-
-    def remember(self, change: Change, effects: Sequence[Effect]) -> None:
-        """Keep what was committed before anybody could be told."""
-
-    def open(self) -> None:
-        """Let clients resume from here on."""
-
-    def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
-        """Hand the effects to the clients they concern, and remember them for those who come back."""
-
-    def announce_status(self, state: UpstreamState) -> None:
-        """Tell every client how things stand upstream."""
-
-    def announce_gap(self, reason: str) -> None:
-        """Tell every client to read its rows again: changes may have been missed."""
-
-    def forget_history(self) -> None:
-        """Let nobody resume until there is a new beginning."""
-
-
-class Database(AuthorizationDatabase, Protocol):
-    """What the pipeline needs of the project's database."""
-
-    async def catalog_marker(self) -> str:
-        """Return a text that changes whenever the catalog may have changed."""
 
 
 class Pipeline:
@@ -128,14 +77,20 @@ class Pipeline:
         self._reloading = False
         self._usable = False
         """True if what is in memory is as of the last change."""
+        self._pace = Pace()
         self._timeout_logged_s: dict[str, float] = {}
+        self.reminders = Reminders(audience.remind)
         # Who connects before the first Live may have read rows that changed before it.
         self._missed: str | None = "upstream_started"
 
     async def run(self) -> None:
         """Carry events for ever."""
+        event: Event | None = None
         while True:
-            match await self._source.next_event():
+            if event is None:
+                event = await self._source.next_event()
+            taken, event = event, None
+            match taken:
                 case Live():
                     await self._catch_up()
                 case Gap(reason=reason):
@@ -145,7 +100,7 @@ class Pipeline:
                 case Resumed():
                     self._set_state("live" if self._usable else "down")
                 case Change() as change:
-                    await self._relay(change)
+                    event = await self._relay(change)
 
     async def watch_catalog(self, interval_s: float) -> None:
         """Ask for ever whether policies, grants, functions or tables changed, and let that take effect."""
@@ -265,39 +220,90 @@ class Pipeline:
                 else:
                     self._audience.remember(event, ())
 
-    async def _relay(self, change: Change) -> None:
-        metrics.CHANGES.labels(change.table, change.action).inc()
-        if not self._usable or self._authorizer is None:
-            return  # left over from before a change of tables; the Gap that follows covers it
-        if change.table not in self._tables:
-            self._audience.deliver(change, ())
+    async def _relay(self, change: Change) -> Event | None:
+        """Relay ``change``, and if Postgres has to be asked also those that wait: about all of them at once.
+
+        Return what was taken of the source behind them.
+        """
+        following: Event | None = change
+        begun: list[tuple[Change, list[Effect] | Pending]] = []
+        while isinstance(following, Change):
+            change, following = following, None
+            metrics.CHANGES.labels(change.table, change.action).inc()
+            # Else left over from before a change of tables; the Gap that follows covers it.
+            if not self._usable or self._authorizer is None:
+                pass
+            elif change.table not in self._tables:
+                self._deliver(change, ())
+            else:
+                metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
+                try:
+                    effects = await self._authorizer.begin(change, self._database)
+                except (CatalogChangedError, RpcError) as error:
+                    await self._settle(begun)
+                    await self._retry_afresh([change], error)
+                    return None
+                if isinstance(effects, list) and not begun:
+                    self._deliver(change, effects)
+                else:
+                    begun.append((change, effects))
+            if begun and len(begun) < self._pace.room:
+                following = await self._waiting()
+        await self._settle(begun)
+        return following
+
+    async def _waiting(self) -> Event | None:
+        """Return the next event if it is there already."""
+        if self._source.ready:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    return await self._source.next_event()
+        return None
+
+    async def _settle(self, begun: Sequence[tuple[Change, list[Effect] | Pending]]) -> None:
+        if not begun or self._authorizer is None:
             return
-        metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
+        started_s = self._clock.monotonic_s()
         try:
-            effects = await self._authorizer.apply(change, self._database)
-        except (CatalogChangedError, RpcError) as error:
-            effects = await self._retry_afresh(change, error)
+            settled = await self._authorizer.settle([effects for _, effects in begun], self._database)
+        except RpcError as error:
+            await self._retry_afresh([change for change, _ in begun], error)
+            return
+        self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
+        for (change, _), effects in zip(begun, settled, strict=True):
+            self._deliver(change, effects)
+
+    def _deliver(self, change: Change, effects: Sequence[Effect]) -> None:
+        now: list[Effect] = []
         for effect in effects:
+            if isinstance(effect, Resync) and effect.may_wait:
+                self.reminders.add(effect)
+                continue
             if isinstance(effect, Resync) and effect.timeout is not None:
                 self._log_timeout(change.table, effect)
-        self._audience.deliver(change, effects)
+            now.append(effect)
+        self._audience.deliver(change, now)
         if any(isinstance(effect, Deliver) for effect in effects):
             metrics.CHANGE_TO_WRITE.observe(self._clock.monotonic_s() - change.received_s)
 
-    async def _retry_afresh(self, change: Change, error: BridgeError) -> list[Effect]:
-        """Load everything anew and apply ``change`` once more; clients read again in any case."""
-        log.warning("change_not_applied", table=change.table, code=error.code, reason=str(error))
+    async def _retry_afresh(self, changes: Sequence[Change], error: BridgeError) -> None:
+        """Load everything anew and apply ``changes`` once more; clients read again in any case."""
+        log.warning("change_not_applied", table=changes[0].table, code=error.code, reason=str(error))
         self._lose("catalog_changed" if isinstance(error, CatalogChangedError) else "database_unreachable")
         await self._catch_up()
-        if self._authorizer is None or not self._usable or self._source.keeps_past:
-            return []  # what was read again has this change too
-        try:
-            return await self._authorizer.apply(change, self._database)
-        except (CatalogChangedError, RpcError) as again:
+        again: BridgeError | None = None
+        for change in changes:
+            if self._authorizer is None or not self._usable or self._source.keeps_past:
+                return  # what is read again has these changes too
+            if not isinstance(again, RpcError):  # it would take as long for each of the others
+                try:
+                    self._deliver(change, await self._authorizer.apply(change, self._database))
+                    continue
+                except (CatalogChangedError, RpcError) as failure:
+                    again = failure
             # The clients were told to read again, which covers this change too.
             metrics.UNDELIVERABLE.labels(change.table, again.code).inc()
             log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
-            return []
 
     def _log_timeout(self, table: str, late: Resync) -> None:
         now_s = self._clock.monotonic_s()

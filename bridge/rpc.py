@@ -12,7 +12,7 @@ from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
 from bridge.errors import AskedTimeoutError, RpcError
-from bridge.events import Principal, Row
+from bridge.events import Principal, Row, Seen
 from bridge.journal import JournalHoles, JournalPage
 from bridge.numbers import exact_number
 
@@ -27,7 +27,7 @@ _rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
 _row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
 _journal_page = msgspec.json.Decoder(JournalPage)
 _journal_holes = msgspec.json.Decoder(JournalHoles)
-_positions = msgspec.json.Decoder(list[list[int]])
+_seen = msgspec.json.Decoder(Seen)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 ASKED_AT_ONCE = 500
@@ -130,9 +130,7 @@ class ProjectRpc:
             raise _other_form(function)
         return answer
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         """Return, for each principal, the positions of the ``rows`` that its policies show.
 
         The rows are those of changes: they need not be in ``table`` any more.
@@ -140,23 +138,25 @@ class ProjectRpc:
         Raises:
             AskedTimeoutError: the database lives, but the policies take too long.
         """
-        seen: list[frozenset[int]] = []
+        answers: list[Seen] = []
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._ask(table, rows, principals, seen)
+                await self._ask(table, rows, principals, answers)
         except TimeoutError:
-            if not seen:
+            if not answers:
                 raise _no_answer("bridge_visible") from None  # nothing says that the database lives
+            count = sum(len(answer.rows) for answer in answers)
             raise AskedTimeoutError(
-                f"bridge_visible() answered for {len(seen)} of {len(principals)} users within "
-                f"{self._timeout_s:g} s: see `bridge explain {table}` for what is asked"
+                f"bridge_visible() answered for {count} of {len(principals)} users "
+                f"within {self._timeout_s:g} s: see `bridge explain {table}` for what is asked"
             ) from None
+        seen = [found for answer in answers for found in answer.rows]
         if len(seen) != len(principals):
             raise _other_form("bridge_visible")
-        return seen
+        return Seen(seen, frozenset(range(len(rows))).intersection(*(answer.current for answer in answers)))
 
     async def _ask(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal], seen: list[frozenset[int]]
+        self, table: str, rows: Sequence[Row], principals: Sequence[Principal], answers: list[Seen]
     ) -> None:
         for start in range(0, len(principals), ASKED_AT_ONCE):
             some = principals[start : start + ASKED_AT_ONCE]
@@ -168,7 +168,7 @@ class ProjectRpc:
             answer = await self._call("bridge_visible", arguments)
             if answer is None:
                 raise _other_form("bridge_visible")
-            seen += [frozenset(found) for found in _decoded("bridge_visible", _positions, answer)]
+            answers.append(_decoded("bridge_visible", _seen, answer))
 
     async def _call(self, function: str, arguments: dict[str, Any]) -> str | None:
         answer = await self._answer(function, arguments)
@@ -235,6 +235,8 @@ def _advice(error: APIError) -> str:
         return "the key is not a service-role key, or service_role lacks a grant"
     if code in ("57014", "PGRST003", "502", "503", "504"):
         return "the project is busy or away, trying again"
+    if code.startswith("22"):
+        return "a value that was given is none of its column's type"
     if not code:  # PostgREST and Postgres give one, the gateway in front of them does not
         return "the gateway refused it, check SUPABASE_SERVICE_ROLE_KEY and SUPABASE_URL"
     return "see the project's Postgres log"

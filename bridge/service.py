@@ -32,7 +32,7 @@ from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
 from bridge.events import Change, Principal, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
-from bridge.minting import is_of_another_secret
+from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
@@ -73,6 +73,9 @@ class _HubAudience:
 
     def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
         self._carry(change, effects, told=True)
+
+    def remind(self, resync: Resync) -> None:
+        self._hub.resync(resync.principals, "visibility_changed")
 
     def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> None:
         hub = self._hub
@@ -126,6 +129,9 @@ async def serve(
         ConfigError: a watched table does not exist or cannot be watched.
         OSError: a port is taken.
     """
+    if config.jwt_secret is not None and len(config.jwt_secret.encode()) < SECRET_BYTES:
+        hint = f"whoever has a token can guess it and sign others: take one of {SECRET_BYTES} bytes or more"
+        log.warning("jwt_secret_short", bytes=len(config.jwt_secret.encode()), hint=hint)
     if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
@@ -221,6 +227,7 @@ class _Worker:
             tasks.create_task(pipeline.watch_catalog(CATALOG_INTERVAL_S), name="catalog")
             if source.keeps_past:
                 tasks.create_task(prune_journal(rpc, self._config.journal_keep_s), name="pruning")
+            tasks.create_task(pipeline.reminders.run(), name="reminders")
 
     async def _decide(self, principal: Principal, events: Sequence[RowEvent]) -> Sequence[View | None]:
         return (

@@ -6,18 +6,21 @@ as what (:class:`Deliver`), and who has to read again (:class:`Resync`).
 ``loader`` reads catalog and look-up rows; ``composition`` turns grants and policies into one
 condition (``translation``: from SQL to the ``algebra``; ``normalization``); ``planset`` and ``plan``
 compile it in both directions (``evaluation``: does this user see this row; ``audience``: which users
-see it); ``authorizer`` applies changes (``rows``, ``effects``, ``experience``), and asks Postgres what
-memory cannot tell (``asking``).  The stage does no I/O but through the database that it is given, and
-owns no task.
+see it); ``authorizer`` applies changes (``rows``, ``effects``, ``experience``, ``settling``), and asks
+Postgres what memory cannot tell (``asking``; ``grounds``: what its answers depend on; ``pace``).  The
+stage does no I/O but through the database that it is given, and owns no task.
 """
 
-from bridge.authorization.authorizer import Authorizer, Database
+from bridge.authorization.asking import Database
+from bridge.authorization.authorizer import Authorizer
 from bridge.authorization.composition import Capture
 from bridge.authorization.experience import Deliver, Effect, Resync, Shifted
 from bridge.authorization.loader import Settings, compile_catalog, load
+from bridge.authorization.pace import Pace
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import CatalogChangedError
+from bridge.authorization.settling import Pending
 
 __all__ = [
     "Authorizer",
@@ -26,6 +29,8 @@ __all__ = [
     "Database",
     "Deliver",
     "Effect",
+    "Pace",
+    "Pending",
     "PlanSet",
     "Resync",
     "Roster",

@@ -1,4 +1,4 @@
-"""What memory cannot tell about a change, asked of Postgres in one go."""
+"""What memory cannot tell about some changes, asked of Postgres in one go."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
@@ -6,15 +6,13 @@ from typing import Protocol
 import msgspec
 
 from bridge.errors import AskedTimeoutError
-from bridge.events import Principal, Row
+from bridge.events import Principal, Row, Seen
 
 
 class Visibility(Protocol):
     """Asks Postgres who sees which rows, under each user's role and claims."""
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         """Return, for each principal, the positions of the rows that it sees.
 
         Args:
@@ -28,37 +26,53 @@ class Visibility(Protocol):
         """
 
 
-class Answer(msgspec.Struct):
-    """Those of the asked principals who see the row; empty until it was asked."""
+class Database(Visibility, Protocol):
+    """What applying a change may need of the project's database."""
 
-    sees: list[Principal] = []
+    async def row(self, table: str, key: Row) -> Row | None:
+        """Return one row by primary key, as of now; None when it is gone."""
+
+
+class Answer(msgspec.Struct):
+    """Those of the asked principals who see the row; empty until it was asked.
+
+    Attributes:
+        sees: Who does.
+        asked: Who was asked about.
+        is_current: True if the table held the row exactly so while Postgres was asked.
+        is_late: True if there was no answer in time: nobody sees the row, which means nothing.
+    """
+
+    sees: Sequence[Principal] = ()
+    asked: Collection[Principal] = ()
+    is_current: bool = True
+    is_late: bool = False
 
 
 class Questions:
     """Collects questions about rows of any tables.
 
     Attributes:
+        asked: The questions: a table, a row of it, and the answer that names who is asked about.
         timeout: Why some of them were not answered in time; None if all were.
-        late: Of whom some were not; their answers are empty, which is no answer.
     """
 
     def __init__(self) -> None:
+        self.asked: list[tuple[str, Row, Answer]] = []
         self.timeout: AskedTimeoutError | None = None
-        self.late: set[Principal] = set()
-        self._asked: dict[str, list[tuple[Row, Collection[Principal], Answer]]] = {}
 
     def add(self, table: str, row: Row, principals: Collection[Principal]) -> Answer:
         """Ask which of ``principals`` see ``row``; the answer is filled by :meth:`ask`."""
-        answer = Answer()
+        answer = Answer(asked=principals)
         if principals:
-            self._asked.setdefault(table, []).append((row, principals, answer))
+            self.asked.append((table, row, answer))
         return answer
 
     def __bool__(self) -> bool:
-        return bool(self._asked)
+        return bool(self.asked)
 
     def __len__(self) -> int:
-        return sum(len(principals) for asked in self._asked.values() for _, principals, _ in asked)
+        return sum(len(answer.asked) for _, _, answer in self.asked)
 
     async def ask(self, database: Visibility) -> None:
         """Ask everything, with one call per table; see ``timeout`` for whether it was answered.
@@ -66,14 +80,18 @@ class Questions:
         Raises:
             RpcError: the database did not answer.
         """
-        for table, asked in self._asked.items():
-            principals = list(dict.fromkeys(p for _, some, _ in asked for p in some))
+        for table in dict.fromkeys(name for name, _, _ in self.asked):
+            rows = [row for name, row, _ in self.asked if name == table]
+            answers = [answer for name, _, answer in self.asked if name == table]
+            principals = list(dict.fromkeys(p for answer in answers for p in answer.asked))
             try:
-                seen = await database.visible(table, [row for row, _, _ in asked], principals)
+                seen = await database.visible(table, rows, principals)
             except AskedTimeoutError as error:
                 self.timeout = error
-                self.late.update(principals)
+                for answer in answers:
+                    answer.is_late = True
                 continue
-            rows_of = dict(zip(principals, seen, strict=True))
-            for position, (_, some, answer) in enumerate(asked):
-                answer.sees = [principal for principal in some if position in rows_of[principal]]
+            rows_of = dict(zip(principals, seen.rows, strict=True))
+            for position, answer in enumerate(answers):
+                answer.sees = [principal for principal in answer.asked if position in rows_of[principal]]
+                answer.is_current = position in seen.current

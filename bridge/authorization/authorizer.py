@@ -1,10 +1,9 @@
 """The stage itself: says who sees each change, and as what, as of that change."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from bridge import metrics
-from bridge.authorization.asking import Answer, Questions, Visibility
+from bridge.authorization.asking import Database, Questions, Visibility
 from bridge.authorization.effects import Probe, Sighting, concerned, probes, viewers
 from bridge.authorization.experience import (
     NOBODY,
@@ -12,28 +11,23 @@ from bridge.authorization.experience import (
     Deliver,
     Effect,
     Resync,
+    Sees,
     Share,
     Shares,
     Shift,
     Shifted,
     shifted,
-    without,
 )
+from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.lookup import LookupRow, same
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import ReadRow, RowMemory
+from bridge.authorization.settling import Pending, Settler
 from bridge.authorization.shaping import Shaper
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Action, Change, Delivery, Principal, Row, RowEvent, View
-
-
-class Database(Visibility, Protocol):
-    """What applying a change may need of the project's database."""
-
-    async def row(self, table: str, key: Row) -> Row | None:
-        """Return one row by primary key, as of now; None when it is gone."""
 
 
 class Authorizer:
@@ -64,8 +58,9 @@ class Authorizer:
         self._roster = roster
         self._came: set[Principal] | None = None
         """Who came or went while Postgres is asked; None while it is not."""
-        self._dialog_table = dialog_table
         self._shaper = Shaper(keys=memory.keys, dialog_columns=dialog_columns)
+        self._settler = Settler(self._shaper, roster, dialog_table=dialog_table, keys=memory.keys)
+        self._grounds: dict[Plan, Grounds] = {}
         self._plans = list(planset.plans.values())
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
@@ -81,14 +76,24 @@ class Authorizer:
             plan.cohorts.notice(principal)
 
     async def apply(self, change: Change, database: Database) -> list[Effect]:
+        """Apply ``change``, ask what has to be asked, and return what the users experience, in order.
+
+        Raises:
+            CatalogChangedError, RpcError: as :meth:`begin` and :meth:`settle` do.
+        """
+        begun = await self.begin(change, database)
+        return begun if isinstance(begun, list) else (await self.settle([begun], database))[0]
+
+    async def begin(self, change: Change, database: Database) -> list[Effect] | Pending:
         """Apply ``change`` to the look-up rows and return what the users experience, in order.
+
+        Where only Postgres knows that, it is asked by :meth:`settle`, about several changes at once: who is
+        decided in memory is decided as of this change all the same.
 
         Args:
             change: A change of a watched table or of a look-up table.
             database: Asked for a row that a membership may bring into somebody's sight, where it is
-                not remembered, and for what only Postgres can decide.
-
-        Those of whom Postgres does not tell in time get nothing of it, and read again.
+                not remembered.
 
         Raises:
             CatalogChangedError: the plans do not fit the table any more; nothing was applied.
@@ -108,27 +113,23 @@ class Authorizer:
             moved = shifted(found)
             answerable, others = await self._answerable(found, database.row)
             unseen = self.memory.is_unseen(change)
-        # From here to the questions nothing waits: everything is as of this change.
+        # From here on nothing waits: everything is as of this change.
         questions = Questions()
-        late: tuple[Principal, ...] = ()
         before = [viewers(probe.plan, row, self._roster, probe.users) for probe, row in answerable]
         shares = self._shares(change, questions)
         shifts = [
             self._shift(probe, row, saw, questions, unseen=unseen)
             for (probe, row), saw in zip(answerable, before, strict=True)
         ]
-        if questions:
-            metrics.ASKED.labels(change.table).inc(len(questions))
-            late = await self._ask(questions, database)
-        effects = self._settled(change, shares, shifts, others)
-        effects += moved
-        if late:
-            effects.append(Resync(late))
-        if questions.timeout is None:
-            return effects
-        metrics.UNDELIVERABLE.labels(change.table, questions.timeout.code).inc()
-        effects = [without(e, questions.late) if isinstance(e, Deliver) else e for e in effects]
-        return [*effects, Resync(tuple(questions.late), questions.timeout)]
+        pending = Pending(
+            change=change, shares=shares, shifts=shifts, others=others, moved=moved, questions=questions
+        )
+        if not questions:
+            return self._settler.settle(pending)
+        metrics.ASKED.labels(change.table).inc(len(questions))
+        if self._came is None:
+            self._came = set()
+        return pending
 
     def pass_by(self, change: Change) -> list[Effect]:
         """Take in a change of the past; nobody is told, and nothing may be asked until the last one.
@@ -153,47 +154,32 @@ class Authorizer:
             effects.append(Deliver(event, ()))
         return effects
 
-    async def _ask(self, questions: Questions, database: Database) -> tuple[Principal, ...]:
-        """Ask, and return who came meanwhile: nobody asked about them, and the history has no change yet."""
-        came = self._came = set()
+    async def settle(self, begun: Sequence[list[Effect] | Pending], database: Database) -> list[list[Effect]]:
+        """Ask Postgres what is pending, and return the effects of each change; in stream order.
+
+        Those of whom Postgres does not tell in time get nothing of the change, and read again.
+
+        Raises:
+            RpcError: the database did not answer: everything has to be loaded again.
+        """
+        pending = [one for one in begun if isinstance(one, Pending)]
+        questions = Questions()
+        for one in pending:
+            questions.asked += one.questions.asked
         try:
             await questions.ask(database)
         finally:
-            self._came = None
-        return tuple(came)
-
-    def _settled(
-        self, change: Change, shares: Shares | None, shifts: Sequence[Shift], others: Sequence[Probe]
-    ) -> list[Effect]:
-        """Return what the users experience; Postgres has been asked."""
-        effects: list[Effect] = [] if shares is None else [shares.deliver(self._shaper, change)]
-        if not shifts and not others:
-            return effects
-        told = {pair for effect in effects for pair in self._told(effect)}
-        affected: list[tuple[Principal, str | None]] = []
-        for shift in shifts:
-            dialog = self._shaper.dialog_id(shift.probe.plan.table, shift.row)
-            affected += [(principal, dialog) for principal in shift.doubtful]
-            gained, lost = shift.settle()
-            if not shift.probe.is_key:
-                affected += [(principal, dialog) for principal in (*gained, *lost)]
-                continue
-            changes: tuple[tuple[Action, list[Principal]], ...] = (("INSERT", gained), ("DELETE", lost))
-            for action, principals in changes:
-                if principals:
-                    event, delivery = self._shaper.announcement(
-                        change, shift.probe.plan, shift.row, action, principals
-                    )
-                    effects.append(Deliver(event, (delivery,)))
-                    told |= self._told(effects[-1])
-        for probe in others:
-            dialog = self._shaper.dialog_id(probe.plan.table, probe.row)
-            affected += [(principal, dialog) for principal in concerned(probe, self._roster)]
-        # Who was told that a dialog came or went knows that its messages did.
-        resync = {p for p, dialog in affected if dialog is None or (p, dialog) not in told}
-        if resync:
-            effects.append(Resync(tuple(resync)))
-        return effects
+            came, self._came = self._came or (), None
+        settled = [self._settler.settle(one) if isinstance(one, Pending) else one for one in begun]
+        if came:  # nobody asked about them, and the history has no change yet
+            settled[-1].append(Resync(tuple(came)))
+        if questions.timeout is not None:
+            for one in pending:
+                if one.late:
+                    metrics.UNDELIVERABLE.labels(one.change.table, questions.timeout.code).inc()
+            late = {principal for one in pending for principal in one.late}
+            settled[-1].append(Resync(tuple(late), questions.timeout))
+        return settled
 
     def _inserted(self, change: Change) -> Deliver | None:
         """Store an INSERT, the most frequent change, and say who sees the row; None where Postgres has to.
@@ -233,28 +219,53 @@ class Authorizer:
             await questions.ask(database)
             if questions.timeout is not None:
                 raise questions.timeout
-        return [None if decision is None else decision.view() for decision in decisions]
+        untold: set[tuple[object, ...]] = set()
+        return [None if decision is None else decision.view(untold) for decision in decisions]
 
     def _decision(self, principal: Principal, event: RowEvent, questions: Questions) -> Decision | None:
         plan = self._plans_of.get(event.table, {}).get(principal.role)
         if plan is None:
             return None
 
-        def sees(row: Row) -> Answer:
+        def sighting(row: Row) -> Sighting:
             try:
-                return Answer([principal] if plan.visible(row, principal) else [])
+                return Sighting((principal,) if plan.visible(row, principal) else ())
             except UndecidedError:
-                return questions.add(event.table, row, [principal])
+                return Sighting((), (principal,))
 
         decision = Decision(event=event, columns=plan.columns)
         if event.announced == "DELETE":
             return decision
         if event.new is not None:
-            decision.sees_new = sees(event.new)
+            decision.sees_new = self._sees(plan, sighting(event.new), event.new, questions)
         if event.old is not None:
-            known = self.memory.needed(event.table) <= event.old.keys()
-            decision.saw_old = sees(event.old) if known else decision.sees_new
+            if not self.memory.needed(event.table) <= event.old.keys():
+                decision.saw_old = None
+                return decision
+            saw = sighting(event.old)
+            action: Action = "DELETE" if event.new is None else "UPDATE"
+            if saw.open and action in self._grounds_of(plan).hidden_by:
+                decision.unsure = True
+            else:
+                decision.saw_old = self._saw(event.table, saw, event.old, questions)
         return decision
+
+    def _sees(self, plan: Plan, sighting: Sighting, row: Row, questions: Questions) -> Sees:
+        """Return who sees ``row``, with those asked about of whom memory does not know it."""
+        if not sighting.open:
+            return Sees(sighting)
+        return Sees(sighting, questions.add(plan.table, row, sighting.open), self._grounds_of(plan))
+
+    @staticmethod
+    def _saw(table: str, sighting: Sighting, row: Row, questions: Questions) -> Sees:
+        """Return who saw ``row``, which has been changed: that it is not current any more does not matter."""
+        return Sees(sighting, questions.add(table, row, sighting.open) if sighting.open else None)
+
+    def _grounds_of(self, plan: Plan) -> Grounds:
+        known = self._grounds.get(plan)
+        if known is None:
+            known = self._grounds[plan] = grounds(self.planset.catalog, plan.table, plan.role)
+        return known
 
     def _shares(self, change: Change, questions: Questions) -> Shares | None:
         """Store ``change`` and find out who experiences it; None if its table is not watched."""
@@ -277,13 +288,15 @@ class Authorizer:
             return None
         old_unknown = change.action != "INSERT" and shares.old is None
         for plan in here:
-            share = Share(columns=plan.columns, saw=saw.get(plan.role, NOBODY), old_unknown=old_unknown)
-            if change.new is not None:
-                share.sees = viewers(plan, change.new, roster)
-            if share.sees.open:
-                share.sees_answer = questions.add(change.table, change.new or {}, share.sees.open)
-            if share.saw.open:
-                share.saw_answer = questions.add(change.table, shares.old or {}, share.saw.open)
+            new, old = change.new, shares.old
+            sees = NOBODY if new is None else self._sees(plan, viewers(plan, new, roster), new, questions)
+            share = Share(columns=plan.columns, old_unknown=old_unknown, sees=sees)
+            if old is not None:
+                before = saw[plan.role]
+                if before.open and change.action in self._grounds_of(plan).hidden_by:
+                    share.saw, share.unsure = Sees(Sighting(before.sees)), before.open
+                else:
+                    share.saw = self._saw(change.table, before, old, questions)
             shares.of_roles.append(share)
         if old_unknown and here:
             # Who saw the row before is not known.  Those who see it now cannot be harmed by an
@@ -292,7 +305,12 @@ class Authorizer:
         return shares
 
     def _shift(self, probe: Probe, row: Row, saw: Sighting, questions: Questions, *, unseen: bool) -> Shift:
-        sees = viewers(probe.plan, row, self._roster, probe.users)
+        sees = Sees(viewers(probe.plan, row, self._roster, probe.users))
+        unknown = set(saw.open)
+        asked = [principal for principal in sees.sighting.open if principal not in unknown]
+        if asked:  # of those of whom it was not known before, nothing can be told
+            answer = questions.add(probe.plan.table, row, asked)
+            sees = Sees(sees.sighting, answer, self._grounds_of(probe.plan))
         return Shift(
             probe=probe,
             row=row,
@@ -300,7 +318,6 @@ class Authorizer:
             # Somebody may have read the row meanwhile: withdrawing too much does no harm.
             shown=concerned(probe, self._roster) if unseen else saw.sees,
             sees=sees,
-            answer=questions.add(probe.plan.table, row, sees.open),
         )
 
     def _probes(self, change: Change, old: LookupRow | None, new: LookupRow | None) -> list[Probe]:
@@ -345,14 +362,3 @@ class Authorizer:
             row is not None and all(row.get(c) == probe.row[c] for c in self.memory.keys[change.table])
             for row in (self.memory.key_row(change), change.new)
         )
-
-    def _told(self, effect: Effect) -> set[tuple[Principal, str]]:
-        """Return who learns by ``effect`` that a dialog came into sight or left it."""
-        if not isinstance(effect, Deliver) or effect.event.table != self._dialog_table:
-            return set()
-        return {
-            (principal, effect.event.dialog_id)
-            for delivery in effect.deliveries
-            if delivery.view.action != "UPDATE" and effect.event.dialog_id is not None
-            for principal in delivery.principals
-        }

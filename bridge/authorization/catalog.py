@@ -105,6 +105,21 @@ class Table(msgspec.Struct, frozen=True, dict=True):
             for part in (self.schema, self.name)
         )
 
+    @property
+    def other_than_table(self) -> str | None:
+        """What it is, if it is no table."""
+        return {"v": "a view", "m": "a materialized view", "f": "a foreign table"}.get(self.kind)
+
+    @property
+    def key_advice(self) -> str:
+        """The statement that gives it a primary key."""
+        not_null = {column.name for column in self.columns if column.not_null}
+        named = next((key for key in self.unique if not_null.issuperset(key)), None)
+        if named is None and "id" not in self.by_name:
+            return f"alter table {self.quoted} add column id bigint generated always as identity primary key"
+        columns = ", ".join('"' + name.replace('"', '""') + '"' for name in named or ("id",))
+        return f"alter table {self.quoted} add primary key ({columns})"
+
     @cached_property
     def unique_keys(self) -> tuple[tuple[str, ...], ...]:
         """Columns of each key of which every value occurs at most once, where none of them is NULL."""

@@ -30,6 +30,9 @@ PUBLICATION = "supabase_realtime"
 Capture: TypeAlias = Literal["tables", "journal"]
 """Where changes are captured: as the publication has them, or from the journal."""
 
+MANAGED = {"auth": "Supabase Auth", "storage": "Supabase Storage"}
+"""Schemas whose tables belong to a part of Supabase: the project's own roles cannot publish them."""
+
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
     """What one role sees of one table.
@@ -91,7 +94,7 @@ def check_trackable(table: Table, capture: Capture | None) -> None:
     if table.inherits:
         raise CompileError(f"{table.qualified} shares its rows with tables that inherit")
     if not table.primary_key:
-        raise CompileError(f"{table.qualified} has no primary key: add one to have it read from memory")
+        raise CompileError(f"{table.qualified} has no primary key to keep its rows by: {table.key_advice}")
     for column in table.primary_key:
         type_ = column_type(table.by_name[column])
         if type_.startswith("other:") or type_.endswith("[]"):
@@ -114,6 +117,11 @@ def unheard(table: Table, capture: Capture) -> str | None:
         return (
             "partitioned, so its changes arrive under the names of its partitions: publish those and watch "
             "them by their names, as sql/README.md says"
+        )
+    if publication not in table.publications and table.schema in MANAGED:
+        return (
+            f"a table of {MANAGED[table.schema]}, which alone owns it, so it cannot be published: read a "
+            "claim of the token (auth.jwt()), or a table of your own that a trigger keeps up to date"
         )
     if publication not in table.publications:
         return (

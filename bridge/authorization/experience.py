@@ -7,7 +7,9 @@ import msgspec
 
 from bridge.authorization.asking import Answer
 from bridge.authorization.effects import Probe, Sighting
+from bridge.authorization.grounds import BY_ROW, Grounds
 from bridge.authorization.shaping import Shaper, experience, views
+from bridge.authorization.undecided import UndecidedError
 from bridge.errors import AskedTimeoutError
 from bridge.events import Action, Change, Delivery, Principal, Row, RowEvent, View
 
@@ -31,10 +33,12 @@ class Resync(msgspec.Struct, frozen=True):
     Attributes:
         principals: Who has to.
         timeout: Why Postgres could not tell what they see; None if it is known that it changed.
+        may_wait: True where each change may ask for it again, so that many are better told at once.
     """
 
     principals: tuple[Principal, ...]
     timeout: AskedTimeoutError | None = None
+    may_wait: bool = False
 
 
 class Shifted(msgspec.Struct, frozen=True):
@@ -62,33 +66,108 @@ def shifted(found: Sequence[Probe]) -> list[Shifted]:
     return [Shifted(role, some) for role, some in users.items() if some is None or some]
 
 
-NOBODY = Sighting(())
+class Sees(msgspec.Struct, frozen=True):
+    """Who sees a row by memory, and by what Postgres says.
+
+    Attributes:
+        sighting: What memory says.
+        answer: What Postgres says of the others; None if nobody was asked about.
+        grounds: What that depends on.
+    """
+
+    sighting: Sighting
+    answer: Answer | None = None
+    grounds: Grounds = BY_ROW
+
+    @property
+    def superseded(self) -> bool:
+        """True if the row has been changed again, and what Postgres says is about what it is now."""
+        return self.answer is not None and not self.grounds.row_only and not self.answer.is_current
+
+    @property
+    def now(self) -> Sequence[Principal]:
+        """Those who see it; by what it is now nobody is shown what it was."""
+        if self.answer is None or self.superseded:
+            return self.sighting.sees
+        return [*self.sighting.sees, *self.answer.sees]
+
+    @property
+    def later(self) -> Collection[Principal]:
+        """Those who may see the row as it is now: the change that made it so tells."""
+        if self.answer is None or not self.superseded:
+            return ()
+        return self.answer.asked if "UPDATE" in self.grounds.hidden_by else self.answer.sees
+
+    @property
+    def late(self) -> Collection[Principal]:
+        """Those of whom Postgres did not tell in time."""
+        return self.answer.asked if self.answer is not None and self.answer.is_late else ()
+
+
+NOBODY = Sees(Sighting(()))
 
 
 class Share(msgspec.Struct, kw_only=True):
-    """One role's part of a change: who saw the row and who sees it, the answers of Postgres added."""
+    """One role's part of a change: who saw the row and who sees it.
+
+    Attributes:
+        columns: What the role may read.
+        old_unknown: True if the row before is not known at all.
+        saw: Who saw it, but for those of ``unsure``.
+        sees: Who sees it.
+        unsure: Of whom it cannot be known any more whether they saw it.
+    """
 
     columns: frozenset[str] | None
-    saw: Sighting
     old_unknown: bool
-    sees: Sighting = NOBODY
-    saw_answer: Answer | None = None
-    sees_answer: Answer | None = None
+    saw: Sees = NOBODY
+    sees: Sees = NOBODY
+    unsure: Collection[Principal] = ()
 
-    def deliveries(self) -> list[Delivery]:
-        """Return who experiences what."""
-        saw, sees = self.saw.sees, self.sees.sees
-        if self.saw_answer is not None:
-            saw = [*saw, *self.saw_answer.sees]
-        if self.sees_answer is not None:
-            sees = [*sees, *self.sees_answer.sees]
+    def deliveries(self, untold: set[Principal]) -> list[Delivery]:
+        """Return who experiences what.
+
+        Args:
+            untold: Those who may see the row but were not told, as it had changed again; kept up to date.
+        """
+        sees, saw = self.sees.now, self.saw.now
+        if self.unsure:  # they have it, or can do with an UPDATE as well
+            saw = [*saw, *set(sees).intersection(self.unsure)]
+        if self.sees.superseded:
+            later = set(self.sees.later)
+            if not self.old_unknown:
+                untold |= later.difference(saw, self.unsure)
+            saw = [principal for principal in saw if principal not in later]
         shares: list[tuple[Action, Sequence[Principal]]]
         shares = [("UPDATE", sees)] if self.old_unknown else views(saw, sees)
+        if untold and not untold.isdisjoint(sees):
+            shares = _introduced(shares, untold)
+            untold.difference_update(sees)
         return [
             Delivery(view=View(action=action, columns=self.columns), principals=principals)
             for action, principals in shares
             if principals
         ]
+
+    @property
+    def missed(self) -> list[Principal]:
+        """Those who may have lost sight of the row, and cannot be named more exactly."""
+        if not self.unsure:
+            return []
+        told = {*self.sees.now, *self.sees.later, *self.sees.late}
+        return [principal for principal in self.unsure if principal not in told]
+
+
+def _introduced(
+    shares: Sequence[tuple[Action, Sequence[Principal]]], untold: Collection[Principal]
+) -> list[tuple[Action, Sequence[Principal]]]:
+    """Return ``shares`` with an INSERT for those who were never told of the row."""
+    introduced: list[tuple[Action, Sequence[Principal]]] = []
+    for action, principals in shares:
+        new = [principal for principal in principals if principal in untold] if action == "UPDATE" else []
+        introduced.append((action, [p for p in principals if p not in untold] if new else principals))
+        introduced.append(("INSERT", new))
+    return introduced
 
 
 class Shares(msgspec.Struct, kw_only=True):
@@ -98,9 +177,9 @@ class Shares(msgspec.Struct, kw_only=True):
     old: Row | None
     of_roles: list[Share] = []
 
-    def deliver(self, shaper: Shaper, change: Change) -> Deliver:
+    def deliver(self, shaper: Shaper, change: Change, untold: set[Principal]) -> Deliver:
         """Return the event and who gets it; Postgres has been asked."""
-        deliveries = [delivery for share in self.of_roles for delivery in share.deliveries()]
+        deliveries = [delivery for share in self.of_roles for delivery in share.deliveries(untold)]
         return Deliver(shaper.committed(change, self.key, self.old), tuple(deliveries))
 
 
@@ -112,49 +191,83 @@ class Shift(msgspec.Struct, kw_only=True):
         row: The row it is about.
         saw: Who saw it before.
         shown: Who may have been shown it before; those of ``saw``, or more.
-        sees: Who sees it now.
-        answer: What Postgres says of those of whom memory does not know it.
+        sees: Who sees it now; of those of whom it was not known before nobody was asked about.
     """
 
     probe: Probe
     row: Row
     saw: Sighting
     shown: Collection[Principal]
-    sees: Sighting
-    answer: Answer
+    sees: Sees
 
     @property
     def doubtful(self) -> list[Principal]:
         """Those for whom something changed, but who may have seen the row before or not."""
-        still = set(self.sees.open)
+        still = set(self.sees.sighting.open)
         return [principal for principal in self.saw.open if principal not in still]
 
     def settle(self) -> tuple[list[Principal], list[Principal]]:
         """Return who gained sight of the row, and who lost it; Postgres has been asked."""
-        sees = {*self.sees.sees, *self.answer.sees}
+        sees = {*self.sees.now, *self.sees.later}
         unsure = {*self.saw.open}
         saw = {*self.saw.sees}
-        gained = [p for p in (*self.sees.sees, *self.answer.sees) if p not in saw and p not in unsure]
+        gained = [p for p in self.sees.now if p not in saw and p not in unsure]
         lost = [p for p in self.shown if p not in sees and p not in unsure]
         return gained, lost
 
+    @property
+    def untold(self) -> set[Principal]:
+        """Those who may have gained sight of a row that has changed again."""
+        return set(self.sees.later).difference(self.saw.sees, self.saw.open)
+
 
 class Decision(msgspec.Struct, kw_only=True):
-    """How one principal experiences an event: asked again as of now, when it comes back for it."""
+    """How one principal experiences an event: asked again as of now, when it comes back for it.
+
+    Attributes:
+        event: The event.
+        columns: What the principal may read.
+        sees_new: Whether it sees the row after the event.
+        saw_old: Whether it saw it before; None where that is not known, but that nothing changed for it.
+        unsure: True if it cannot be known any more whether it saw it.
+    """
 
     event: RowEvent
     columns: frozenset[str] | None
-    sees_new: Answer = msgspec.field(default_factory=Answer)
-    saw_old: Answer = msgspec.field(default_factory=Answer)
+    sees_new: Sees = NOBODY
+    saw_old: Sees | None = NOBODY
+    unsure: bool = False
 
-    def view(self) -> View | None:
-        """Return what the principal experiences; Postgres has been asked."""
-        if self.event.announced == "DELETE":
-            return View(action="DELETE", columns=self.columns)
-        sees_new, saw_old = bool(self.sees_new.sees), bool(self.saw_old.sees)
-        action: Action | None
-        if self.event.new is not None and self.event.old is None:
-            action = "INSERT" if sees_new else None
-        else:
-            action = experience(saw_old=saw_old, sees_new=sees_new)
+    def view(self, untold: set[tuple[object, ...]]) -> View | None:
+        """Return what the principal experiences; Postgres has been asked.
+
+        Args:
+            untold: Rows that it may see but was not told of, as they had changed again; kept up to date.
+
+        Raises:
+            UndecidedError: it may have lost sight of the row, and nobody can tell.
+        """
+        action = self._action(untold)
         return None if action is None else View(action=action, columns=self.columns)
+
+    def _action(self, untold: set[tuple[object, ...]]) -> Action | None:
+        event = self.event
+        if event.announced == "DELETE":
+            return "DELETE"
+        row = (event.table, *event.key.values())
+        sees = bool(self.sees_new.now)
+        saw = sees if self.saw_old is None else bool(self.saw_old.now)
+        if self.sees_new.superseded:
+            if self.sees_new.later and not saw and not self.unsure and self.saw_old is not None:
+                untold.add(row)
+            return None
+        if sees and row in untold:
+            untold.discard(row)
+            return "INSERT"
+        if self.unsure:
+            if not sees:
+                raise UndecidedError(
+                    f"who saw a row of {event.table} before it changed is not known any more"
+                )
+            return "UPDATE"
+        return experience(saw_old=saw, sees_new=sees)

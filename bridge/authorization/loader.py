@@ -92,6 +92,11 @@ async def compile_catalog(
         message_table=settings.message_table,
         column=settings.dialog_column,
     )
+    return planset, columns
+
+
+def _say_what_hides_rows(planset: PlanSet, settings: Settings) -> None:
+    tables = planset.catalog.by_name
     for (table, role), plan in planset.plans.items():
         for part in plan.opaque:
             log.warning("policy_asked", table=table, role=role, reason=part.reason)
@@ -100,13 +105,12 @@ async def compile_catalog(
         say = log.warning if from_all else log.info  # anon reads nothing in most projects
         say("table_hidden", table=table, role=role, reason=reason)
     for table in settings.tables:
-        if not catalog.by_name[table].rls:
+        if not tables[table].rls:
             log.warning(
                 "rls_disabled",
                 table=table,
-                hint=f"alter table {catalog.by_name[table].quoted} enable row level security",
+                hint=f"alter table {tables[table].quoted} enable row level security",
             )
-    return planset, columns
 
 
 async def load(database: CatalogReader, settings: Settings, roster: Roster, clock: Clock) -> Authorizer:
@@ -121,6 +125,7 @@ async def load(database: CatalogReader, settings: Settings, roster: Roster, cloc
     """
     marker = await database.catalog_marker()  # before the catalog: better to read that once too often
     planset, columns = await compile_catalog(database, settings, clock)
+    _say_what_hides_rows(planset, settings)
     memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)
     for name, lookup in planset.lookups.items():
         await load_pages(database, lookup)

@@ -75,7 +75,16 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return None
         catalog = self.catalog
         tables = {
-            t.qualified: (t.columns, t.policies, t.grants, t.rls, t.force_rls, t.owner)
+            t.qualified: (
+                t.columns,
+                t.policies,
+                t.grants,
+                t.rls,
+                t.force_rls,
+                t.owner,
+                t.foreign_keys,
+                t.inherits,
+            )
             for t in catalog.tables
         }
         return tables, catalog.functions, catalog.roles
@@ -166,14 +175,22 @@ def _watchable(catalog: Catalog, name: str, capture: Capture) -> Table:
     table = catalog.by_name.get(name)
     if table is None:
         raise ConfigError(f"table {name} does not exist: create it, or correct BRIDGE_TABLES")
-    if table.kind not in ("r", "p"):
-        raise ConfigError(f"{name} is not a table, so it has no changes: correct BRIDGE_TABLES")
-    if not table.primary_key:
-        raise ConfigError(f"table {name} has no primary key, so its changes cannot be told apart: add one")
-    missing = unheard(table, capture)
-    if missing is not None:
-        raise ConfigError(f"table {name} is {missing}")
+    if table.other_than_table is not None:
+        raise ConfigError(f"{name} is {table.other_than_table}, which has no changes: correct BRIDGE_TABLES")
+    reason = unwatchable(table, capture)
+    if reason is not None:
+        raise ConfigError(f"table {reason}")
     return table
+
+
+def unwatchable(table: Table, capture: Capture) -> str | None:
+    """Return why changes of a table cannot be relayed, and what to do; None if they can."""
+    if not table.primary_key:
+        return (
+            f"{table.qualified} has no primary key, so its changes cannot be told apart: {table.key_advice}"
+        )
+    missing = unheard(table, capture)
+    return None if missing is None else f"{table.qualified} is {missing}"
 
 
 def lookup_tables(catalog: Catalog, sights: Sequence[Sight]) -> dict[str, LookupTable]:

@@ -1,6 +1,6 @@
 """Everything the stage knows about rows: the look-up tables and the remembered watched rows."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 from bridge.authorization.lookup import LookupRow
@@ -60,12 +60,6 @@ class RowMemory:
     def needed(self, table: str) -> frozenset[str]:
         """Return the columns of a watched table that deciding needs."""
         return self._needed[table]
-
-    def load(self, table: str, rows: Iterable[Row]) -> None:
-        """Put rows that were read from the database into a look-up table."""
-        lookup = self.lookups[table]
-        for row in rows:
-            lookup.put(lookup.pack(row))
 
     def check(self, change: Change) -> None:
         """Refuse a change that lacks a column which deciding or announcing needs.

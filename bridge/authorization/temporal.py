@@ -125,6 +125,38 @@ def _written_interval(text: str) -> tuple[int, int, int] | None:
     return (months, days, micros) if text else None
 
 
+def written(value: Any, type_: str) -> str:
+    """Return a time, date or interval as a person writes it; times are UTC."""
+    if type_ == "interval":
+        return _written_span(*value)
+    for text, infinite in _INFINITE.items():
+        if value == infinite:
+            return text
+    try:
+        moment = _EPOCH + dt.timedelta(microseconds=value * _DAY_US if type_ == "date" else value)
+    except OverflowError:
+        return "a time after the year 9999 or before 1"
+    day = moment.date().isoformat()
+    if type_ == "date":
+        return day
+    time = moment.time().isoformat("minutes" if moment.second == moment.microsecond == 0 else "auto")
+    return f"{day} {time}{' UTC' if type_ == 'timestamptz' else ''}"
+
+
+def _written_span(months: int, days: int, micros: int) -> str:
+    sign = -1 if micros < 0 else 1
+    minutes, rest_us = divmod(abs(micros), 60_000_000)
+    parts = (
+        (months, "month"),
+        (days, "day"),
+        (sign * (minutes // 60), "hour"),
+        (sign * (minutes % 60), "minute"),
+        (sign * rest_us / 1_000_000, "second"),
+    )
+    said = [f"{count:g} {unit}{'' if abs(count) == 1 else 's'}" for count, unit in parts if count]
+    return " ".join(said) or "0 seconds"
+
+
 def plus(moment_us: int, span: tuple[int, int, int], sign: int = 1) -> int:
     """Return a time and an interval later; in UTC, where every day has 24 hours."""
     if abs(moment_us) >= 2**70:

@@ -113,6 +113,11 @@ class Journal:
         return len(self._ready) + len(self._held)
 
     @property
+    def ready(self) -> bool:
+        """True if something may leave."""
+        return bool(self._ready)
+
+    @property
     def full(self) -> bool:
         """True if no more rows of the stream may be received before a read."""
         return len(self._held) >= MAX_HELD

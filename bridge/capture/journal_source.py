@@ -110,6 +110,11 @@ class JournalSource:
         """Number of changes that have arrived and not been taken."""
         return len(self._journal) + self._stream.waiting
 
+    @property
+    def ready(self) -> bool:
+        """True if something has been read, or has arrived and need not be read first."""
+        return self._journal.ready or (self._stream.waiting > 0 and not self._journal.full)
+
     def version(self, digest: str) -> str:
         """Return what cursors have to be of to mean anything here, for plans of this digest."""
         return f"{self._journal.stream}{digest}"

@@ -116,6 +116,11 @@ class RealtimeSource:
         """Return None: there is no past."""
         return None
 
+    @property
+    def ready(self) -> bool:
+        """True if something has arrived."""
+        return len(self._queue) > 0
+
     def reload(self) -> None:
         """Tell a further Live in its turn; where one will come anyway, leave it at that."""
         if self.state == "live":

@@ -98,6 +98,8 @@ def decode(data: bytes) -> ClientMessage:
         reason = str(error).replace("`", "")
         if reason.endswith((" - at $.type", " field type")):
             reason = "no known type: send auth, subscribe, unsubscribe or ping"
+        elif " at $.dialogs" in reason:
+            reason += ": give a list of ids, each a text or a whole number"
         raise MalformedMessageError(f"malformed message: {reason}") from None
 
 

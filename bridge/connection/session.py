@@ -115,6 +115,7 @@ class Session:
         "deadline_s",
         "refusal",
         "state",
+        "unverified",
     )
 
     def __init__(self, *, connection_id: str, opened_s: float, ping_interval_s: float) -> None:
@@ -123,6 +124,8 @@ class Session:
         """When the client has to have sent a token; None once it has."""
         self.refusal: ClientError | None = None
         """Why we closed the session; None if we did not."""
+        self.unverified = 0
+        """Tokens whose verification has not ended: their answers are still to come."""
         self._connection_id = connection_id
         self._ping_interval_s = ping_interval_s
         self._rate = MessageRate(opened_s)
@@ -136,6 +139,7 @@ class Session:
 
     def receive_token(self, token: str) -> list[Command]:
         """Take the token that came with the handshake."""
+        self.unverified += 1
         self.state, self.deadline_s = State.AUTHENTICATING, None
         return [Verify(token)]
 
@@ -154,6 +158,7 @@ class Session:
 
     def verified(self, identity: Identity, *, now: dt.datetime) -> list[Command]:
         """Take the answer to ``Verify``: the token is good."""
+        self.unverified -= 1
         expires_at = rfc3339_ms(identity.expires_at)
         if self.state is State.CLOSED:
             return []
@@ -214,6 +219,7 @@ class Session:
                 self._early.append(message)
                 return []
             case _, Auth(token=token):
+                self.unverified += 1
                 return [Verify(token)]
             case _, Ping(id=id_):
                 return [Send(Pong(rfc3339_ms(now), msgspec.UNSET if id_ is None else id_))]

@@ -267,7 +267,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._received += 1
         if self._session is not None and self._writer.is_open:
             clock = self._context.clock
-            self._carry_out(self._session.receive_text(data, now=clock.now(), now_s=clock.monotonic_s()))
+            commands = self._session.receive_text(data, now=clock.now(), now_s=clock.monotonic_s())
+            self._carry_out(commands, owing=self._session.unverified > 0 or self._work.is_waiting)
 
     def _fail(self, error: ClientError) -> None:
         if self._session is not None:
@@ -278,9 +279,12 @@ class WebSocketConnection(asyncio.Protocol):
             metrics.AUTH_FAILURES.labels(error.code).inc()
         self._fail(error)
 
-    def _carry_out(self, commands: list[Command]) -> None:
+    def _carry_out(self, commands: list[Command], *, owing: bool = False) -> None:
+        """Do what the session wants; answers wait while one to an earlier request is owed."""
         for command in commands:
             match command:
+                case Send(message=message) if owing and not isinstance(message, messages.Error):
+                    self._do(self._answer(message))
                 case Send(message=message):
                     self._writer.send_text(messages.encode(message))
                 case Verify(token=token):
@@ -295,6 +299,10 @@ class WebSocketConnection(asyncio.Protocol):
                     self._do(self._unsubscribe(dialogs))
                 case Close(code=code, reason=reason):
                     self._close(code, reason)
+            owing = owing or isinstance(command, StartSubscription | StopSubscription)
+
+    async def _answer(self, message: messages.ServerMessage) -> None:
+        self._writer.send_text(messages.encode(message))
 
     def _enter(self, command: Enter) -> None:
         principal = command.identity.principal

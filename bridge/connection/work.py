@@ -39,6 +39,11 @@ class Work:
         self._spawn = spawn
         self._pieces: deque[Piece] | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """True while there is a piece that has not begun."""
+        return bool(self._pieces)
+
     def add(self, piece: Piece) -> bool:
         """Run ``piece`` after what was added before; False if too much waits, and it will not run."""
         if self._pieces is None:

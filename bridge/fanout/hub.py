@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from bridge import metrics
+from bridge.errors import BridgeError
 from bridge.events import Delivery, Principal, RowEvent, UpstreamState, View
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import Entry, History
@@ -119,7 +120,8 @@ class Hub:
             since: Cursor of the last event it has seen; None for none.
 
         Returns:
-            False if something after ``since`` is not known any more: the client has to read again.
+            False if something after ``since`` is not known any more: the client has to read again.  Where
+            that shows only on the way, the sink gets ``resync``.
         """
         if since is not None:
             await self._reach(since)
@@ -127,8 +129,6 @@ class Hub:
         wanted = None if dialogs is None or before is None else before | dialogs
         replay = None if since is None else self._missed(since, subscriber.principal)
         recovered = since is None or replay is not None
-        if since is not None:
-            metrics.RESUMES.labels("true" if recovered else "false").inc()
         # Until the replay is through, a client that is cut off again has to resume where it was.
         cursor = since if replay and since is not None else self.cursor
         shown = None if wanted is None else sorted(wanted)
@@ -137,7 +137,15 @@ class Hub:
         subscriber.dialogs = wanted
         subscriber.subscribed = True
         if replay:
-            await self._replay(subscriber, replay, covered)
+            try:
+                await self._replay(subscriber, replay, covered)
+            except BridgeError:
+                # Only Postgres knows, and it does not answer, or cannot know it any more.
+                recovered = False
+                subscriber.release()
+                subscriber.sink.offer(notice(Resync("not_recovered", self.cursor)))
+        if since is not None:
+            metrics.RESUMES.labels("true" if recovered else "false").inc()
         return recovered
 
     async def _reach(self, cursor: str) -> None:
@@ -153,7 +161,11 @@ class Hub:
     async def _replay(
         self, subscriber: Subscriber, replay: list[Entry], covered: frozenset[str | None] | None
     ) -> None:
-        """Offer past events, but none that the client has heard live: of ``covered`` dialogs (None: all)."""
+        """Offer past events, but none that the client has heard live: of ``covered`` dialogs (None: all).
+
+        Raises:
+            BridgeError: what the client experiences of them cannot be told; it has to read again.
+        """
         user = subscriber.principal.user_id
         missed = [
             (entry.cursor, event)
@@ -181,7 +193,7 @@ class Hub:
                     if not await subscriber.sink.room():
                         return
             await asyncio.sleep(0)
-        # Not reached after an error: live events must not overtake what is missing.
+        # Not reached after a defect: live events must not overtake what is missing.
         subscriber.release()
 
     def unsubscribe(self, subscriber: Subscriber, *, dialogs: frozenset[str] | None) -> None:

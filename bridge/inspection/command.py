@@ -13,6 +13,7 @@ from bridge.errors import ConfigError
 from bridge.events import Principal
 from bridge.inspection.database import DirectDatabase
 from bridge.inspection.explain import Case, Project, explain
+from bridge.inspection.names import as_json
 from bridge.inspection.verify import Report, Verified, verify
 from bridge.rpc import ProjectRpc
 
@@ -42,7 +43,7 @@ async def run_explain(
         principal = Principal(
             role=role, user_id=user_id, claims_json=msgspec.json.encode(claims, order="sorted").decode()
         )
-        case = Case(principal, None if row is None else [part.strip() for part in row.split(",")])
+        case = Case(principal, row)
 
     async def lines(database: Project) -> None:
         found = await explain(
@@ -122,12 +123,19 @@ def _print(console: Console, report: Report) -> None:
     for table in report.tables:
         for reason in table.opaque:
             console.print(f"asks Postgres: {reason}", soft_wrap=True, markup=False)
+        if table.skipped:
+            console.print(
+                f"skipped: {len(table.skipped)} users that rows of {table.table} lead to, like "
+                f"{table.skipped[0]!r}, are no uuids, and the worker refuses tokens of such users",
+                soft_wrap=True,
+                markup=False,
+            )
     for difference in [d for table in report.tables for d in table.differences][:SHOWN_DIFFERENCES]:
         who = "anon" if difference.user_id is None else f"user {difference.user_id}"
         said = ["no", "yes"]
         console.print(
-            f"{difference.table} {difference.row} for {who}: the bridge says {said[difference.bridge]} "
-            f"({difference.direction}), Postgres {said[difference.postgres]}",
+            f"{difference.table} {as_json(difference.row)} for {who}: the bridge says "
+            f"{said[difference.bridge]} ({difference.direction}), Postgres {said[difference.postgres]}",
             soft_wrap=True,
             markup=False,
         )

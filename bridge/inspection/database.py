@@ -11,11 +11,12 @@ from psycopg import sql
 
 from bridge.authorization.catalog import Table
 from bridge.errors import SourceError
-from bridge.events import Principal, Row
+from bridge.events import Principal, Row, Seen
 from bridge.numbers import exact_number
 
 _rows = msgspec.json.Decoder(list[dict[str, Any]], float_hook=exact_number)
 _row = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
+_seen = msgspec.json.Decoder(Seen)
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 _ADDRESS = sql.SQL("t.tableoid::text || ' ' || t.ctid::text")
@@ -93,9 +94,7 @@ class DirectDatabase:
         answer = await self._one("select public.bridge_row(%s, %s)", table, _encoder.encode(key).decode())
         return None if answer is None else _row.decode(answer)
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         """Return who sees which of ``rows``, as ``bridge_visible()`` decides it."""
         asked = json.dumps([{"role": p.role, "claims": p.claims_json} for p in principals])
         # What a helper sets for its transaction must not outlive the question.
@@ -103,7 +102,7 @@ class DirectDatabase:
             answer = await self._one(
                 "select public.bridge_visible(%s, %s, %s)", table, _encoder.encode(rows).decode(), asked
             )
-        return [frozenset(found) for found in json.loads(answer)]
+        return _seen.decode(answer)
 
     async def now(self) -> Any:
         """Return the time of the transaction."""

@@ -1,24 +1,26 @@
 """Says what the policies of a table mean to the bridge, and why a user does or does not see a row."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
 
-from bridge.authorization.algebra import Expr, Or
+from bridge.authorization.algebra import Claims, Expr, Opaque, Or, Uid
 from bridge.authorization.asking import Visibility
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
-from bridge.authorization.composition import Sight, compose, policy_conditions
+from bridge.authorization.composition import MANAGED, Capture, Sight, compose, policy_conditions
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
-from bridge.authorization.expressions import opaque
+from bridge.authorization.expressions import opaque, walk
+from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.loader import CatalogReader, load_pages
 from bridge.authorization.plan import Plan
-from bridge.authorization.planset import chosen_capture, lookup_tables
+from bridge.authorization.planset import chosen_capture, lookup_tables, unwatchable
 from bridge.authorization.reach import lookup_columns
 from bridge.authorization.undecided import UndecidedError
 from bridge.errors import ConfigError
 from bridge.events import Principal, Row
+from bridge.inspection.names import as_json, find_table, row_key
 from bridge.inspection.wording import Wording
 
 
@@ -33,7 +35,7 @@ class Case(msgspec.Struct, frozen=True):
     """A question: does this user see this row."""
 
     principal: Principal
-    key: Sequence[str] | None
+    row: str | None
 
 
 async def explain(
@@ -45,7 +47,7 @@ async def explain(
         database: The project.
         name: Qualified name of the table.
         role: The database role whose plan is explained.
-        case: A user, and the values of a row's primary key, to decide about.
+        case: A user, and a row's primary key as :func:`row_key` takes it, to decide about.
         now_us: Returns the time, in microseconds since 1970-01-01 UTC.
 
     Raises:
@@ -53,27 +55,32 @@ async def explain(
         SourceError: the database did not answer.
     """
     catalog = decode_catalog(await database.catalog())
-    table = catalog.by_name.get(name)
-    if table is None:
-        raise ConfigError(f"table {name} does not exist: give schema and name, like public.messages")
-    sight = compose(catalog, table, role, chosen_capture(catalog, [name], "auto"))
+    table = find_table(catalog, name)
+    capture = chosen_capture(catalog, [name], "auto")
+    sight = compose(catalog, table, role, capture)
     lookups = lookup_tables(catalog, [sight])
     plan = Plan(sight, lookups, now_us)
-    lines = [f"{name} for {role}", *_policies(catalog, table, role), *_plan(sight, plan)]
+    lines = [f"{name} for {role}"]
+    reason = unwatchable(table, capture)
+    if reason is not None:
+        lines.append(f"  cannot be relayed: {reason}")
+    lines += [*_policies(catalog, table, role, capture), *_plan(sight, plan)]
+    if plan.opaque and sight.because is None:
+        lines += _unasked(grounds(catalog, name, role))
     if case is not None:
+        key = None if case.row is None else row_key(catalog, table, case.row)
         for lookup in lookups.values():
             await load_pages(database, lookup)
-        lines += await _decision(database, table, plan, lookups, case)
+        lines += await _decision(database, plan, lookups, case.principal, key)
     return lines
 
 
-def _policies(catalog: Catalog, table: Table, role: str) -> Iterator[str]:
+def _policies(catalog: Catalog, table: Table, role: str, capture: Capture) -> Iterator[str]:
     if not table.rls:
-        yield f"  row-level security is off: alter table {table.qualified} enable row level security"
+        advice = "" if table.schema in MANAGED else f": alter table {table.quoted} enable row level security"
+        yield f"  row-level security is off, so that a SELECT privilege shows every row{advice}"
         return
-    for policy, condition in policy_conditions(
-        catalog, table, role, chosen_capture(catalog, [table.qualified], "auto")
-    ):
+    for policy, condition in policy_conditions(catalog, table, role, capture):
         kind = "permissive" if policy.permissive else "restrictive"
         yield f'  policy "{policy.name}" ({kind}, for {policy.command.lower()}): {_how(condition)}'
         if not isinstance(condition, str):
@@ -103,6 +110,12 @@ def _plan(sight: Sight, plan: Plan) -> Iterator[str]:
         yield f"  asks Postgres because {part.reason}"
 
 
+def _unasked(found: Grounds) -> Iterator[str]:
+    if found.hidden_by:
+        changes = " or ".join(sorted(found.hidden_by))
+        yield f"  Postgres cannot be asked who saw a row before its {changes}: who may have reads again"
+
+
 def _cost(plan: Plan) -> str:
     match plan.walks_everybody, bool(plan.opaque):
         case True, True:
@@ -115,35 +128,43 @@ def _cost(plan: Plan) -> str:
             return "as many look-ups as users see the row, whoever else is connected"
 
 
-async def _decision(database: Project, table: Table, plan: Plan, lookups: Tables, case: Case) -> list[str]:
-    who = "anon" if case.principal.user_id is None else f"user {case.principal.user_id}"
-    if case.key is None:
-        return [f"  for {who}: give --row to decide about one"]
-    if len(case.key) != len(table.primary_key):
-        raise ConfigError(
-            f"{table.qualified} has the primary key ({', '.join(table.primary_key)}): "
-            f"give --row as {len(table.primary_key)} value(s), with commas between them"
-        )
-    row = await database.row(table.qualified, dict(zip(table.primary_key, case.key, strict=True)))
+async def _decision(
+    database: Project, plan: Plan, lookups: Tables, principal: Principal, key: Row | None
+) -> list[str]:
+    if key is None:
+        return [f"  for {_who(principal)}: give --row to decide about one"]
+    if principal.user_id is None and principal.role != "anon" and _names_the_user(plan.condition):
+        return ["  who sees a row depends on the user: give --user as well, or --role anon"]
+    row = await database.row(plan.table, key)
     if row is None:
-        raise ConfigError(f"{table.qualified} has no row {', '.join(case.key)}: give the primary key of one")
+        raise ConfigError(f"{plan.table} has no row {as_json(key)}: give the primary key of one")
     answer: bool | None
     try:
-        answer = plan.visible(row, case.principal)
+        answer = plan.visible(row, principal)
     except UndecidedError:
         answer = None
-    lines = [f"  {who} and row {', '.join(case.key)}:"]
+    lines = [f"  {_who(principal)} and row {', '.join(map(str, key.values()))}:"]
     words = Wording(plan.condition, plan.table)
     branches = plan.condition.items if isinstance(plan.condition, Or) else (plan.condition,)
     for branch in branches:
-        result = _result(branch, row, case.principal, lookups, plan)
-        lines += [f"    {_MARKS[result]} {line}" for line in words.lines(branch)]
+        for line, part in words.parts(branch):
+            lines.append(f"    {_MARKS[_result(part, row, principal, lookups, plan)]} {line}")
     if answer is None:
-        (seen,) = await database.visible(table.qualified, [row], [case.principal])
+        (seen,) = (await database.visible(plan.table, [row], [principal])).rows
         lines.append(f"    Postgres was asked and says {'yes' if seen else 'no'}")
         answer = bool(seen)
     lines.append(f"  => {'sees' if answer else 'does not see'} the row")
     return lines
+
+
+def _who(principal: Principal) -> str:
+    if principal.user_id is None:
+        return "anon" if principal.role == "anon" else f"everybody with role {principal.role}"
+    return f"user {principal.user_id}" + (" as anon" if principal.role == "anon" else "")
+
+
+def _names_the_user(condition: Expr) -> bool:
+    return any(isinstance(node, Uid | Claims | Opaque) for node in walk(condition))
 
 
 _MARKS = {True: "yes ", False: "no  ", None: "ask "}

@@ -17,9 +17,9 @@ from bridge.authorization.planset import chosen_capture, lookup_tables
 from bridge.authorization.roster import Roster
 from bridge.authorization.undecided import UndecidedError
 from bridge.clock import ManualClock
-from bridge.errors import ConfigError
 from bridge.events import Principal, Row
 from bridge.inspection.database import DirectDatabase
+from bridge.inspection.names import find_table
 
 ROLES = ("authenticated", "anon")
 
@@ -51,6 +51,7 @@ class Verified(msgspec.Struct, kw_only=True):
         visible: Pairs in which Postgres shows the row.
         asked: Decisions that memory left to Postgres.
         opaque: Why, where a policy is the reason.
+        skipped: Users that the rows lead to and that can have no token: their ids are no uuids.
     """
 
     table: str
@@ -60,6 +61,7 @@ class Verified(msgspec.Struct, kw_only=True):
     visible: int = 0
     asked: int = 0
     opaque: list[str] = []
+    skipped: list[str] = []
     differences: list[Difference] = []
 
 
@@ -94,7 +96,7 @@ async def verify(
         on_table: Called after each table.
 
     Raises:
-        ConfigError: a table does not exist.
+        ConfigError: a table does not exist, or is a view.
     """
     catalog = decode_catalog(await database.catalog())
     clock = ManualClock(at=await database.now())
@@ -106,7 +108,8 @@ async def verify(
         verified = Verified(table=table.qualified)
         verified.opaque = sorted({part.reason for plan in plans for part in plan.opaque})
         sample = await database.sample(table, rows)
-        principals = await _principals(database, plans, [row for _, row in sample], users)
+        named, verified.skipped = _named(plans, [row for _, row in sample])
+        principals = await _principals(database, named, users)
         verified.rows, verified.users = len(sample), len(principals)
         for plan in plans:
             mine = [principal for principal in principals if principal.role == plan.role]
@@ -119,10 +122,7 @@ async def verify(
 def _tables(catalog: Catalog, names: Sequence[str]) -> list[Table]:
     if not names:
         return [t for t in catalog.tables if t.rls and t.kind in ("r", "p") and t.schema != "auth"]
-    missing = [name for name in names if name not in catalog.by_name]
-    if missing:
-        raise ConfigError(f"table {missing[0]} does not exist: give schema and name, like public.messages")
-    return [catalog.by_name[name] for name in names]
+    return [find_table(catalog, name) for name in dict.fromkeys(names)]
 
 
 async def _plans(
@@ -138,17 +138,27 @@ async def _plans(
     return plans, counts
 
 
-async def _principals(
-    database: DirectDatabase, plans: Sequence[Plan], rows: Sequence[Row], max_users: int
-) -> list[Principal]:
-    """Return users that the rows name, as far as memory finds them, others at random, and anon."""
+def _named(plans: Sequence[Plan], rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """Return the users that the rows lead to, as far as memory finds them; then those that are no uuids."""
     named: dict[str, None] = {}
+    others: dict[str, None] = {}
     for row in rows:
         for plan in plans:
             found, _ = plan.users(row)
-            named.update(dict.fromkeys(user for user in found or () if user is not None))
+            for user in found or ():
+                if user is None:
+                    continue
+                try:
+                    named[str(uuid.UUID(user))] = None
+                except (ValueError, AttributeError):  # AttributeError: a number
+                    others[str(user)] = None
+    return list(named), sorted(others)
+
+
+async def _principals(database: DirectDatabase, named: Sequence[str], max_users: int) -> list[Principal]:
+    """Return some of the users that the rows lead to, others at random, and anon."""
     known = {str(user["id"]): user for user in await database.users(max_users)}
-    half = list(named)[: max(max_users - len(known), max_users // 2)]
+    half = named[: max(max_users - len(known), max_users // 2)]
     chosen = [*half, *(user for user in known if user not in half)][:max_users]
     if len(chosen) < max_users:
         chosen.append(str(uuid.uuid4()))  # somebody whom no row knows
@@ -229,7 +239,7 @@ async def _filtered(
                 undecided.append(position)
         if undecided:
             verified.asked += len(undecided)
-            (answer,) = await database.visible(plan.table, [rows[i] for i in undecided], [principal])
+            (answer,) = (await database.visible(plan.table, [rows[i] for i in undecided], [principal])).rows
             seen |= {undecided[i] for i in answer}
         found[principal] = seen
     return found
@@ -243,5 +253,5 @@ async def _heard(
     if not sighting.open:
         return set(sighting.sees)
     verified.asked += len(sighting.open)
-    answers = await database.visible(plan.table, [row], sighting.open)
+    answers = (await database.visible(plan.table, [row], sighting.open)).rows
     return {*sighting.sees, *(p for p, seen in zip(sighting.open, answers, strict=True) if seen)}

@@ -26,10 +26,14 @@ from bridge.authorization.algebra import (
     Or,
     Rows,
     Source,
+    Type,
     Uid,
 )
 from bridge.authorization.expressions import conjuncts, own_sources, walk
 from bridge.authorization.failing import is_computed
+from bridge.authorization.temporal import written
+
+_TIMES = ("timestamptz", "timestamp", "date", "interval")
 
 
 class Wording:
@@ -53,26 +57,31 @@ class Wording:
 
     def lines(self, expr: Expr, indent: str = "") -> list[str]:
         """Return ``expr`` as an indented list, a branch a line."""
+        return [line for line, _ in self.parts(expr, indent)]
+
+    def parts(self, expr: Expr, indent: str = "") -> list[tuple[str, Expr]]:
+        """Return the same lines, each with the condition that it says."""
         match expr:
             case Or(items=(part, Const(value=None))):  # where it is not true, NULL
-                return self.lines(part, indent)
+                return self.parts(part, indent)
             case Or(items=(IsNull(operand=value), *_)) if is_computed(expr):
-                return [f"{indent}{self.phrase(value)} can be computed"]
+                return [(f"{indent}{self.phrase(value)} can be computed", expr)]
             case And(items=items) | Or(items=items):
                 head = "all of these" if isinstance(expr, And) else "any of these"
-                return [f"{indent}{head}:", *(line for i in items for line in self.lines(i, f"{indent}  "))]
+                inner = [part for item in items for part in self.parts(item, f"{indent}  ")]
+                return [(f"{indent}{head}:", expr), *inner]
             case _ if expr == TRUE:
-                return [f"{indent}always"]
+                return [(f"{indent}always", expr)]
             case _ if expr == FALSE:
-                return [f"{indent}never"]
+                return [(f"{indent}never", expr)]
             case _:
-                return [f"{indent}{self.phrase(expr)}"]
+                return [(f"{indent}{self.phrase(expr)}", expr)]
 
     def phrase(self, expr: Expr) -> str:
         """Return ``expr`` in one line."""
         match expr:
-            case Const(value=value):
-                return _literal(value)
+            case Const(value=value, type=type_):
+                return _literal(value, type_)
             case ColumnRef(scope=scope, name=name):
                 return self._alias[scope] if name == ELEMENT else f"{self._alias[scope]}.{name}"
             case Uid():
@@ -177,13 +186,17 @@ def _claim(expr: Expr) -> str | None:
             return None
 
 
-def _literal(value: object) -> str:
+def _literal(value: object, type_: Type) -> str:
     match value:
         case None:
             return "null"
+        case _ if type_ in _TIMES:
+            return written(value, type_)
         case bool():
             return "true" if value else "false"
         case str():
             return f"'{value}'"
+        case list() if type_.endswith("[]"):
+            return f"[{', '.join(_literal(item, type_.removesuffix('[]')) for item in value)}]"
         case _:
             return str(value)

@@ -1,18 +1,13 @@
 """The process that stands for Supabase's API: Realtime and RPC on one port.
 
 ``python -m bridge.local.api`` with its settings as JSON on the first line of standard input.  It ends
-when standard input does, so it never outlives the process that started it; Postgres ends with it then.
+when standard input does, so it never outlives the process that started it.
 """
 
 import asyncio
 import contextlib
-import os
-import shutil
-import signal
 import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import uvicorn
@@ -27,9 +22,6 @@ from bridge.clock import SystemClock
 from bridge.local.realtime import Realtime, Timing
 from bridge.local.rest import Rest
 
-STOP_TIMEOUT_S = 10.0
-"""How long Postgres may take to end."""
-
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the process is told.
@@ -38,16 +30,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         port: Port on 127.0.0.1.
         database_url: Superuser's connection string.
         secret: The project's JWT secret.
-        postgres_folder: Folder of the Postgres to stop when the parent is gone without having said so.
-        temporary: Whether that folder is removed then.
         timing: How long things take.
     """
 
     port: int
     database_url: str
     secret: str
-    postgres_folder: str
-    temporary: bool
     timing: Timing = Timing()
 
 
@@ -112,25 +100,10 @@ async def main() -> None:
     async with asyncio.TaskGroup() as tasks:
         poll = tasks.create_task(realtime.run(), name="realtime-poll")
         http = tasks.create_task(server.serve(), name="api")
-        farewell = await reader.read()
+        await reader.read()
         server.should_exit = True
         await http
         poll.cancel()
-        if not farewell:
-            await asyncio.to_thread(_clean_up, settings)
-
-
-def _clean_up(settings: Settings) -> None:
-    """Do what the parent would have done, had it not been killed."""
-    folder = Path(settings.postgres_folder)
-    pid_file = folder / "data" / "postmaster.pid"
-    with contextlib.suppress(OSError, ValueError):  # it has ended already
-        os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGINT)
-    give_up_s = time.monotonic() + STOP_TIMEOUT_S
-    while pid_file.exists() and time.monotonic() < give_up_s:  # removed last; it is no child of ours
-        time.sleep(0.05)
-    if settings.temporary:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 
 from bridge.errors import SourceError
+from bridge.local.guard import Guard
 
 with warnings.catch_warnings():
     # Importing the package looks for a runtime folder, which we do not use, and warns if there is none.
@@ -68,6 +69,7 @@ class EmbeddedPostgres:
         self.temporary = folder is None
         self.folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._binaries: Path = POSTGRES_VERSIONS[VERSION]
         self._user = SYSTEM_USER if platform.system() != "Windows" and os.geteuid() == 0 else None
         self.port = 0
@@ -112,6 +114,7 @@ class EmbeddedPostgres:
                 user=self._user,
                 start_new_session=True,  # a Ctrl-C in the terminal is for us; we stop it in order
             )
+        self._guard = Guard(self._process.pid, self.folder if self.temporary else None)
         self._wait()
 
     def stop(self) -> None:
@@ -128,6 +131,9 @@ class EmbeddedPostgres:
         if self.temporary and self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
 
     def restart(self) -> None:
         """Stop and start again on the same port with the same data."""
@@ -185,6 +191,7 @@ class EmbeddedPostgres:
             capture_output=True,
             check=False,
             user=self._user,
+            start_new_session=True,
             cwd="/",
         )
 

@@ -75,8 +75,8 @@ class LocalStack:
         Raises:
             SourceError: a part did not start.
         """
-        await asyncio.to_thread(self.postgres.start)
         try:
+            await asyncio.to_thread(self.postgres.start)
             await asyncio.to_thread(self.postgres.bootstrap)
             await self.start_api()
         except BaseException:
@@ -96,8 +96,6 @@ class LocalStack:
             port=self._port,
             database_url=self.database_url,
             secret=self.jwt_secret,
-            postgres_folder=str(self.postgres.folder),
-            temporary=self.postgres.temporary,
             timing=self._timing,
         )
         self._api = subprocess.Popen(  # noqa: ASYNC220 - our own module; the call returns at once
@@ -145,7 +143,6 @@ class LocalStack:
             return
         if self._api.stdin is not None:
             with contextlib.suppress(OSError):
-                self._api.stdin.write(b"stop")  # said goodbye: Postgres is ours to stop
                 self._api.stdin.close()
         try:
             self._api.wait(5)

@@ -7,7 +7,7 @@
 -- Checked: tests/sql/.
 -- Safe to run twice: yes.
 -- Undo: drop function public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
---       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb),
+--       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb), public.bridge_held(regclass, jsonb),
 --       public.bridge_answer(text, jsonb, jsonb), public.bridge_question(regclass, text),
 --       public.bridge_condition(regclass, text), public.bridge_relation(text);
 begin;
@@ -520,9 +520,58 @@ $function$;
 comment on function public.bridge_answer(text, jsonb, jsonb) is
     'What a function of bridge_question() answers to a principal, for bridge_visible(); null if it fails.';
 
+-- Which of the given rows the table holds exactly so, each with what names that version of it.  A value may be written in
+-- another way than Postgres would: what is the same as jsonb is the same.  Columns that are not given do not count.
+create or replace function public.bridge_held(relation regclass, given jsonb) returns jsonb
+language plpgsql volatile
+set search_path = ''
+as $function$
+declare
+    condition text;
+    held jsonb;
+    position integer;
+begin
+    select string_agg(
+        format(
+            'bridge_now.%I = ((bridge_given.bridge_row ->> %L)::%s)',
+            a.attname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)
+        ), ' and '
+    ) into condition
+    from pg_catalog.pg_constraint as c
+    cross join unnest(c.conkey) as k (attnum)
+    join pg_catalog.pg_attribute as a on a.attrelid = relation and a.attnum = k.attnum
+    where c.conrelid = relation and c.contype = 'p';
+    if condition is null then
+        return '{}';
+    end if;
+    execute format(
+        'select coalesce(jsonb_object_agg(bridge_given.bridge_position - 1, '
+        'format(''%%s %%s %%s'', bridge_now.tableoid, bridge_now.ctid, bridge_now.xmin)), ''{}'') '
+        'from pg_catalog.jsonb_array_elements($1) with ordinality as bridge_given (bridge_row, bridge_position) '
+        'join %s as bridge_now on %s '
+        'where to_jsonb(jsonb_populate_record(bridge_now, bridge_given.bridge_row)) = to_jsonb(bridge_now)',
+        relation, condition
+    ) into held using given;
+    return held;
+exception when others then
+    -- One of them holds what its column cannot hold any more; the others have their own answer.
+    held := '{}';
+    if jsonb_array_length(given) > 1 then
+        for position in 0 .. jsonb_array_length(given) - 1 loop
+            select held || coalesce(jsonb_object_agg(position, h.value), '{}') into held
+            from jsonb_each(public.bridge_held(relation, jsonb_build_array(given -> position))) as h;
+        end loop;
+    end if;
+    return held;
+end
+$function$;
+comment on function public.bridge_held(regclass, jsonb) is
+    'By position, from 0, which rows (a JSON array) the table holds exactly so, for bridge_visible().';
+
 -- Runs the policies themselves, for what the worker cannot decide in memory.  The rows are those of changes, as JSON:
 -- a row may have changed again since, or be gone.  Each policy's USING expression is evaluated over the given row, under
--- the user's role and claims, with everything that it reads as it is now.
+-- the user's role and claims, with everything that it reads as it is now.  A policy that reads more than the row decides
+-- about the row as it is now, so it is said which rows were in the table, exactly so, all the while.
 create or replace function public.bridge_visible("table" text, rows text, principals jsonb) returns text
 language plpgsql volatile
 set search_path = ''
@@ -536,6 +585,7 @@ declare
     found jsonb;
     answers jsonb := '[]';
     position integer;
+    held jsonb := public.bridge_held(relation, given);
 begin
     -- All that happens in here is undone: the questions, and the settings of the session.
     begin
@@ -576,11 +626,16 @@ begin
     exception when sqlstate 'BR000' then
         null;  -- variables keep their values
     end;
-    return answers::text;
+    -- A volatile helper looks at the table once more, so that no one snapshot would do.
+    select jsonb_build_object('rows', answers, 'current', coalesce(jsonb_agg(h.key::integer), '[]')) into found
+    from jsonb_each(public.bridge_held(relation, given)) as h
+    where h.value = held -> h.key;
+    return found::text;
 end
 $function$;
 comment on function public.bridge_visible(text, text, jsonb) is
-    'For each principal ({role, claims}) the positions, from 0, of the rows (a JSON array as text) that its policies show.';
+    'Positions, from 0, of the rows (a JSON array as text): "rows", for each principal ({role, claims}) those that its '
+    'policies show, and "current", those that the table held exactly so meanwhile.';
 
 -- Supabase's default privileges give EXECUTE to anon and authenticated: take it back by name.
 revoke all on function public.bridge_catalog() from public, anon, authenticated;
@@ -591,6 +646,7 @@ revoke all on function public.bridge_row(text, jsonb) from public, anon, authent
 revoke all on function public.bridge_condition(regclass, text) from public, anon, authenticated;
 revoke all on function public.bridge_question(regclass, text) from public, anon, authenticated;
 revoke all on function public.bridge_answer(text, jsonb, jsonb) from public, anon, authenticated;
+revoke all on function public.bridge_held(regclass, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_visible(text, text, jsonb) from public, anon, authenticated;
 grant execute on function public.bridge_catalog() to service_role;
 grant execute on function public.bridge_catalog_marker() to service_role;
@@ -600,6 +656,7 @@ grant execute on function public.bridge_row(text, jsonb) to service_role;
 grant execute on function public.bridge_condition(regclass, text) to service_role;
 grant execute on function public.bridge_question(regclass, text) to service_role;
 grant execute on function public.bridge_answer(text, jsonb, jsonb) to service_role;
+grant execute on function public.bridge_held(regclass, jsonb) to service_role;
 grant execute on function public.bridge_visible(text, text, jsonb) to service_role;
 
 do $verify$ begin                       -- fail here, not in production
@@ -609,6 +666,7 @@ do $verify$ begin                       -- fail here, not in production
         or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_visible(text, text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_answer(text, jsonb, jsonb)', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_held(regclass, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_question(regclass, text)', 'execute')
     then
         raise exception 'a bridge function can be called by others than service_role'

@@ -22,8 +22,8 @@ from bridge.authorization.experience import Deliver
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
 from bridge.clock import ManualClock
-from bridge.events import Change, Delivery, Principal, Row, RowEvent, View
-from tests.support.catalogs import planset, policy, table
+from bridge.events import Change, Delivery, Principal, Row, RowEvent, Seen, View
+from tests.support.catalogs import planset, policy, put_rows, table
 
 AUDIENCE = 10
 DIALOGS = 1_000
@@ -52,7 +52,7 @@ class Database:
     async def row(self, table: str, key: Row) -> Row | None:
         raise AssertionError(table, key)
 
-    async def visible(self, table: str, rows: Any, principals: Any) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Any, principals: Any) -> Seen:
         raise AssertionError(table, rows, principals)
 
 
@@ -87,12 +87,15 @@ def stage(shape: str, users: int) -> tuple[Authorizer, dict[str, set[str]], dict
         dialog = str(uuid.UUID(int=n))
         by_dialog[dialog] = {everybody[(n * 7 + i) % users] for i in range(AUDIENCE)}
         if "public.members" in plans.lookups:
-            memory.load("public.members", [{"dialog_id": dialog, "user_id": u} for u in by_dialog[dialog]])
+            put_rows(
+                memory.lookups["public.members"],
+                [{"dialog_id": dialog, "user_id": u} for u in by_dialog[dialog]],
+            )
         if "public.dialogs" in plans.lookups:
-            memory.load("public.dialogs", [{"id": dialog}])
+            put_rows(memory.lookups["public.dialogs"], [{"id": dialog}])
     if "public.profiles" in plans.lookups:
-        memory.load(
-            "public.profiles",
+        put_rows(
+            memory.lookups["public.profiles"],
             [{"id": u, "is_admin": n == 3} for n, u in enumerate(everybody)],
         )
     authorizer = Authorizer(

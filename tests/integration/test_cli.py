@@ -169,6 +169,37 @@ def test_a_wrong_start_ends_with_one_line_that_says_what_to_do(arguments, enviro
     assert "Traceback" not in result.stderr
 
 
+async def test_a_short_secret_is_one_line_of_the_log():
+    """With a hint; nothing that is no JSON is printed among the lines, whatever is signed or verified."""
+    user, secret = str(uuid.uuid4()), "short"
+    minted = await asyncio.to_thread(_run, "token", "--user", user, SUPABASE_JWT_SECRET=secret)
+    assert minted.stderr == ""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with _started(
+        "run",
+        SUPABASE_URL="http://127.0.0.1:1",
+        SUPABASE_SERVICE_ROLE_KEY="k",
+        SUPABASE_JWT_SECRET=secret,
+        BRIDGE_PORT=str(port),
+        BRIDGE_ADMIN_PORT="0",
+        BRIDGE_DRAIN_TIMEOUT_S="1",
+    ) as worker:
+        assert worker.stderr is not None
+        async with asyncio.timeout(30):
+            lines = [json.loads(await worker.stderr.readline())]
+            while lines[-1]["event"] != "project_unreachable":  # it listens by now
+                lines.append(json.loads(await worker.stderr.readline()))
+            async with websocket_client(f"ws://127.0.0.1:{port}/ws", minted.stdout.strip()) as client:
+                await client.until(lambda m: m["type"] == "connected")
+            worker.send_signal(signal.SIGTERM)
+            lines += [json.loads(line) for line in (await worker.stderr.read()).splitlines()]
+    said = [line for line in lines if line["event"] == "jwt_secret_short"]
+    assert [(line["bytes"], line["level"]) for line in said] == [(5, "warning")]
+    assert "32 bytes" in said[0]["hint"]
+
+
 def test_a_taken_port_is_named():
     """Somebody else listens there: the message names the port, and no traceback follows."""
     with socket.socket() as other:

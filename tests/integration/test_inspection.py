@@ -52,6 +52,22 @@ alter table public.leaning enable row level security;
 create policy by_unheard on public.leaning for select using (
     exists (select 1 from public.unheard u where u.id = leaning.id and u.owner_id = auth.uid()));
 insert into public.leaning values (1), (2);
+create table public.seats (team int, member text, primary key (team, member));  -- members that are no users of Auth
+alter table public.seats enable row level security;
+create policy mine on public.seats for select using (member = auth.uid()::text);
+insert into public.seats values (1, '{ANN}'), (1, 'a, b'), (1, '42');
+create view public.latest as select * from public.messages;
+create table public.bare (a int);
+create table public.spans (id int primary key, at timestamptz);
+alter table public.spans enable row level security;
+create policy lately on public.spans for select using (
+    at > '2026-01-01 10:00+02' and at < now() - interval '1 day 2 hours' and id < 7);
+insert into public.spans values (1, '2026-02-01'), (9, '2026-02-01');
+create function public.is_known(u uuid) returns boolean language sql stable security definer set search_path = '' as
+    $$ select exists (select from auth.users a where a.id = u) $$;
+create table public.known (id uuid primary key);
+alter table public.known enable row level security;
+create policy known on public.known for select using (public.is_known(id));
 """
 
 
@@ -131,6 +147,29 @@ async def test_verify_asks_where_the_worker_would(project: LocalStack) -> None:
     assert report["asked"] > 0
 
 
+async def test_verify_skips_users_that_have_no_token(project: LocalStack) -> None:
+    """Who is no uuid to begin with is said, and is no difference."""
+    code, out, _ = await run(project, "verify", "public.seats", SUPABASE_DB_URL=project.database_url)
+    assert code == 0, out
+    assert "skipped: 2 users that rows of public.seats lead to, like '42', are no uuids" in out
+
+
+async def test_explain_says_what_postgres_cannot_be_asked(project: LocalStack) -> None:
+    """A helper that may read the row in its table: those who may have lost sight of it read again."""
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute(
+            "create table public.vault (id int primary key); alter table public.vault enable row level security;"
+            "create function public.opens(int) returns boolean language plpgsql as"
+            " $$ begin execute 'select 1'; return true; end $$;"
+            "create policy p on public.vault using (public.opens(id))"
+        )
+    code, out, _ = await run(project, "explain", "public.vault", SUPABASE_DB_URL=project.database_url)
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute("drop table public.vault; drop function public.opens(int)")
+    assert code == 0
+    assert "cannot be asked who saw a row before its DELETE or UPDATE" in out
+
+
 async def test_verify_finds_a_difference(project: LocalStack) -> None:
     """A function that answers each time something else cannot agree: exit 1, with the row and the user."""
     with psycopg.connect(project.database_url, autocommit=True) as connection:
@@ -174,12 +213,74 @@ async def test_explain_says_what_is_asked_of_postgres(project: LocalStack) -> No
     assert hidden.rstrip().endswith("=> does not see the row")
 
 
+async def test_explain_without_a_user_says_for_whom_it_answers(project: LocalStack) -> None:
+    """Everybody with the role where the user does not matter, else nobody."""
+    _, out, _ = await run(project, "explain", "public.unheard", "--row", "1")
+    assert "everybody with role authenticated and row 1:" in out
+    assert out.rstrip().endswith("=> sees the row")
+    _, out, _ = await run(project, "explain", "public.seats", "--row", "1,42")
+    assert out.rstrip().endswith("who sees a row depends on the user: give --user as well, or --role anon")
+
+
+async def test_explain_says_what_keeps_the_table_from_being_relayed(project: LocalStack) -> None:
+    """With the statement that mends it, if there is one."""
+    _, out, _ = await run(project, "explain", "public.unheard")
+    assert "cannot be relayed: public.unheard is not in publication" in out
+    assert "alter publication supabase_realtime add table public.unheard" in out
+    _, out, _ = await run(project, "explain", "public.bare")
+    assert "cannot be relayed: public.bare has no primary key" in out
+    assert "alter table public.bare add column id bigint" in out
+    for table in ("public.known", "auth.users"):
+        _, out, _ = await run(project, "explain", table)
+        assert "auth.users is a table of Supabase Auth" in out
+        assert "add table auth.users" not in out
+        assert "alter table auth.users" not in out
+
+
+async def test_explain_writes_times_and_marks_each_part(project: LocalStack) -> None:
+    """As a person would, in UTC; one part of a condition can be untrue where another is true."""
+    code, out, err = await run(project, "explain", "public.spans", "--row", "9")
+    assert code == 0, err
+    assert "yes    spans.at > 2026-01-01 08:00 UTC" in out
+    assert "yes    spans.at < now - 1 day 2 hours" in out
+    assert "no     spans.id < 7" in out
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_explain_takes_any_key(project: LocalStack, *, direct: bool) -> None:
+    """Of several columns, and with commas and blanks in a value."""
+    settings = {"SUPABASE_DB_URL": project.database_url} if direct else {}
+    for row in ("1,42", '{"team": 1, "member": "a, b"}'):
+        code, out, err = await run(
+            project, "explain", "public.seats", "--role", "anon", "--row", row, **settings
+        )
+        assert code == 0, err
+        assert out.rstrip().endswith("=> does not see the row")
+
+
 @pytest.mark.parametrize(
     ("arguments", "settings", "message"),
     [
         (("explain", "public.nothing"), {}, "table public.nothing does not exist"),
         (("explain", "public.dialogs", "--row", ANN, "--user", ANN), {}, "public.dialogs has no row"),
-        (("explain", "public.dialogs", "--row", "a,b", "--user", ANN), {}, "as 1 value(s)"),
+        (("explain", "public.dialogs", "--row", "a,b", "--user", ANN), {}, "'a,b' is no uuid"),
+        (
+            ("explain", "public.reports", "--row", "99999999999", "--role", "anon"),
+            {},
+            "none of its column's type",
+        ),
+        (("explain", "public.seats", "--row", "1,a, b"), {}, "or as JSON like"),
+        (
+            ("explain", "public.bare", "--row", "1"),
+            {},
+            "has no primary key, so none of its rows can be named",
+        ),
+        (("explain", "public.latest"), {}, "public.latest is a view"),
+        (("verify", "public.latest"), {"SUPABASE_DB_URL": "of the project"}, "public.latest is a view"),
+        (("verify", "--all", "public.dialogs"), {}, "leave out public.dialogs, or --all"),
+        (("verify", "--rows", "0"), {}, "0 is not a whole number from 1 to 10,000"),
+        (("verify", "--rows", "-1"), {}, "-1 is not a whole number"),
+        (("verify", "--users", "many"), {}, "many is not a whole number"),
         (("verify",), {}, "SUPABASE_DB_URL is not set"),
         (("verify",), {"SUPABASE_DB_URL": "postgresql://127.0.0.1:1/x"}, "cannot be reached"),
         (("verify",), {"SUPABASE_DB_URL": "postgresql://me:S3cret%zz@127.0.0.1/x"}, "percent-encoded"),
@@ -190,6 +291,8 @@ async def test_bad_input_has_a_clear_answer(
     project: LocalStack, arguments: tuple[str, ...], settings: dict[str, str], message: str
 ) -> None:
     """One line that says what is so, exit 2."""
+    if settings.get("SUPABASE_DB_URL") == "of the project":
+        settings = {"SUPABASE_DB_URL": project.database_url}
     code, _, err = await run(project, *arguments, **settings)
     assert code == 2
     assert message in err

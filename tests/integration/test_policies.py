@@ -101,6 +101,49 @@ async def test_what_memory_cannot_decide_postgres_is_asked(
         await post(db, 11, 1)
         await until_post(clerks, 11)
         assert posts(clerks) == [11]
+        said = [(e["table"], e["role"], e["reason"]) for e in worker.log if e["event"] == "policy_asked"]
+        assert len(said) == len(set(said))
+
+
+async def test_nobody_gets_an_old_version_by_what_the_table_holds_now(
+    project: LocalStack, db: psycopg.AsyncConnection[Any]
+) -> None:
+    """A helper reads the row itself: who owns it now gets no text of before, and a DELETE is said and counted."""
+    ann, bob = str(uuid.uuid4()), str(uuid.uuid4())
+    await db.execute(
+        "create function public.may_read(room bigint) returns boolean language plpgsql security definer as $$"
+        " declare found boolean; begin execute 'select owner_id = auth.uid() from public.rooms where id = $1'"
+        " into found using room; return found; end $$; drop policy own on public.rooms;"
+        "create policy own on public.rooms for select to authenticated using (public.may_read(id))"
+    )
+    try:
+        async with (
+            running_worker(project, BRIDGE_TABLES=TABLES) as worker,
+            websocket_client(worker.ws_url, project.token(ann)) as anns,
+            websocket_client(worker.ws_url, project.token(bob)) as bobs,
+        ):
+            for number in range(20, 30):
+                await room(db, number, owner_id=ann, title="ann's secret")
+                await db.execute(
+                    "update public.rooms set owner_id = %s, title = 'given' where id = %s", (bob, number)
+                )
+            await bobs.until(lambda m: m.get("table") == "rooms" and m["new"].get("id") == 29)
+            assert {(m["eventType"], m["new"]["title"]) for m in bobs.events} <= {
+                ("INSERT", "given"),
+                ("UPDATE", "given"),
+            }
+            assert len({m["new"]["id"] for m in bobs.events}) == 10
+            await anns.until_type("resync")
+            told = len(bobs.messages)
+            await db.execute("delete from public.rooms where id = 29")
+            again = await bobs.until(lambda m: m["type"] == "resync" and bobs.messages.index(m) >= told)
+            assert again["reason"] == "visibility_changed"
+            assert await worker.metric("bridge_changes_undeliverable_total") >= 11
+    finally:
+        await db.execute(
+            "drop policy own on public.rooms; drop function public.may_read(bigint);"
+            "create policy own on public.rooms for select to authenticated using (owner_id = auth.uid())"
+        )
 
 
 async def test_members_of_an_organisation_are_found_by_their_claim(

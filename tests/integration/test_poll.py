@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
 import pytest
 
 from bridge.connection import poll as module
+from bridge.errors import AskedTimeoutError
+from bridge.events import Principal, RowEvent, View
 from tests.support.bridge import ANN, BOB, Bridge, running_bridge, token
 
 ORIGIN = "https://app.example.com"
@@ -67,6 +69,23 @@ async def test_an_event_wakes_a_poll_and_the_next_one_goes_on_after_it():
         body = await poll(http, since=asked.result()["cursor"])
         assert ids(body) == [2, 3]
         assert (await poll(http, since=body["cursor"], timeout_s=0))["events"] == []
+
+
+async def test_a_poll_that_cannot_be_told_what_it_missed_is_not_recovered():
+    """Policies that take too long: the client reads its rows, and polls on from the newest event."""
+
+    async def slow(_principal: Principal, _events: Sequence[RowEvent]) -> list[View | None]:
+        raise AskedTimeoutError("bridge_visible() took too long: wait")
+
+    async with polling() as (bridge, http):
+        cursor, decide = bridge.hub.cursor, bridge.decide
+        bridge.publish(1)
+        bridge.decide = slow
+        body = await poll(http, since=cursor)
+        assert body == {"events": [], "cursor": bridge.hub.cursor, "recovered": False, "status": "live"}
+        bridge.decide = decide
+        bridge.publish(2)
+        assert ids(await poll(http, since=body["cursor"])) == [2]
 
 
 async def test_a_poll_without_events_answers_after_its_time():

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from bridge.errors import AskedTimeoutError
 from bridge.events import Principal, RowEvent, View
 from bridge.fanout import subscriber as held
 from tests.support.bridge import ANN, BOB, Bridge, running_bridge, token
@@ -310,6 +311,26 @@ async def test_an_unexpected_error_ends_one_client_and_not_the_server():
         assert "connection_crashed" in [e["event"] for e in logs]
         bridge.publish(2)
         await until_id(neighbour, 2)
+
+
+async def test_a_client_that_cannot_be_told_what_it_missed_stays_and_reads_again():
+    """Policies that take too long are no defect: no traceback, a `resync`, and live events go on."""
+
+    async def slow(_principal: Principal, _events: Sequence[RowEvent]) -> list[View | None]:
+        raise AskedTimeoutError("bridge_visible() took too long: wait")
+
+    async with running_bridge() as bridge:
+        cursor = bridge.hub.cursor
+        bridge.publish(1)
+        bridge.decide = slow
+        with capture_logs() as logs:
+            async with websocket_client(bridge.ws_url, token(), since=cursor) as client:
+                told = await client.until_type("resync")
+                assert (told["reason"], told["cursor"]) == ("not_recovered", bridge.hub.cursor)
+                bridge.publish(2)
+                await until_id(client, 2)
+                assert ids(client) == [2]
+        assert "connection_crashed" not in [e["event"] for e in logs]
 
 
 async def test_limits_are_for_connections_and_users_and_end_with_them():

@@ -130,6 +130,13 @@ def test_cast(database: psycopg.Connection[Any], source: str, target: str) -> No
         return
 
 
+@pytest.mark.parametrize("text", ["array[a, a]::text", f"(a::text || '{'n' * 70}')::name"])
+def test_casts_that_are_not_translated(database: psycopg.Connection[Any], text: str) -> None:
+    """An array has a form of its own as text, and a name has 63 bytes."""
+    with pytest.raises(CompileError):
+        compared(database, text, (grid.ENUM,))
+
+
 @pytest.mark.parametrize(
     "operator", ["=", "<>", "<", "<=", ">", ">=", "is distinct from", "is not distinct from"]
 )

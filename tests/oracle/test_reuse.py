@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.events import Principal, Row
+from bridge.events import Principal, Row, Seen
 from tests.oracle.agreement import agree
 from tests.oracle.grammar import ChangeSpec
 from tests.oracle.test_facts import ANN, R1, TABLES, select, world
@@ -142,7 +142,7 @@ def test_who_comes_while_postgres_is_asked_reads_again(world: World) -> None:
     class Slow:
         row = world.row
 
-        async def visible(self, table: str, rows: list[Row], asked: list[Principal]) -> list[frozenset[int]]:
+        async def visible(self, table: str, rows: list[Row], asked: list[Principal]) -> Seen:
             stage._roster.add(late)
             return await world.visible(table, rows, asked)
 

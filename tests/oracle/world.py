@@ -4,13 +4,14 @@ import json
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+import msgspec
 import psycopg
 
 from bridge.authorization.authorizer import Authorizer
 from bridge.authorization.loader import Settings, load
 from bridge.authorization.roster import Roster
 from bridge.clock import ManualClock
-from bridge.events import Change, Principal, Row
+from bridge.events import Change, Principal, Row, Seen
 from tests.oracle.grammar import USERS, ChangeSpec, TableSpec, WorldSpec
 
 T = TypeVar("T")
@@ -150,14 +151,12 @@ class World:
         found: list[Row] = json.loads(answer)
         return found
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         asked = [principal_json(p) for p in principals]
         answer = self._one(
             "select public.bridge_visible(%s, %s, %s)", table, json.dumps(list(rows)), json.dumps(asked)
         )
-        return [frozenset(found) for found in json.loads(answer)]
+        return msgspec.json.decode(answer, type=Seen)
 
     async def row(self, table: str, key: Row) -> Row | None:
         answer = self._one("select public.bridge_row(%s, %s)", table, json.dumps(key))

@@ -43,12 +43,17 @@ def claims(user: str | None) -> dict[str, str]:
 def visible(
     connection: Connection, rows: Sequence[Any], *users: str | None, table: str = "public.notes"
 ) -> list[list[int]]:
+    answer: list[list[int]] = asked(connection, rows, *users, table=table)["rows"]
+    return answer
+
+
+def asked(connection: Connection, rows: Sequence[Any], *users: str | None, table: str) -> dict[str, Any]:
     row = connection.execute(
         "select public.bridge_visible(%s, %s, %s)",
         (table, json.dumps(rows), json.dumps([claims(user) for user in users])),
     ).fetchone()
     assert row is not None
-    answer: list[list[int]] = json.loads(row[0])
+    answer: dict[str, Any] = json.loads(row[0])
     return answer
 
 
@@ -65,6 +70,47 @@ def test_each_user_sees_what_its_policies_show(connection: Connection):
 def test_a_row_that_makes_the_policy_fail_is_seen_by_nobody(connection: Connection):
     """The other rows have their own answer."""
     assert visible(connection, [note(1, None, "x"), note(2, None, "7")], ANN) == [[1]]
+
+
+def test_rows_that_the_table_holds_exactly_so_are_named(connection: Connection):
+    """Found by their primary key, of whatever columns; a value that is none of its column's spoils no other row."""
+    connection.execute(
+        "create type public.mood as enum ('ok');"
+        "create table public.parts (a text, b timestamptz, mood public.mood, t numeric, data json, primary key (a, b));"
+        """insert into public.parts values ('x', '2026-01-01 12:00+02', 'ok', 1.50, '{"a": 1, "b": [1.0]}'),"""
+        " ('y', 'infinity', null, 'NaN', null)"
+    )
+    first = {"a": "x", "b": "2026-01-01T10:00:00Z", "mood": "ok", "t": 1.5, "data": {"b": [1], "a": 1}}
+    second = {"a": "y", "b": "infinity", "mood": None, "t": "NaN", "data": None}
+    rows = [
+        {**first, "t": 2},
+        first,
+        {**first, "mood": "gone"},
+        {**first, "b": "2026-01-01T10:00:01Z"},
+        {**first, "mood": None},
+        second,
+        {"a": "x"},
+    ]
+    assert asked(connection, rows, ANN, table="public.parts")["current"] == [1, 5]
+    assert asked(connection, [], ANN, table="public.parts") == {"rows": [[]], "current": []}
+
+
+def test_a_row_that_changes_while_it_is_asked_about_is_not_current(connection: Connection):
+    """Also where it is as it was in the end."""
+    connection.execute("insert into public.notes values (1, null, 'a')")
+    note = {"id": 1, "owner_id": None, "body": "a"}
+    assert asked(connection, [note], ANN, table="public.notes")["current"] == [0]
+    held = connection.execute(
+        "select public.bridge_held('public.notes', %s)", (json.dumps([note]),)
+    ).fetchone()
+    connection.execute("update public.notes set body = 'b'; update public.notes set body = 'a'")
+    again = connection.execute(
+        "select public.bridge_held('public.notes', %s)", (json.dumps([note]),)
+    ).fetchone()
+    assert held is not None
+    assert again is not None
+    assert held[0].keys() == again[0].keys() == {"0"}
+    assert held != again
 
 
 def test_names_of_any_kind(connection: Connection):

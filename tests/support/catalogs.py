@@ -1,6 +1,6 @@
 """Catalogs for tests: tables, policies as ``pg_get_expr`` prints them, grants and roles, in a line each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from bridge.authorization.catalog import (
     Argument,
@@ -15,10 +15,11 @@ from bridge.authorization.catalog import (
     Role,
     Table,
 )
+from bridge.authorization.lookup import LookupTable
 from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.authorization.roster import Roster
 from bridge.clock import ManualClock
-from bridge.events import Principal
+from bridge.events import Principal, Row
 
 ANN = "00000000-0000-0000-0000-00000000000a"
 BOB = "00000000-0000-0000-0000-00000000000b"
@@ -174,3 +175,9 @@ def here(*users: str | None) -> Roster:
     for user_id in users:
         roster.add(Principal(role="authenticated", user_id=user_id))
     return roster
+
+
+def put_rows(table: LookupTable, rows: Iterable[Row]) -> None:
+    """Put rows into a look-up table, as if they had been loaded."""
+    for row in rows:
+        table.put(table.pack(row))

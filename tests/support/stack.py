@@ -1,6 +1,7 @@
 """A local stack for a module of tests: started once, stopped by its fixture."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,3 +27,13 @@ def local_stack(*, timing: Timing = QUICK, migrations: bool = True) -> Iterator[
         yield stack
     finally:
         asyncio.run(stack.stop())
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that has ended may wait to be collected)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"

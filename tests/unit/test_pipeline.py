@@ -15,7 +15,19 @@ from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
 from bridge.clock import ManualClock
 from bridge.errors import AskedTimeoutError, ConfigError, RpcError, SourceError
-from bridge.events import Change, Event, Gap, Live, Paused, Principal, Resumed, Row, RowEvent, UpstreamState
+from bridge.events import (
+    Change,
+    Event,
+    Gap,
+    Live,
+    Paused,
+    Principal,
+    Resumed,
+    Row,
+    RowEvent,
+    Seen,
+    UpstreamState,
+)
 from bridge.pipeline import Pipeline
 from tests.support.catalogs import ANN, planset, table
 
@@ -52,6 +64,8 @@ class Script:
 
     async def next_event(self) -> Event:
         while not self._told:
+            for _ in range(2):  # who only looks whether there is something gives up
+                await asyncio.sleep(0)
             self._taken.set()
             self._more.clear()
             await self._more.wait()
@@ -59,6 +73,10 @@ class Script:
 
     keeps_past = False
     position = "0"
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._told)
 
     def version(self, digest: str) -> str:
         return f"v{digest}"
@@ -117,6 +135,9 @@ class Heard:
                 users = [p.user_id for delivery in effect.deliveries for p in delivery.principals]
                 self.log.append(f"note {effect.event.key['id']} to {len(users)}")
 
+    def remind(self, resync: Resync) -> None:
+        self.log.append(f"reminded: {len(resync.principals)}")
+
     def announce_status(self, state: UpstreamState) -> None:
         self.log.append(state)
 
@@ -136,6 +157,8 @@ class Database:
         open: While it is not set, loads wait.
         loads: How often one was asked for.
         is_slow: Whether it answers, but not in time who sees a row.
+        sees: Who sees every row; None where it does not answer that.
+        asked: The rows of each question.
     """
 
     def __init__(self, plans: Callable[[], PlanSet]) -> None:
@@ -146,6 +169,8 @@ class Database:
         self.loads = 0
         self.marker = "1"
         self.is_slow = False
+        self.sees: frozenset[Principal] | None = None
+        self.asked: list[list[Row]] = []
 
     async def load(self) -> Authorizer:
         self.loads += 1
@@ -173,11 +198,13 @@ class Database:
     async def row(self, table: str, key: Row) -> Row | None:
         raise RpcError(f"{table} cannot be read, {len(key)} columns: try again")
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
+        self.asked.append(list(rows))
         if self.is_slow:
             raise AskedTimeoutError(f"{table} takes too long: wait")
+        if self.sees is not None:
+            everything = frozenset(range(len(rows)))
+            return Seen([everything if p in self.sees else frozenset() for p in principals], everything)
         raise RpcError(f"{table} cannot be asked, {len(rows)} rows for {len(principals)} users: try again")
 
 
@@ -372,6 +399,106 @@ async def test_policies_that_take_too_long_cost_those_who_are_not_decided():
             await stage.tell(insert(1, new=other))
         assert [entry["event"] for entry in logged] == ["question_timed_out"] * 2
         assert (stage.database.loads, stage.pipeline.state) == (1, "live")
+
+
+def own_or_asked() -> PlanSet:
+    """Whoever owns a note sees it; of the others Postgres says."""
+    using = "((owner_id = auth.uid()) OR (body ~ 'a'::text))"
+    return planset(table("notes", f"{NOTES}, body text", using), watched=["notes"])
+
+
+def note(n: int, owner: str | None = None) -> Change:
+    return insert(n, new={"id": n, "owner_id": owner, "body": "x"})
+
+
+async def test_changes_that_wait_are_asked_about_together():
+    """In one call, in order; what memory knows of one in between waits for those before it, not for those after."""
+    async with running(own_or_asked) as stage:
+        stage.database.sees = frozenset((ann,))
+        await stage.tell(Live())
+        heard = await stage.tell(note(1, ANN), note(2), note(3, ANN), note(4), note(5))
+        assert heard == [f"note {n} to 1" for n in range(1, 6)]
+        assert [[row["id"] for row in rows] for rows in stage.database.asked] == [[2, 4, 5]]
+
+
+async def test_only_so_many_changes_are_asked_about_at_once():
+    """More each time, as the answers are quick."""
+    async with running(own_or_asked) as stage:
+        stage.database.sees = frozenset((ann,))
+        await stage.tell(Live())
+        heard = await stage.tell(*(note(n) for n in range(300)))
+        assert heard == [f"note {n} to 1" for n in range(300)]
+        assert [len(rows) for rows in stage.database.asked] == [8, 16, 32, 64, 100, 80]
+
+
+async def test_a_gap_among_changes_that_are_asked_about_keeps_its_place():
+    """What came before it is delivered, what comes after it is not."""
+    async with running(own_or_asked) as stage:
+        stage.database.sees = frozenset((ann,))
+        await stage.tell(Live())
+        assert await stage.tell(note(1), note(2), Gap(reason="upstream_silent"), note(3)) == [
+            "note 1 to 1",
+            "note 2 to 1",
+            "forget",
+            "down",
+        ]
+
+
+async def test_a_change_that_does_not_fit_comes_after_those_that_do():
+    """The questions of earlier changes are answered by the plans that they were asked by."""
+    async with running(own_or_asked) as stage:
+        stage.database.sees = frozenset((ann,))
+        await stage.tell(Live())
+        heard = await stage.tell(note(1), insert(2, new={"id": 2}), note(3))
+        again = ["forget", "down", "catching_up", "gap: catalog_changed", "live"]
+        assert heard == ["note 1 to 1", *again, "note 3 to 1"]
+
+
+async def test_changes_about_which_the_database_does_not_answer_are_applied_once_more():
+    """After everything was loaded anew; one that does not go through then is the last that is tried."""
+    async with running(own_or_asked) as stage:
+        await stage.tell(Live())
+        heard = await stage.tell(note(1), note(2, ANN))
+        again = ["forget", "down", "catching_up", "gap: database_unreachable", "live"]
+        assert heard == again
+        assert [[row["id"] for row in rows] for rows in stage.database.asked] == [[1], [1]]
+
+
+async def test_a_question_that_takes_too_long_costs_those_whom_it_was_about():
+    """Of all changes that were asked about with it; they read again once."""
+    async with running(own_or_asked) as stage:
+        stage.database.is_slow = True
+        await stage.tell(Live())
+        heard = await stage.tell(note(1), note(2, ANN), note(3))
+        assert heard == ["note 1 to 0", "note 2 to 1", "note 3 to 0", "resync to 1"]
+
+
+async def test_who_may_have_missed_something_reads_again_when_it_suits_many_changes():
+    """A helper that may look at anything: who saw a row that is gone cannot be asked about."""
+
+    def by_helper() -> PlanSet:
+        return planset(table("notes", NOTES, "public.can_read(id)"), watched=["notes"])
+
+    async with running(by_helper) as stage, asyncio.TaskGroup() as tasks:
+        stage.database.sees = frozenset()
+        reminding = tasks.create_task(stage.pipeline.reminders.run())
+        await stage.tell(Live(), *(insert(n) for n in range(8)))
+        stage.heard.log.clear()
+        gone = [
+            Change(
+                table="public.notes",
+                action="DELETE",
+                new=None,
+                old={"id": n},
+                commit_timestamp="t",
+                received_s=0.0,
+            )
+            for n in range(8)
+        ]
+        await stage.tell(*gone)
+        assert stage.heard.log.count("reminded: 1") == 1
+        assert len(stage.heard.log) == 9
+        reminding.cancel()
 
 
 async def test_policies_change_between_two_changes():

@@ -198,7 +198,7 @@ async def test_policies_that_take_too_long_are_told_from_a_database_that_is_away
 async def test_all_users_are_asked_about_within_the_time_of_one_call(answered: int, code: str):
     """Whether the database lives is known once it has answered for some."""
     endpoint = Endpoint()
-    endpoint.body, endpoint.answered = json.dumps([[0]] * ASKED_AT_ONCE), answered
+    endpoint.body, endpoint.answered = json.dumps({"rows": [[0]] * ASKED_AT_ONCE, "current": [0]}), answered
     async with _rpc(endpoint, timeout_s=0.5) as rpc:
         with pytest.raises(RpcError, match=r"in time|for 500 of 501 users within 0\.5 s") as raised:
             await rpc.visible("public.t", [{"id": 1}], ASKED)

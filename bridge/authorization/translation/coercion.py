@@ -28,7 +28,16 @@ SUB = Call("jsonb ->> text", (Claims(), Const("sub", "text")), "text")
 _IMPLICIT = {("int", "numeric"), ("text", "name"), ("name", "text")}
 """What Postgres converts by itself where the value here stays the same."""
 
-_SAME_VALUE = {*_IMPLICIT, ("uuid", "text"), ("json", "jsonb"), ("jsonb", "json")}
+_SAME_VALUE = {
+    ("int", "numeric"),
+    ("name", "text"),
+    ("uuid", "text"),
+    ("json", "jsonb"),
+    ("jsonb", "json"),
+}
+"""Casts that keep the value; a name cuts a text off."""
+
+_NAME_BYTES = 63
 
 
 def constant(text: str, type_: Type, catalog: Catalog) -> Const:
@@ -45,7 +54,11 @@ def constant(text: str, type_: Type, catalog: Catalog) -> Const:
 
 def _parsed(text: str, type_: Type, catalog: Catalog) -> Any:
     match type_:
-        case "text" | "name" | "unknown":
+        case "text" | "unknown":
+            return text
+        case "name":
+            if len(text.encode()) > _NAME_BYTES:
+                raise ValueError(text)
             return text
         case "uuid":
             return builtins.uuid_of(text)
@@ -168,11 +181,10 @@ def _narrowed(operand: Expr, bits: int) -> Expr:
 
 def _converted(operand: Expr, target: Type) -> Expr:
     source = operand.type
-    same = (source, target) in _SAME_VALUE or (source.startswith("enum:") and target == "text")
+    pair = (source, target)
     if source.endswith("[]") and target.endswith("[]"):
         pair = (source[:-2], target[:-2])
-        same = pair in _SAME_VALUE or (pair[0].startswith("enum:") and pair[1] == "text")
-    if same:
+    if pair in _SAME_VALUE or (types.is_enum(pair[0]) and pair[1] == "text"):
         return retyped(operand, target)
     if (source, target) in builtins.CASTS:
         return Call(f"{source}::{target}", (operand,), target)

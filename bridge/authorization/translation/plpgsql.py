@@ -45,7 +45,7 @@ def translate(t: Translating, function: Function, names: Names, returns: Type) -
     Raises:
         CompileError: it holds statements that are not supported.
     """
-    tree, hidden = _parsed(function, t.context.catalog, names.path)
+    tree, hidden = parsed(function, t.context.catalog, names.path)
     body = _Body(t, tree["datums"], hidden, returns)
     block = tree["action"]["PLpgSQL_stmt_block"]
     if "exceptions" in block:
@@ -62,7 +62,7 @@ def returned_query(t: Translating, function: Function, names: Names) -> Node:
     Raises:
         CompileError: the body is something else.
     """
-    tree, _ = _parsed(function, t.context.catalog, names.path)
+    tree, _ = parsed(function, t.context.catalog, names.path)
     statements = tree["action"]["PLpgSQL_stmt_block"]["body"]
     kinds = [next(iter(statement)) for statement in statements]
     if kinds in (["PLpgSQL_stmt_return_query"], ["PLpgSQL_stmt_return_query", "PLpgSQL_stmt_return"]):
@@ -74,7 +74,7 @@ def returned_query(t: Translating, function: Function, names: Names) -> Node:
     raise CompileError("the body is not a single RETURN QUERY")
 
 
-def _parsed(function: Function, catalog: Catalog, path: tuple[str, ...]) -> tuple[Node, dict[str, str]]:
+def parsed(function: Function, catalog: Catalog, path: tuple[str, ...]) -> tuple[Node, dict[str, str]]:
     """Return the tree of a body, and the types of variables that are not in it."""
     body = declarations.readable(function.source, catalog, path)
     tag = "$bridge_body$"

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.authorization.asking import Questions
 from bridge.errors import AskedTimeoutError, RpcError
-from bridge.events import Principal, Row
+from bridge.events import Principal, Row, Seen
 from tests.support.catalogs import ANN, BOB, CAT, user
 
 ann, bob, cat = user(ANN), user(BOB), user(CAT)
@@ -19,15 +19,14 @@ class Project:
         self.calls: list[tuple[str, list[Row], list[Principal]]] = []
         self.fails, self.slow = fails, slow
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         self.calls.append((table, list(rows), list(principals)))
         if self.fails:
             raise RpcError("away: try again")
         if table == self.slow:
             raise AskedTimeoutError("slow: wait")
-        return [frozenset(i for i, row in enumerate(rows) if p.user_id in row["who"]) for p in principals]
+        seen = [frozenset(i for i, row in enumerate(rows) if p.user_id in row["who"]) for p in principals]
+        return Seen(seen, frozenset(i for i, row in enumerate(rows) if "gone" not in row))
 
 
 async def test_all_rows_of_a_table_are_asked_about_at_once() -> None:
@@ -52,7 +51,7 @@ async def test_a_question_about_nobody_is_not_asked() -> None:
     answer = questions.add("t", {"who": [ANN]}, [])
     await questions.ask(project)
 
-    assert (bool(questions), answer.sees, project.calls) == (False, [], [])
+    assert (bool(questions), list(answer.sees), project.calls) == (False, [], [])
 
 
 async def test_a_failure_leaves_the_answers_empty() -> None:
@@ -62,15 +61,28 @@ async def test_a_failure_leaves_the_answers_empty() -> None:
     with pytest.raises(RpcError):
         await questions.ask(Project(fails=True))
 
-    assert answer.sees == []
+    assert list(answer.sees) == []
 
 
 async def test_a_table_that_takes_too_long_leaves_the_others_answers() -> None:
-    """Whose question was not answered is named, and why."""
+    """It is said which was not answered, and why."""
     questions = Questions()
     slow = questions.add("t", {"who": [ANN]}, [ann])
     quick = questions.add("u", {"who": [BOB]}, [bob])
     await questions.ask(Project(slow="t"))
 
-    assert (slow.sees, quick.sees, questions.late) == ([], [bob], {ann})
+    assert (list(slow.sees), list(quick.sees), slow.is_late, quick.is_late) == ([], [bob], True, False)
     assert isinstance(questions.timeout, AskedTimeoutError)
+
+
+async def test_the_questions_of_several_changes_are_asked_together() -> None:
+    """Each answer knows whether the table still held its row."""
+    first, second, project = Questions(), Questions(), Project()
+    old = first.add("t", {"who": [ANN], "gone": True}, [ann])
+    new = second.add("t", {"who": [BOB]}, [ann, bob])
+    together = Questions()
+    together.asked = [*first.asked, *second.asked]
+    await together.ask(project)
+
+    assert len(project.calls) == 1
+    assert [(a.sees, a.is_current) for a in (old, new)] == [([ann], False), ([bob], True)]

@@ -13,8 +13,8 @@ from bridge.authorization.roster import Roster
 from bridge.authorization.rows import CatalogChangedError, RowMemory
 from bridge.clock import ManualClock
 from bridge.errors import AskedTimeoutError, RpcError
-from bridge.events import Action, Change, Principal, Row, RowEvent, View
-from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, table
+from bridge.events import Action, Change, Principal, Row, RowEvent, Seen, View
+from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, put_rows, table
 
 ann = Principal(role="authenticated", user_id=ANN)
 bob = Principal(role="authenticated", user_id=BOB)
@@ -59,7 +59,7 @@ def stage(*present: Principal, members: Sequence[tuple[str, str]] = (), remember
     made = stage_of(
         planset(DIALOGS, MESSAGES, MEMBERS, watched=["dialogs", "messages"]), *present, remembered=remembered
     )
-    made.memory.load("public.members", [{"dialog_id": d, "user_id": u} for d, u in members])
+    put_rows(made.memory.lookups["public.members"], [{"dialog_id": d, "user_id": u} for d, u in members])
     made.memory.remembered["public.dialogs"].put({"id": D1, "owner_id": ANN, "title": "one"})
     return made
 
@@ -88,13 +88,12 @@ class Project:
             raise RpcError(f"{table} is away, {len(key)} columns: try again")
         return self.found
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         if self.fails:
             raise RpcError("away: try again")
         self.asked.append((table, list(rows), list(principals)))
-        return [frozenset(range(len(rows)) if p in self.sees else ()) for p in principals]
+        seen = [frozenset(range(len(rows)) if p in self.sees else ()) for p in principals]
+        return Seen(seen, frozenset(range(len(rows))))
 
 
 nothing = Project()
@@ -217,9 +216,7 @@ async def test_a_database_that_does_not_answer_delivers_nothing() -> None:
 class SlowProject(Project):
     """One whose policies take too long."""
 
-    async def visible(
-        self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
-    ) -> list[frozenset[int]]:
+    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         raise AskedTimeoutError(f"{table}, {len(rows)} rows, {len(principals)} users: wait")
 
 

@@ -4,8 +4,10 @@ import pytest
 
 from bridge.authorization.asking import Answer
 from bridge.authorization.effects import Probe, Sighting
-from bridge.authorization.experience import Decision, Share, Shares, Shift
+from bridge.authorization.experience import NOBODY, Decision, Sees, Share, Shares, Shift
+from bridge.authorization.grounds import Grounds
 from bridge.authorization.shaping import Shaper
+from bridge.authorization.undecided import UndecidedError
 from bridge.events import Action, Change, Principal, Row, RowEvent
 from tests.support.catalogs import ANN, BOB, CAT, planset, table, user
 
@@ -24,34 +26,32 @@ EVENT = RowEvent(
 
 
 def told(share: Share) -> dict[Action, set[Principal]]:
-    return {d.view.action: set(d.principals) for d in share.deliveries()}
+    return {d.view.action: set(d.principals) for d in share.deliveries(set())}
 
 
 def test_those_who_saw_and_those_who_see() -> None:
     """INSERT for who sees it now only, DELETE for who saw it before only; Postgres's answers count as well."""
     share = Share(
         columns=COLUMNS,
-        saw=Sighting([ann], [bob]),
-        sees=Sighting([cat], [bob]),
-        saw_answer=Answer([bob]),
-        sees_answer=Answer([bob]),
+        saw=Sees(sighting=Sighting([ann], [bob]), answer=Answer([bob], [bob])),
+        sees=Sees(sighting=Sighting([cat], [bob]), answer=Answer([bob], [bob])),
         old_unknown=False,
     )
 
     assert told(share) == {"UPDATE": {bob}, "INSERT": {cat}, "DELETE": {ann}}
-    assert all(delivery.view.columns == COLUMNS for delivery in share.deliveries())
+    assert all(delivery.view.columns == COLUMNS for delivery in share.deliveries(set()))
 
 
 def test_an_unknown_row_before_is_an_update() -> None:
     """For those who see it now: they cannot be harmed by it."""
-    share = Share(columns=None, saw=Sighting([]), sees=Sighting([ann]), old_unknown=True)
+    share = Share(columns=None, sees=Sees(sighting=Sighting([ann])), old_unknown=True)
 
     assert told(share) == {"UPDATE": {ann}}
 
 
 def test_nobody_is_told_nothing() -> None:
     """The event is there nonetheless: history keeps it."""
-    share = Share(columns=None, saw=Sighting([]), old_unknown=False)
+    share = Share(columns=None, old_unknown=False)
     change = Change(
         table="public.rooms",
         action="INSERT",
@@ -61,12 +61,14 @@ def test_nobody_is_told_nothing() -> None:
         received_s=0.0,
     )
     shaper = Shaper(keys={"public.rooms": ("id",)}, dialog_columns={"public.rooms": "id"})
-    found = Shares(key={"id": 1}, old=None, of_roles=[share]).deliver(shaper, change)
+    found = Shares(key={"id": 1}, old=None, of_roles=[share]).deliver(shaper, change, set())
 
     assert (found.deliveries, found.event.dialog_id) == ((), "1")
 
 
-def shift(saw: Sighting, sees: Sighting, answer: Answer, shown: list[Principal] | None = None) -> Shift:
+def shift(
+    saw: Sighting, sees: Sighting, answer: Answer | None = None, shown: list[Principal] | None = None
+) -> Shift:
     plan = planset(table("rooms"), watched=["rooms"]).plans["public.rooms", "authenticated"]
     probe = Probe(plan=plan, row={"id": 1}, is_key=True, users=None)
     return Shift(
@@ -74,20 +76,22 @@ def shift(saw: Sighting, sees: Sighting, answer: Answer, shown: list[Principal] 
         row={"id": 1},
         saw=saw,
         shown=saw.sees if shown is None else shown,
-        sees=sees,
-        answer=answer,
+        sees=Sees(sees, answer),
     )
 
 
 def test_who_gained_sight_and_who_lost_it() -> None:
     """By memory, or as Postgres says of the row as it is now."""
-    assert shift(Sighting([ann]), Sighting([bob], [cat]), Answer([cat])).settle() == ([bob, cat], [ann])
-    assert shift(Sighting([ann]), Sighting([ann], [bob]), Answer([])).settle() == ([], [])
+    assert shift(Sighting([ann]), Sighting([bob], [cat]), Answer([cat], [cat])).settle() == (
+        [bob, cat],
+        [ann],
+    )
+    assert shift(Sighting([ann]), Sighting([ann], [bob]), Answer([], [bob])).settle() == ([], [])
 
 
 def test_who_may_have_seen_it_is_told_nothing_of_the_row() -> None:
     """It is not known what changed for them: they read again, unless it is not known now either."""
-    found = shift(Sighting([], [ann, bob]), Sighting([ann], [bob]), Answer([bob]))
+    found = shift(Sighting([], [ann, bob]), Sighting([ann], [bob]))
 
     assert found.settle() == ([], [])
     assert found.doubtful == [ann]
@@ -95,7 +99,7 @@ def test_who_may_have_seen_it_is_told_nothing_of_the_row() -> None:
 
 def test_a_row_that_was_never_known_is_withdrawn_from_all_who_may_have_been_shown_it() -> None:
     """Too much does no harm; who sees it still keeps it."""
-    assert shift(Sighting([]), Sighting([bob]), Answer(), shown=[ann, bob]).settle() == ([bob], [ann])
+    assert shift(Sighting([]), Sighting([bob]), shown=[ann, bob]).settle() == ([bob], [ann])
 
 
 @pytest.mark.parametrize(
@@ -124,9 +128,100 @@ def test_an_event_that_is_replayed(
     decision = Decision(
         event=event,
         columns=COLUMNS,
-        sees_new=Answer([ann] if sees else []),
-        saw_old=Answer([ann] if saw else []),
+        sees_new=Sees(sighting=Sighting([ann] if sees else [])),
+        saw_old=Sees(sighting=Sighting([ann] if saw else [])),
     )
-    view = decision.view()
+    view = decision.view(set())
 
     assert (None if view is None else view.action) == action
+
+
+OTHER_TABLES = Grounds(row_only=False, hidden_by=frozenset())
+OWN_TABLE = Grounds(row_only=False, hidden_by=frozenset({"UPDATE", "DELETE"}))
+
+
+def asked(grounds: Grounds, *seeing: Principal, current: bool) -> Sees:
+    """Everybody was asked about; the answer names ``seeing``."""
+    answer = Answer(seeing, (ann, bob, cat), is_current=current)
+    return Sees(sighting=Sighting((), (ann, bob, cat)), answer=answer, grounds=grounds)
+
+
+def test_a_version_that_is_gone_is_shown_to_nobody() -> None:
+    """Those who may see the row as it is now are told of it with its next version, as of a new one."""
+    untold: set[Principal] = set()
+    first = Share(columns=None, old_unknown=False, sees=asked(OTHER_TABLES, ann, bob, current=False))
+    assert (first.deliveries(untold), untold) == ([], {ann, bob})
+
+    before = Sees(sighting=Sighting([ann, bob]))
+    second = Share(columns=None, old_unknown=False, saw=before, sees=asked(OTHER_TABLES, ann, current=True))
+    assert {d.view.action: list(d.principals) for d in second.deliveries(untold)} == {
+        "INSERT": [ann],
+        "DELETE": [bob],
+    }
+    assert untold == {bob}
+
+
+def test_of_a_version_that_is_gone_only_the_loss_is_told() -> None:
+    """Who still sees the row keeps what it has until the next version comes."""
+    share = Share(
+        columns=None,
+        old_unknown=False,
+        saw=Sees(sighting=Sighting([ann, bob])),
+        sees=asked(OTHER_TABLES, ann, current=False),
+    )
+    assert told(share) == {"DELETE": {bob}}
+
+
+def test_who_cannot_be_asked_about_may_have_missed_something() -> None:
+    """Unless it sees the row, or may see a version that is to come."""
+    share = Share(
+        columns=None,
+        old_unknown=False,
+        unsure=(ann, bob, cat),
+        sees=asked(OWN_TABLE, ann, current=True),
+    )
+    assert (told(share), share.missed) == ({"UPDATE": {ann}}, [bob, cat])
+    share.sees = asked(OWN_TABLE, ann, current=False)
+    assert (told(share), share.missed) == ({}, [])
+    share.sees = NOBODY
+    assert (told(share), share.missed) == ({}, [ann, bob, cat])
+
+
+@pytest.mark.parametrize("current", [True, False])
+def test_a_row_that_has_changed_again_is_not_announced(current: bool) -> None:  # noqa: FBT001
+    """A membership does not show what is gone, and does not withdraw what may still be seen."""
+    found = shift(Sighting([bob]), Sighting([], [ann, bob]))
+    answer = Answer([ann, bob], [ann, bob], is_current=current)
+    found.sees = Sees(found.sees.sighting, answer, OTHER_TABLES)
+
+    assert found.settle() == (([ann], []) if current else ([], []))
+    assert found.untold == (set() if current else {ann})
+
+
+def replayed(new: Row | None, sees: Sees, *, saw: bool = False, unsure: bool = False) -> Decision:
+    event = RowEvent(
+        **{name: getattr(EVENT, name) for name in EVENT.__struct_fields__} | {"new": new, "old": {"id": 1}}
+    )
+    before = Sees(sighting=Sighting([ann] if saw else []))
+    return Decision(event=event, columns=None, sees_new=sees, saw_old=before, unsure=unsure)
+
+
+def test_a_replay_passes_over_versions_that_are_gone() -> None:
+    """The one that is there is an INSERT for those who did not have the row."""
+    untold: set[tuple[object, ...]] = set()
+    gone = replayed({"id": 1}, asked(OTHER_TABLES, ann, current=False))
+    here = replayed({"id": 1}, asked(OTHER_TABLES, ann, current=True), saw=True)
+
+    assert gone.view(untold) is None
+    views = [here.view(untold), here.view(untold)]
+    assert [view and view.action for view in views] == ["INSERT", "UPDATE"]
+
+
+def test_a_replay_cannot_tell_what_nobody_can() -> None:
+    """Who sees the row has it; who does not may have lost it."""
+    view = replayed({"id": 1}, asked(OWN_TABLE, ann, current=True), unsure=True).view(set())
+    assert view is not None
+    assert view.action == "UPDATE"
+    for lost in (replayed(None, NOBODY, unsure=True), replayed({"id": 1}, NOBODY, unsure=True)):
+        with pytest.raises(UndecidedError, match=r"public\.rooms"):
+            lost.view(set())

@@ -1,5 +1,6 @@
 """All plans of a catalog, and what is left to Postgres."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import msgspec
 import pytest
 
 from bridge.authorization.catalog import Table
-from bridge.authorization.planset import PlanSet, compile_plans
+from bridge.authorization.planset import PlanSet, chosen_capture, compile_plans, unwatchable
 from bridge.errors import ConfigError
 from tests.support.catalogs import catalog, column, policy, table
 
@@ -98,8 +99,8 @@ def test_look_up_rows_that_cannot_be_kept_current_are_refused(members: Table, me
     ("tables", "message"),
     [
         ([], "public.notes does not exist"),
-        ([table("notes", kind="v")], "public.notes is not a table"),
-        ([table("notes", key=())], "no primary key"),
+        ([table("notes", kind="v")], "public.notes is a view, which has no changes"),
+        ([table("notes", key=())], r'no primary key, .*: alter table public\.notes add primary key \("id"\)'),
         ([table("notes", publications=("other",))], "not in publication supabase_realtime"),
         (
             [_partly_published("notes")],
@@ -111,3 +112,35 @@ def test_a_table_that_cannot_be_watched_stops_the_start(tables: list[Table], mes
     """The message says what to do about it."""
     with pytest.raises(ConfigError, match=message):
         compiled(*tables)
+
+
+def test_a_table_of_supabase_itself_is_not_advised_to_be_published() -> None:
+    """The project does not own it, and what is in auth.users is for nobody."""
+    users = msgspec.structs.replace(table("users", publications=()), schema="auth")
+    reason = unwatchable(users, "tables")
+
+    assert reason is not None
+    assert "auth.users is a table of Supabase Auth" in reason
+    assert "alter publication" not in reason
+
+
+def test_a_table_in_the_journal_need_not_be_published() -> None:
+    """And one that is not says how it gets there; without a choice, the journal is taken if it has them all."""
+    notes = msgspec.structs.replace(table("notes", publications=()), journalled=True)
+    assert unwatchable(notes, "journal") is None
+    assert "select public.bridge_watch('public.members')" in str(unwatchable(MEMBERS, "journal"))
+    catalog = compiled(table("notes"), MEMBERS).catalog
+    assert chosen_capture(catalog, ["public.notes"], "auto") == "tables"
+    assert chosen_capture(catalog, ["public.notes"], "journal") == "journal"
+    both = msgspec.structs.replace(catalog, tables=(notes, *catalog.tables[1:]))
+    assert chosen_capture(both, ["public.notes"], "auto") == "journal"
+    assert chosen_capture(both, ["public.notes", "public.members"], "auto") == "tables"
+
+
+def test_a_digest_changes_with_the_meaning_alone() -> None:
+    """Cursors hold it: it must not depend on the process, and must change with any answer."""
+    one = compiled(table("notes", "id uuid, owner_id uuid", "(owner_id = auth.uid())"))
+    same = compiled(table("notes", "id uuid, owner_id uuid", "(owner_id = auth.uid())"))
+    other = compiled(table("notes", "id uuid, owner_id uuid", "(owner_id <> auth.uid())"))
+    assert one.digest == same.digest != other.digest
+    assert re.fullmatch("[0-9a-f]{8}", one.digest)

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.authorization.rows import CatalogChangedError, RowMemory
 from bridge.events import Action, Change, Row
-from tests.support.catalogs import planset, table
+from tests.support.catalogs import planset, put_rows, table
 
 DIALOGS = table(
     "dialogs",
@@ -97,7 +97,7 @@ def test_the_row_before_comes_from_the_change_or_from_memory() -> None:
 def test_the_row_before_can_come_from_a_look_up_table() -> None:
     """Dialogs are looked into by messages; what is held of them serves when they were forgotten."""
     rows = memory(limit=1)
-    rows.load("public.dialogs", [D1])
+    put_rows(rows.lookups["public.dialogs"], [D1])
 
     assert rows.before(change("dialogs", "DELETE", None, {"id": "d1"})) == {"id": "d1", "owner_id": "u1"}
     assert rows.before(change("dialogs", "DELETE", None, {"id": "d2"})) is None
@@ -106,7 +106,7 @@ def test_the_row_before_can_come_from_a_look_up_table() -> None:
 def test_look_up_rows_before_and_after() -> None:
     """Only the needed columns; a table that no policy reads has none."""
     rows = memory()
-    rows.load("public.members", [{"dialog_id": "d1", "user_id": "u1"}])
+    put_rows(rows.lookups["public.members"], [{"dialog_id": "d1", "user_id": "u1"}])
     key = {"dialog_id": "d1", "user_id": "u1"}
 
     assert rows.lookup_rows(change("messages", "INSERT", M1)) == (None, None)
@@ -163,7 +163,7 @@ def test_a_look_up_row_that_was_never_seen_is_taken_from_the_change() -> None:
     assert rows.lookup_rows(change("dialogs", "DELETE", None, {"id": "d1"})) == (None, None)
     assert not rows.is_unseen(change("members", "INSERT", key))
     assert not rows.is_unseen(change("messages", "DELETE", None, {"id": 1}))
-    rows.load("public.members", [key])
+    put_rows(rows.lookups["public.members"], [key])
     assert not rows.is_unseen(gone)
 
 

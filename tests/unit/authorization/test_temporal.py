@@ -134,3 +134,22 @@ def test_the_interval_between_two_times() -> None:
     assert temporal.between(DAY, 0) == (0, 0, DAY)
     with pytest.raises(UndecidedError):
         temporal.between(FOREVER, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "type_", "text"),
+    [
+        (temporal.timestamptz("2026-01-01T10:00:00+02:00"), "timestamptz", "2026-01-01 08:00 UTC"),
+        (temporal.timestamp("2026-01-01 10:00:01.5"), "timestamp", "2026-01-01 10:00:01.500000"),
+        (temporal.date("2026-01-31"), "date", "2026-01-31"),
+        (FOREVER, "date", "infinity"),
+        (-FOREVER, "timestamptz", "-infinity"),
+        (10**17 * 9, "timestamp", "a time after the year 9999 or before 1"),
+        ((14, 1, 2 * HOUR), "interval", "14 months 1 day 2 hours"),
+        ((0, -1, -90 * SECOND - 500_000), "interval", "-1 day -1 minute -30.5 seconds"),
+        ((0, 0, 0), "interval", "0 seconds"),
+    ],
+)
+def test_a_time_is_written_as_a_person_would(value: object, type_: str, text: str) -> None:
+    """For explanations."""
+    assert temporal.written(value, type_) == text

@@ -52,6 +52,14 @@ def test_everything_else_is_malformed(text: bytes):
         decode(text)
 
 
+@pytest.mark.parametrize("dialogs", ["[true]", "[1.0]", "[1e3]", "[{}]", "[[1]]", "[null]", "7", '"a"', "{}"])
+@pytest.mark.parametrize("type_", ["subscribe", "unsubscribe"])
+def test_what_is_no_id_is_answered_with_what_is_one(type_: str, dialogs: str):
+    """A key is never a boolean, and a number with a point is a mistake of the page."""
+    with pytest.raises(MalformedMessageError, match="a list of ids, each a text or a whole number"):
+        decode(f'{{"type":"{type_}","dialogs":{dialogs}}}'.encode())
+
+
 @pytest.mark.parametrize("text", [b"{}", b'{"type":"canary"}', b'{"type":5}'])
 def test_an_unknown_type_is_answered_with_the_known_ones(text: bytes):
     """Nothing of the message is repeated: the reason is logged."""

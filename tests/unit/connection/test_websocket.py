@@ -1,5 +1,6 @@
 """One WebSocket connection, byte by byte, with a clock that the test moves."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import Coroutine
@@ -299,6 +300,56 @@ async def test_too_much_work_at_once_ends_the_client():
     assert world.close_code == 4429
     world.connection.connection_lost(None)
     await world.do_work()
+
+
+class SlowVerifier:
+    """Verifies as another does, once it is told to go on."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.go_on = asyncio.Event()
+        self._verifier = Verifier(clock=clock, secret=SECRET, keys=None)
+
+    async def verify(self, token: str) -> Any:
+        await self.go_on.wait()
+        return await self._verifier.verify(token)
+
+
+async def test_answers_come_in_the_order_of_the_requests():
+    """Whatever they wait for: the first token, a subscription, a new token."""
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        world = World(spawn=lambda piece: tasks.create_task(piece) and None)
+        verifier = world.context.verifier = SlowVerifier(world.clock)  # type: ignore[misc]
+        requests = [b'{"type":"ping","id":%d}', b'{"type":"subscribe"}', b'{"type":"unsubscribe"}']
+
+        def ask(*kinds: int) -> None:
+            for n, kind in enumerate(kinds):
+                world.receive(requests[kind] % n if kind == 0 else requests[kind])
+
+        async def answers(count: int) -> list[Any]:
+            while len(world.heard) < count:
+                await asyncio.sleep(0)
+                world.loop.turn()
+            return [m.get("id", m["type"]) for m in world.heard]
+
+        world.shake_hands(token=world.token())
+        ask(0, 1, 0, 2, 0)
+        verifier.go_on.set()
+        first = ["connected", "status", 0, "subscribed", 2, "unsubscribed", 4]
+        assert await answers(len(first)) == first
+
+        verifier.go_on.clear()
+        world.receive(json.dumps({"type": "auth", "token": world.token(ttl_s=90)}).encode())
+        await asyncio.sleep(0)  # it has begun
+        ask(0, 1, 0)
+        verifier.go_on.set()
+        second = [*first, "authenticated", 0, "subscribed", 2]
+        assert await answers(len(second)) == second
+
+        ask(1, 0, 2)
+        third = [*second, "subscribed", 1, "unsubscribed"]
+        assert await answers(len(third)) == third
+        ask(0)
+        assert [m.get("id") for m in world.heard][-1] == 0  # nothing to wait for: at once
 
 
 async def test_messages_after_a_close_are_not_looked_at():

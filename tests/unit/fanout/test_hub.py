@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from bridge import metrics
+from bridge.errors import AskedTimeoutError
 from bridge.events import Principal, RowEvent, View
 from bridge.fanout import Hub, Subscriber
 from bridge.fanout import hub as module
@@ -166,6 +168,30 @@ async def test_a_replay_that_fails_lets_no_later_event_through():
         await hub.subscribe(subscriber, dialogs=None, since="e-0")
     publish(hub, 2)
     assert inbox.ids == []
+
+
+async def test_a_replay_that_cannot_be_decided_makes_the_client_read_again():
+    """Postgres takes too long, or cannot know any more: it is told so, counted, and live events go on."""
+    hub = make_hub()
+    counts = [metrics.RESUMES.labels(recovered)._value.get() for recovered in ("true", "false")]
+
+    async def undecided(_principal: Principal, _events: Sequence[RowEvent]) -> list[View | None]:
+        publish(hub, 2)
+        raise AskedTimeoutError("slow: wait")
+
+    hub._decide = undecided
+    publish(hub, 1)
+    subscriber = hub.connect(ANN, inbox := Inbox())
+    assert await hub.subscribe(subscriber, dialogs=None, since="e-0") is False
+    publish(hub, 3)
+    assert inbox.types == ["subscribed", "new_message", "resync", "new_message"]
+    assert (inbox.ids, inbox.messages[2]) == (
+        [2, 3],
+        {"type": "resync", "reason": "not_recovered", "cursor": "e-2"},
+    )
+    after = [metrics.RESUMES.labels(recovered)._value.get() for recovered in ("true", "false")]
+    assert after == [counts[0], counts[1] + 1]
+    assert (await joined(hub, since="e-3"))[1].messages[0]["recovered"] is True
 
 
 async def test_a_replay_shows_what_may_be_seen_now_and_was_meant_for_the_user():

@@ -1,7 +1,6 @@
 """The stack as a whole: what it hands out, and that nothing outlives it."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import psycopg
 import pytest
 
 from bridge.local.stack import LocalStack
-from tests.support.stack import ROOT
+from tests.support.stack import ROOT, alive
 
 _PARENT = """
 import asyncio
@@ -27,16 +26,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (one that has ended may wait to be collected)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)

@@ -1,0 +1,76 @@
+"""What the pipeline needs of the stages before and behind it, and of the database."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from bridge.authorization import Database as AuthorizationDatabase
+from bridge.authorization import Effect, Resync
+from bridge.events import Change, Event, Gap, UpstreamState
+
+
+class Source(Protocol):
+    """What the pipeline needs of capture."""
+
+    @property
+    def keeps_past(self) -> bool:
+        """True if what was committed before a ``Live`` is told by ``past``."""
+
+    @property
+    def ready(self) -> bool:
+        """True if ``next_event`` may have something without a wait."""
+
+    @property
+    def position(self) -> str:
+        """The changes that have been passed, as text."""
+
+    async def next_event(self) -> Event: ...
+
+    def version(self, digest: str) -> str:
+        """Return what cursors have to be of to mean anything, for plans of this digest."""
+
+    async def rewind(self) -> str:
+        """Return the position at which the past begins."""
+
+    async def past(self) -> Sequence[Change | Gap] | None:
+        """Return what comes next of what was committed before now; None at the end."""
+
+    def reload(self) -> None:
+        """Tell a further ``Live``, if none comes anyway: what is in memory does not do any more."""
+
+    def set_tables(self, tables: Sequence[str]) -> bool:
+        """Capture these tables; True if a Gap and a Live follow."""
+
+
+class Audience(Protocol):
+    """What the pipeline needs of fan-out."""
+
+    def begin(self, version: str, position: str) -> None:
+        """Keep what follows for those who come back with a cursor of this version, and not before."""
+
+    def remember(self, change: Change, effects: Sequence[Effect]) -> None:
+        """Keep what was committed before anybody could be told."""
+
+    def open(self) -> None:
+        """Let clients resume from here on."""
+
+    def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
+        """Hand the effects to the clients they concern, and remember them for those who come back."""
+
+    def remind(self, resync: Resync) -> None:
+        """Tell some clients to read again because of changes that were delivered before."""
+
+    def announce_status(self, state: UpstreamState) -> None:
+        """Tell every client how things stand upstream."""
+
+    def announce_gap(self, reason: str) -> None:
+        """Tell every client to read its rows again: changes may have been missed."""
+
+    def forget_history(self) -> None:
+        """Let nobody resume until there is a new beginning."""
+
+
+class Database(AuthorizationDatabase, Protocol):
+    """What the pipeline needs of the project's database."""
+
+    async def catalog_marker(self) -> str:
+        """Return a text that changes whenever the catalog may have changed."""
