@@ -55,9 +55,11 @@ async def test_tables_that_are_not_in_the_journal_stop_the_start_with_what_to_do
     """Where it is asked for; without that they are captured themselves, which the WAL does not bring."""
     with psycopg.connect(stack.database_url, autocommit=True) as connection:
         connection.execute("select public.bridge_unwatch('public.messages')")
-        with pytest.raises(ConfigError, match=r"select public.bridge_watch\('public.messages'\)"):
-            await opened(stack, capture="journal")
-        assert isinstance((await opened(stack)).source, RealtimeSource)
-        with pytest.raises(ConfigError, match="brings the journal only"):
-            await opened(stack, upstream="wal")
-        connection.execute("select public.bridge_watch('public.messages')")
+        try:
+            with pytest.raises(ConfigError, match=r"select public.bridge_watch\('public.messages'\)"):
+                await opened(stack, capture="journal")
+            assert isinstance((await opened(stack)).source, RealtimeSource)
+            with pytest.raises(ConfigError, match="brings the journal only"):
+                await opened(stack, upstream="wal")
+        finally:
+            connection.execute("select public.bridge_watch('public.messages')")
