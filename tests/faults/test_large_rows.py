@@ -3,14 +3,12 @@
 import asyncio
 
 import psycopg
-import pytest
 
 from bridge.bench.stage import Stage
 from tests.support.faults import rereads, survives
 
 
-@pytest.mark.parametrize("upstream", ["realtime", "wal"])
-async def test_they_come_whole(upstream: str):
+async def test_they_come_whole():
     """They are read again, in their place between the others."""
 
     async def fault(stage: Stage) -> None:
@@ -22,4 +20,4 @@ async def test_they_come_whole(upstream: str):
                 )
                 await asyncio.sleep(0.2)
 
-    assert rereads(await survives(fault, after_s=2, BRIDGE_UPSTREAM=upstream)) == 0
+    assert rereads(await survives(fault, after_s=2)) == 0

@@ -2,14 +2,11 @@
 
 import asyncio
 
-import pytest
-
 from bridge.bench.stage import Stage
 from tests.support.faults import rereads, survives
 
 
-@pytest.mark.parametrize("upstream", ["realtime", "wal"])
-async def test_what_was_said_meanwhile_comes(upstream: str):
+async def test_what_was_said_meanwhile_comes():
     """No FIN, no RST: bytes are held back, and flow again."""
 
     async def fault(stage: Stage) -> None:
@@ -19,7 +16,7 @@ async def test_what_was_said_meanwhile_comes(upstream: str):
         for proxy in (stage.api, stage.postgres):
             proxy.thaw()
 
-    assert rereads(await survives(fault, BRIDGE_UPSTREAM=upstream)) == 0
+    assert rereads(await survives(fault)) == 0
 
 
 async def test_a_connection_that_is_cut_again_and_again():
