@@ -64,6 +64,7 @@ class Outcome(msgspec.Struct):
     resumes: int
     verdict: Verdict
     rereads: int
+    delay_s: float
     memory: dict[str, float]
 
     def line(self) -> str:
@@ -190,6 +191,7 @@ class _Run:
             resumes=sum(page.resumes for page in stage.pages),
             verdict=verdict,
             rereads=sum(len(page.rereads) for page in stage.pages) - len(stage.pages),
+            delay_s=await stage.delay_s(),
             memory=self._memory,
         )
 

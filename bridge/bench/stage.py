@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import statistics
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -68,6 +69,17 @@ class Stage(msgspec.Struct, frozen=True):
     async def _is_right(self, page: Page) -> bool:
         dialogs, messages = await self.reader.rows(page.user)
         return page.dialogs == dialogs and page.messages == messages
+
+    async def delay_s(self) -> float:
+        """Return the median time from the recording of a change until a page had it."""
+        history = {row.id: row.at for row in await _journal(self.local.database_url)}
+        delays = []
+        for page in self.pages:
+            for one in page.seen:
+                number = one.id.partition("-")[2]
+                if number.isdecimal() and int(number) in history:
+                    delays.append(one.at - history[int(number)])
+        return statistics.median(delays) if delays else 0.0
 
     async def judge(self, *, by_journal: bool = True) -> tuple[Verdict, int]:
         """Compare everything; return the verdict and the number of changes.
