@@ -141,6 +141,9 @@ class EmbeddedPostgres:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(10)
             self._process = None
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
 
     def restart(self) -> None:
         """Stop and start again on the same port with the same data."""

@@ -1,6 +1,7 @@
 """The primary dies, and a standby that was behind is promoted in its place."""
 
 import asyncio
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -61,6 +62,8 @@ async def test_what_was_told_and_is_gone_is_forgotten(tmp_path: Path):
         await asyncio.to_thread(primary.kill)
         standby._process.send_signal(signal.SIGCONT)  # type: ignore[union-attr]
         await asyncio.to_thread(promote, standby)
+        assert primary.folder is not None
+        await asyncio.to_thread(shutil.rmtree, primary.folder)
         primary.folder, primary.temporary = standby.folder, False
         await asyncio.to_thread(primary.start)
 
