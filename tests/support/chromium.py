@@ -2,7 +2,7 @@
 
 import contextlib
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ QUICK = {
 }
 """The client's timings, so that a test need not wait for minutes."""
 
-_START = """async ({timings, shared}) => {
+_START = """async ({timings, shared, dialogs}) => {
   const {createBridgeClient} = await import('/client.js');
   window.BlockableSocket = class extends WebSocket {
     static blocked = false;
@@ -39,7 +39,7 @@ _START = """async ({timings, shared}) => {
   bridge.on('status', (status) => statuses.push(status.state));
   bridge.on('resync', ({reason}) => { resyncs.push(reason); });
   bridge.on('authenticated', () => renewals++);
-  bridge.subscribe();
+  bridge.subscribe(dialogs === null ? {} : {dialogs});
   bridge.connect();
 }"""
 
@@ -95,10 +95,16 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 async def client_page(
-    page: Page, url: str, mint: Callable[[], str | None], *, shared: bool = False, **timings: int
+    page: Page,
+    url: str,
+    mint: Callable[[], str | None],
+    *,
+    shared: bool = False,
+    dialogs: Sequence[str] | None = None,
+    **timings: int,
 ) -> ClientPage:
     """Open a page of the bridge at ``url`` and start a client in it that gets its tokens from ``mint``."""
     await page.expose_function("mint", mint)
     await page.goto(f"{url}/healthz")
-    await page.evaluate(_START, {"timings": QUICK | timings, "shared": shared})
+    await page.evaluate(_START, {"timings": QUICK | timings, "shared": shared, "dialogs": dialogs})
     return ClientPage(page)

@@ -18,6 +18,8 @@ export interface Link {
 export interface Sink {
   message(message: ServerMessage): void;
   status(status: Status): void;
+  /** Called instead of going on when getToken returns the token of another user than at first. */
+  otherUser?(): void;
 }
 
 export const IDLE: Status = Object.freeze({ state: 'idle', reason: '', upstream: null });
@@ -51,9 +53,8 @@ export class Connection implements Link {
   private timer: ReturnType<typeof setTimeout> | undefined;
   private heardAt = 0;
   private upstream: Status['upstream'] = null;
-  private status: Status = IDLE;
+  status: Status = IDLE;
   private serverClockMs = 0;
-  private subject: unknown;
   private stopListening: (() => void) | null = null;
   private readonly tokens: Tokens;
   private readonly timings: Timings;
@@ -62,6 +63,7 @@ export class Connection implements Link {
     private readonly options: Options,
     private readonly sink: Sink,
     private readonly environment: Environment,
+    private subject?: unknown,
   ) {
     this.timings = { ...TIMINGS, ...options.timings };
     this.tokens = new Tokens(options.getToken, now);
@@ -81,6 +83,11 @@ export class Connection implements Link {
   want(dialogs: Dialogs): void {
     for (const message of this.coverage.want(dialogs)) this.attempt?.socket?.send(message);
     if (this.polling !== null) this.poll();
+  }
+
+  /** Somebody looks: if it waits, it need not. */
+  nudge(): void {
+    this.step({ kind: 'visible' });
   }
 
   private step(input: Input): void {
@@ -234,6 +241,10 @@ export class Connection implements Link {
       if (!isWanted()) return null;
       const subject = claimsOf(token)['sub'];
       const isOther = this.subject !== undefined && subject !== this.subject;
+      if (isOther && this.sink.otherUser !== undefined) {
+        this.sink.otherUser();
+        return null;
+      }
       this.subject = subject;
       if (isOther) {
         this.coverage.forget();

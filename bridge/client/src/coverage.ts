@@ -31,7 +31,7 @@ export interface PollAnswer {
 
 /** Ids in one message to the server, at most. */
 const MAX_DIALOGS = 1000;
-const NONE: ReadonlySet<string> = new Set();
+export const NONE: ReadonlySet<string> = new Set();
 
 export class Coverage {
   wanted: Dialogs = NONE;
@@ -46,6 +46,10 @@ export class Coverage {
   continueFrom(cursor: string | null, covered: Dialogs): void {
     this.cursor = cursor;
     this.covered = covered;
+  }
+
+  position(): { readonly cursor: string | null; readonly covered: Dialogs } {
+    return { cursor: this.cursor, covered: this.covered };
   }
 
   /** Another user: the place in the stream was somebody else's. */
@@ -148,13 +152,13 @@ function isEmpty(dialogs: Dialogs): boolean {
   return dialogs !== null && dialogs.size === 0;
 }
 
-function intersection(a: Dialogs, b: Dialogs): Dialogs {
+export function intersection(a: Dialogs, b: Dialogs): Dialogs {
   if (a === null || b === null) return a === null ? b : a;
   return new Set([...a].filter((id) => b.has(id)));
 }
 
 /** What of `a` is not in `b`; all minus some is all. */
-function difference(a: Dialogs, b: Dialogs): Dialogs {
+export function difference(a: Dialogs, b: Dialogs): Dialogs {
   if (b === null) return NONE;
   return a === null ? null : new Set([...a].filter((id) => !b.has(id)));
 }

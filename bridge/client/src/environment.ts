@@ -23,7 +23,7 @@ export const browser: Environment = {
     on(page, 'offline', () => tell('offline'));
     on(globalThis.document, 'visibilitychange', () => browser.hidden() || tell('visible'));
     // A page in the back/forward cache must hold no connection, or it is not kept there.
-    on(page, 'pagehide', (event) => (event as PageTransitionEvent).persisted && tell('suspend'));
+    on(page, 'pagehide', () => tell('suspend'));
     on(page, 'pageshow', (event) => (event as PageTransitionEvent).persisted && tell('restore'));
     return () => ended.abort();
   },
