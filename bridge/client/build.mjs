@@ -10,7 +10,7 @@ import { build } from 'esbuild';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const MAX_GZIP_BYTES = 8 * 1024;
-const BANNER = '// Supabase Realtime bridge, browser client. MIT license. Built from bridge/client/src; types: client.d.ts';
+const BANNER = '// Supabase Realtime bridge, browser client. MIT license. Built from bridge/client/src; types beside it.';
 
 async function make(folder) {
   mkdirSync(folder, { recursive: true });
@@ -19,9 +19,10 @@ async function make(folder) {
   });
   await build({
     absWorkingDir: here,
-    entryPoints: { client: 'src/index.ts' },
+    entryPoints: { client: 'src/index.ts', react: 'src/react.ts' },
     outdir: folder,
     bundle: true,
+    external: ['react'],
     minify: true,
     format: 'esm',
     target: 'es2022',
@@ -31,6 +32,11 @@ async function make(folder) {
   const api = readFileSync(join(folder, '.types/api.d.ts'), 'utf8');
   const made = '\n/** Make a client of the bridge at `options.url`; it connects when told to. */\nexport declare const createBridgeClient: CreateBridgeClient;\n';
   writeFileSync(join(folder, 'client.d.ts'), api.replace(/\nexport \{\};\n$/, '\n') + made);
+  // The two files of types that the hooks need, as one that knows the client's by their published name.
+  const [rows, react] = ['rows', 'react'].map((name) => readFileSync(join(folder, `.types/${name}.d.ts`), 'utf8'));
+  const shown = rows.slice(rows.indexOf('/** What a hook returns'), rows.indexOf('export interface Source'));
+  const hooks = react.replace("'./api.js'", "'./client.js'").replace(/import .* from '.\/rows.js';\nexport .* from '.\/rows.js';\n/, shown);
+  writeFileSync(join(folder, 'react.d.ts'), hooks);
   rmSync(join(folder, '.types'), { recursive: true });
 }
 
