@@ -31,6 +31,14 @@ test('events reach their handlers and those of all changes, each once', () => {
   assert.deepEqual(heard, ['new 1', 'new_message INSERT', 'new 2', 'new_message INSERT']);
 });
 
+test('one id for several dialogs is several events', () => {
+  const { client, sink } = make();
+  let count = 0;
+  client.on('change', () => count++);
+  for (const dialog of ['d1', 'd2', 'd1']) sink.message(message(1, { id: 'j-1', dialog_id: dialog }));
+  assert.equal(count, 2);
+});
+
 test('once is once, off is off, and a handler that was put in twice is called once', () => {
   const { client, sink } = make();
   let [first, second] = [0, 0];

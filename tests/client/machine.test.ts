@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { deadline, fullJitterMs, needs, next, type Context, type Input, type State } from '../../bridge/client/src/machine.js';
@@ -101,6 +102,25 @@ test('each documented close code means what docs/protocol.md says', () => {
   assert.ok(as('waiting', after(4429)).at >= 65_000, 'not soon');
   const [shown] = next(after(4429), { kind: 'visible' }, context(60_001));
   assert.ok(as('waiting', shown).at >= 65_000, 'not even when somebody looks');
+});
+
+test('every close code that is documented is understood as it is documented', () => {
+  const protocol = readFileSync(new URL('../../../../../docs/protocol.md', import.meta.url), 'utf8');
+  const table = [...protocol.matchAll(/^\| ([\d, ]+) \| [^|]+ \| ([^|]+) \|$/gm)];
+  assert.ok(table.length > 10);
+  for (const [, codes = '', advice = ''] of table) {
+    for (const code of codes.split(',').map(Number)) {
+      const expected = advice.startsWith('no') ? 'final' : advice.includes('token') ? 'token' : advice.startsWith('later') ? 'later' : 'retry';
+      assert.equal(ofCloseCode(code), expected, `${code}: ${advice}`);
+    }
+  }
+});
+
+test('a proxy that closes politely before the bridge has said anything is polled around as well', () => {
+  const [opening] = run({ kind: 'idle' }, [{ kind: 'connect' }, { kind: 'opened' }], context(0));
+  for (const code of [1000, 1001, 1005, 1006]) assert.equal(next(opening, lost(code), context(0))[0].kind, 'polling');
+  for (const code of [1011, 1012, 4408, 4429]) assert.equal(next(opening, lost(code), context(0))[0].kind, 'waiting');
+  for (const code of [1002, 4403]) assert.equal(next(opening, lost(code), context(0))[0].kind, 'closed');
 });
 
 test('a token that is refused again and again is not asked for in a storm', () => {

@@ -1,6 +1,6 @@
 /** What a page has: handlers, subscriptions, and events in order, each once. */
 
-import type { BridgeClient, Events, Options, Resync, Status } from './api.js';
+import type { BridgeClient, Change, Events, Options, Resync, Status } from './api.js';
 import { IDLE, type Link, type Sink } from './connection.js';
 import { isChange, resync, union, type Dialogs, type ServerMessage } from './coverage.js';
 import { Emitter } from './emitter.js';
@@ -89,7 +89,7 @@ export class Client implements BridgeClient {
     while (!this.isReading && (message = this.waiting.shift()) !== undefined) {
       if (message.type === 'resync') this.read(message as ServerMessage & Resync, 0);
       else if (!isChange(message)) this.emit(message.type, message);
-      else if (this.isNew(message.id ?? message.cursor)) {
+      else if (this.isNew(message)) {
         this.emit(message.type, message);
         this.emit('change', message);
       }
@@ -116,7 +116,9 @@ export class Client implements BridgeClient {
     });
   }
 
-  private isNew(name: string): boolean {
+  private isNew({ id, cursor, table, dialog_id, eventType }: Change): boolean {
+    // One commit may be several events to a user: a membership that begins brings every dialog that it opens.
+    const name = `${id ?? cursor} ${table} ${dialog_id} ${eventType}`;
     if (this.seen.has(name)) return false;
     this.seen.add(name);
     if (this.seen.size > MAX_SEEN) this.seen.delete(this.seen.values().next().value as string);

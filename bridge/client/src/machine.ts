@@ -122,7 +122,11 @@ const TABLE: Table = {
     opened: (s, _, c) => [{ ...s, at: c.now + c.timings.openMs }],
     connected: (s, i, c) => [live(s.attempt, i, c)],
     authenticated: stay,
-    lost: (s, i, c) => (i.verdict === 'network' ? [polling(s.attempt, 'the WebSocket failed', c)] : [lost(s.attempt, 'socket', i, c)]),
+    // Whatever stands between may also close it politely; the bridge has a reason, and a code above these.
+    lost: (s, i, c) => {
+      const isOurs = i.verdict !== 'network' && (i.code === null || i.code > 1006 || i.verdict === 'final');
+      return [isOurs ? lost(s.attempt, 'socket', i, c) : polling(s.attempt, 'the WebSocket failed', c)];
+    },
     drain: stay,
     polled: stay,
     pollFailed: stay,
