@@ -103,16 +103,16 @@ async def test_a_token_is_renewed_before_it_expires(browser: Browser):
 
 async def test_a_page_that_cannot_renew_comes_back_when_it_can(browser: Browser):
     """The old token runs out, the server says so, and the next one counts: nothing is missed."""
-    handed_out: list[str] = []
+    expiring, has_expired = token(ttl_s=2), asyncio.Event()
 
     def mint() -> str:
-        handed_out.append(token(ttl_s=2 if len(handed_out) < 3 else 60))
-        return handed_out[0] if len(handed_out) < 3 else handed_out[-1]
+        return token() if has_expired.is_set() else expiring
 
     async with running_bridge(client=DIST) as bridge:
         client = await client_page(await browser.new_page(), bridge.url, mint)
         await client.until("resyncs.length === 1")
         await client.until("statuses.includes('waiting')")
+        has_expired.set()
         bridge.publish(1)
         assert await until_heard(client, 1) == [1]
         await client.until_state("live")

@@ -154,3 +154,21 @@ async def test_a_user_who_signs_in_after_another_hears_nothing_of_them(browser: 
             await tab.until("heard.length >= 1")
             assert await tab.heard() == [2]
         assert await connections(bridge) == 1
+
+
+async def test_a_tab_that_leaves_and_comes_back_at_once_is_still_heard(browser: Browser):
+    """What the leader still hears of its first stay does not end its second one."""
+    async with running_bridge(client=DIST) as bridge:
+        context = await browser.new_context()
+        leader = await client_page(await context.new_page(), bridge.url, token, shared=True, dialogs=["d1"])
+        await leader.until("resyncs.length === 1")
+        other = await client_page(await context.new_page(), bridge.url, token, shared=True, dialogs=["d2"])
+        await other.until("resyncs.length === 1")
+        for _ in range(5):
+            await other.page.evaluate("bridge.close(); bridge.connect();")
+        await other.until_state("live")
+        await other.until("resyncs.length >= 2")
+        await leader.page.evaluate("navigator.locks.query()")  # a round through the locks
+        bridge.publish(1, dialog="d2")
+        await other.until("heard.length === 1")
+        assert await connections(bridge) == 1

@@ -35,6 +35,9 @@ const CONNECTING: Status = Object.freeze({ ...IDLE, state: 'connecting' });
 /** What one tab holds while it takes part; gone as a whole when it leaves. */
 interface Part {
   readonly name: string;
+  /** Another one each time: what is still said of the last one does not concern this one. */
+  readonly tab: string;
+  isPresent: boolean;
   readonly subject: unknown;
   readonly channel: BroadcastChannel;
   readonly left: AbortController;
@@ -50,7 +53,6 @@ export function canShare(): boolean {
 }
 
 export class SharedConnection implements Link {
-  private readonly tab = crypto.randomUUID();
   private readonly tokens: Tokens;
   private part: Part | null = null;
   private mine: Dialogs = NONE;
@@ -94,7 +96,7 @@ export class SharedConnection implements Link {
   want(dialogs: Dialogs): void {
     this.mine = dialogs;
     this.read = intersection(this.read, dialogs);
-    this.post({ kind: 'want', tab: this.tab, dialogs });
+    this.postWant();
     this.wantAll();
     this.readFresh();
   }
@@ -124,6 +126,8 @@ export class SharedConnection implements Link {
     this.name = name;
     const part: Part = (this.part = {
       name,
+      tab: crypto.randomUUID(),
+      isPresent: false,
       subject: claims['sub'],
       channel: new BroadcastChannel(name),
       left: new AbortController(),
@@ -133,15 +137,22 @@ export class SharedConnection implements Link {
     });
     part.channel.onmessage = ({ data }) => this.hear(data as Told);
     const { locks } = navigator;
-    const held = (): Promise<void> => new Promise((resolve) => part.left.signal.addEventListener('abort', () => resolve()));
-    // Held for as long as this tab takes part: whoever gets it knows that the tab is gone, however it went.
-    void locks.request(`${name} ${this.tab}`, held).catch(() => undefined);
+    const { signal } = part.left;
+    const held = (): Promise<void> =>
+      new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener('abort', () => resolve())));
+    // Held for as long as this tab takes part: whoever gets it knows that the tab is gone, however it went.  So nobody
+    // may hear of the tab before it holds it.
+    const present = (): Promise<void> => {
+      part.isPresent = true;
+      if (this.part === part) this.postWant();
+      return held();
+    };
+    void locks.request(`${name} ${part.tab}`, present).catch(() => undefined);
     void locks
-      .request(name, { signal: part.left.signal }, async () => {
+      .request(name, { signal }, async () => {
         if (this.part === part) await Promise.all([this.lead(part), held()]);
       })
       .catch(() => undefined); // left before it was its turn
-    this.post({ kind: 'want', tab: this.tab, dialogs: this.mine });
   }
 
   private leave(): void {
@@ -152,7 +163,7 @@ export class SharedConnection implements Link {
     this.wasAway = true;
     // First the connection, then the lock: the next leader begins when this one has ended.
     part.connection?.close();
-    part.channel.postMessage({ kind: 'bye', tab: this.tab } satisfies Told);
+    part.channel.postMessage({ kind: 'bye', tab: part.tab } satisfies Told);
     part.channel.close();
     part.left.abort();
   }
@@ -236,7 +247,7 @@ export class SharedConnection implements Link {
         this.read = intersection(this.read, told.dialogs);
         return this.readFresh();
       case 'leader':
-        return this.post({ kind: 'want', tab: this.tab, dialogs: this.mine });
+        return this.postWant();
       case 'nudge':
         return told.connect ? part.connection?.connect() : part.connection?.nudge();
       case 'bye':
@@ -265,6 +276,10 @@ export class SharedConnection implements Link {
     if (fresh !== null && fresh.size === 0) return;
     this.read = heard;
     this.sink.message(resync('subscribed', fresh === null ? null : [...fresh]));
+  }
+
+  private postWant(): void {
+    if (this.part?.isPresent) this.post({ kind: 'want', tab: this.part.tab, dialogs: this.mine });
   }
 
   private post(told: Told): void {
