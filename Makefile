@@ -58,4 +58,4 @@ constraints:  ## Pin the dependencies anew (needs pip-tools)
 	  -o constraints.txt pyproject.toml
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) bridge/client/node_modules bridge/client/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
