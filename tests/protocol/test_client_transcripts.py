@@ -91,7 +91,8 @@ class Player:
             case "publish":
                 self.bridge.publish(line["n"], dialog=line.get("dialog", "d1"))
             case "forget":
-                self.bridge.hub.forget_history()
+                self.bridge.hub.begin("t2", "0")  # as after a gap
+                self.bridge.hub.open()
             case "resync":
                 self.bridge.hub.resync(None, line["reason"])
             case "drain":

@@ -14,7 +14,8 @@ BOB = Principal(role="authenticated", user_id="bob")
 
 def message(n: int, *, dialog: str | None = "d1", body: str = "hi", **fields: Any) -> RowEvent:
     """Return a message that was inserted."""
-    given = {"new": {"id": n, "body": body}, "old": None, "key": {"id": n}, "dialog_id": dialog} | fields
+    given = {"new": {"id": n, "body": body}, "old": None, "key": {"id": n}, "dialog_id": dialog}
+    given |= {"id": f"s-{n}"} | fields
     return RowEvent(
         table="public.messages", commit_timestamp="2026-01-01T00:00:00.000Z", received_s=0.0, **given
     )
