@@ -83,7 +83,7 @@ class History:
         self._keep_s = keep_s
         self._clock = clock
         self._version = ""
-        self._open = False
+        self.is_open = False
         self._entries: deque[Entry] = deque()
         self._bytes = 0
         self._id = self._passed = 0
@@ -103,7 +103,7 @@ class History:
 
     def begin(self, version: str, position: str) -> None:
         """Start anew: nothing of what was passed at ``position`` is kept.  ``open`` has to follow."""
-        self._open = False
+        self.is_open = False
         self._entries.clear()
         self._bytes = 0
         self._version = version
@@ -113,7 +113,7 @@ class History:
 
     def open(self) -> None:
         """Let cursors be resumed: what follows ``begin`` has been appended up to the present."""
-        self._open = True
+        self.is_open = True
 
     def forget(self) -> None:
         """Drop everything: no cursor can be resumed until there is a new beginning."""
@@ -173,7 +173,7 @@ class History:
     def may_come(self, cursor: str) -> bool:
         """True if ``cursor`` is of something that this worker may yet reach: another one is ahead of it."""
         version, _, text = cursor.partition("-")
-        if not self._open:
+        if not self.is_open:
             return not version.startswith(OF_ONE_PROCESS)
         seen = Position.parse(text)
         return version == self._version and seen is not None and seen.after > self._passed
@@ -190,7 +190,7 @@ class History:
         """
         version, _, text = cursor.partition("-")
         seen = Position.parse(text)
-        if not self._open or version != self._version or seen is None:
+        if not self.is_open or version != self._version or seen is None:
             return None
         if seen.after > self._passed or not seen.covers(self._gone):
             return None

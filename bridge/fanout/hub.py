@@ -5,6 +5,7 @@ distinct view is encoded once, and every recipient gets the same bytes.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
@@ -33,9 +34,6 @@ REPLAY_BYTES = 64 * 1024
 
 WAIT_S = 10.0
 """Time for this worker to come to where a client was that comes back: at a start, or from a faster worker."""
-
-LOOK_EVERY_S = 0.02
-"""Time between two looks whether it has."""
 
 
 class Roster(Protocol):
@@ -66,6 +64,8 @@ class Hub:
         self._decide = decide
         self._roster = roster
         self._by_principal: dict[Principal, list[Subscriber]] = {}
+        self._moved = asyncio.Event()
+        self._waiting = 0
 
     @property
     def cursor(self) -> str:
@@ -150,10 +150,20 @@ class Hub:
 
     async def _reach(self, cursor: str) -> None:
         """Wait, for some seconds, until this worker has come as far as ``cursor``."""
-        looks_left = int(WAIT_S / LOOK_EVERY_S)
-        while looks_left and self._history.may_come(cursor):
-            looks_left -= 1
-            await asyncio.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_S):
+                while self._history.may_come(cursor):
+                    self._waiting += 1
+                    try:
+                        await self._moved.wait()
+                    finally:
+                        self._waiting -= 1
+
+    def _move(self) -> None:
+        """Let those look again who wait for this worker to come as far as they were."""
+        if self._waiting:
+            self._moved.set()
+            self._moved.clear()
 
     def _missed(self, cursor: str, principal: Principal) -> list[Entry] | None:
         return self._history.since(cursor, principal, self._roster.since(principal))
@@ -223,10 +233,13 @@ class Hub:
     def open(self) -> None:
         """Let clients resume."""
         self._history.open()
+        self._move()
 
     def advance(self, id_: int, position: str) -> None:
         """Go on to a change: what is published next is of it."""
         self._history.advance(id_, position)
+        if self._waiting and self._history.is_open:
+            self._move()
 
     def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> None:
         """Keep an event and put its views into the outboxes of those who see it.
