@@ -64,7 +64,7 @@ GAPS = Counter(
 )
 JOURNAL_ROWS = Counter(
     "bridge_journal_rows_total",
-    "Rows of the journal by how they came first; more by read than by stream: upstream loses or lags.",
+    "Rows of the journal by how they came first: stream, read (what it lost, or late brought: late), past.",
     ["via"],
     registry=REGISTRY,
 )
