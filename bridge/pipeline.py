@@ -216,7 +216,7 @@ class Pipeline:
                         self._audience.remember(event, authorizer.pass_by(event))
                     except CatalogChangedError:
                         # Of a table as it was before: what led to it cannot be told.
-                        self._audience.begin(version, event.position)
+                        self._audience.begin(version, self._source.position)
                 else:
                     self._audience.remember(event, ())
 

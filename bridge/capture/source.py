@@ -20,6 +20,7 @@ from bridge.capture.watch import Watch
 from bridge.clock import Clock
 from bridge.errors import DecodeError, SourceError
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
+from bridge.position import Position
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -100,15 +101,15 @@ class RealtimeSource:
     """What was committed before a Live is told by nobody."""
 
     @property
-    def position(self) -> str:
+    def position(self) -> Position:
         """The changes that have been passed."""
-        return str(self._taken)
+        return Position(self._taken)
 
     def version(self, _digest: str) -> str:
         """Return a new version: cursors from before mean nothing."""
         return f"t{secrets.token_hex(4)}"
 
-    async def rewind(self) -> str:
+    async def rewind(self) -> Position:
         """Return the position: what follows it is kept."""
         return self.position
 

@@ -7,6 +7,7 @@ from typing import Any
 from bridge.clock import ManualClock
 from bridge.events import Delivery, Principal, RowEvent, View
 from bridge.fanout import EventEncoder, Frame, History, Hub
+from bridge.position import Position
 
 ANN = Principal(role="authenticated", user_id="ann")
 BOB = Principal(role="authenticated", user_id="bob")
@@ -112,7 +113,7 @@ def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None
         decide=decide,
         roster=roster or Everybody(),
     )
-    hub.begin("e", "0")
+    hub.begin("e", Position(0))
     hub.open()
     hub.upstream = "live"
     return hub
