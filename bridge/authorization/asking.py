@@ -17,6 +17,9 @@ class Visibility(Protocol):
     ) -> list[frozenset[int]]:
         """Return, for each principal, the positions of the rows that it sees.
 
+        Of a row that it only seems to see, because its JSON does not tell what the policies read, and
+        which the table does not have any more: ``-1 - position``.
+
         Args:
             table: Qualified name of the rows' table.
             rows: Whole rows, which need not be (any more) in the table.
@@ -29,9 +32,16 @@ class Visibility(Protocol):
 
 
 class Answer(msgspec.Struct):
-    """Those of the asked principals who see the row; empty until it was asked."""
+    """Those of the asked principals who see the row; empty until it was asked.
+
+    Attributes:
+        sees: Who does for sure.
+        seems: Who does if the row's values are the likeliest that its JSON may stand for: enough to be told
+            that it went, not to be shown it.
+    """
 
     sees: list[Principal] = []
+    seems: list[Principal] = []
 
 
 class Questions:
@@ -77,3 +87,4 @@ class Questions:
             rows_of = dict(zip(principals, seen, strict=True))
             for position, (_, some, answer) in enumerate(asked):
                 answer.sees = [principal for principal in some if position in rows_of[principal]]
+                answer.seems = [principal for principal in some if -1 - position in rows_of[principal]]

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from bridge import metrics
 from bridge.authorization.asking import Answer
 from bridge.authorization.effects import Probe, Sighting
 from bridge.authorization.shaping import Shaper, experience, views
@@ -53,13 +54,20 @@ class Share(msgspec.Struct, kw_only=True):
     saw_answer: Answer | None = None
     sees_answer: Answer | None = None
 
+    @property
+    def untold(self) -> Collection[Principal]:
+        """Those who seem to see the row, which is not enough to show it."""
+        return () if self.sees_answer is None else self.sees_answer.seems
+
     def deliveries(self) -> list[Delivery]:
         """Return who experiences what."""
         saw, sees = self.saw.sees, self.sees.sees
         if self.saw_answer is not None:
-            saw = [*saw, *self.saw_answer.sees]
+            saw = [*saw, *self.saw_answer.sees, *self.saw_answer.seems]
         if self.sees_answer is not None:
             sees = [*sees, *self.sees_answer.sees]
+            # The table has another row by now: the change that made it tells them.
+            saw = [principal for principal in saw if principal not in self.untold]
         shares: list[tuple[Action, Sequence[Principal]]]
         shares = [("UPDATE", sees)] if self.old_unknown else views(saw, sees)
         return [
@@ -78,6 +86,8 @@ class Shares(msgspec.Struct, kw_only=True):
 
     def deliver(self, shaper: Shaper, change: Change) -> Deliver:
         """Return the event and who gets it; Postgres has been asked."""
+        if any(share.untold for share in self.of_roles):
+            metrics.UNDELIVERABLE.labels(change.table, "values_untold").inc()
         deliveries = [delivery for share in self.of_roles for delivery in share.deliveries()]
         return Deliver(shaper.committed(change, self.key, self.old), tuple(deliveries))
 
@@ -104,13 +114,16 @@ class Shift(msgspec.Struct, kw_only=True):
     @property
     def doubtful(self) -> list[Principal]:
         """Those for whom something changed, but who may have seen the row before or not."""
-        still = set(self.sees.open)
-        return [principal for principal in self.saw.open if principal not in still]
+        still, before = set(self.sees.open), set(self.saw.open)
+        return [
+            *(principal for principal in self.saw.open if principal not in still),
+            *(principal for principal in self.answer.seems if principal not in before),
+        ]
 
     def settle(self) -> tuple[list[Principal], list[Principal]]:
         """Return who gained sight of the row, and who lost it; Postgres has been asked."""
         sees = {*self.sees.sees, *self.answer.sees}
-        unsure = {*self.saw.open}
+        unsure = {*self.saw.open, *self.answer.seems}
         saw = {*self.saw.sees}
         gained = [p for p in (*self.sees.sees, *self.answer.sees) if p not in saw and p not in unsure]
         lost = [p for p in self.shown if p not in sees and p not in unsure]
@@ -129,7 +142,9 @@ class Decision(msgspec.Struct, kw_only=True):
         """Return what the principal experiences; Postgres has been asked."""
         if self.event.announced == "DELETE":
             return View(action="DELETE", columns=self.columns)
-        sees_new, saw_old = bool(self.sees_new.sees), bool(self.saw_old.sees)
+        if self.sees_new.seems:
+            return None  # an event that follows has the row which the table has by now
+        sees_new, saw_old = bool(self.sees_new.sees), bool(self.saw_old.sees or self.saw_old.seems)
         action: Action | None
         if self.event.new is not None and self.event.old is None:
             action = "INSERT" if sees_new else None

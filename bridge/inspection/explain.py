@@ -138,8 +138,8 @@ async def _decision(database: Project, table: Table, plan: Plan, lookups: Tables
         lines += [f"    {_MARKS[result]} {line}" for line in words.lines(branch)]
     if answer is None:
         (seen,) = await database.visible(table.qualified, [row], [case.principal])
-        lines.append(f"    Postgres was asked and says {'yes' if seen else 'no'}")
-        answer = bool(seen)
+        answer = 0 in seen
+        lines.append(f"    Postgres was asked and says {'yes' if answer else 'no'}")
     lines.append(f"  => {'sees' if answer else 'does not see'} the row")
     return lines
 

@@ -15,9 +15,11 @@ ann, bob, cat = user(ANN), user(BOB), user(CAT)
 class Project:
     """Everybody sees the rows that name them."""
 
-    def __init__(self, *, fails: bool = False, slow: str = "") -> None:
+    def __init__(
+        self, *, fails: bool = False, slow: str = "", answers: list[frozenset[int]] | None = None
+    ) -> None:
         self.calls: list[tuple[str, list[Row], list[Principal]]] = []
-        self.fails, self.slow = fails, slow
+        self.fails, self.slow, self.answers = fails, slow, answers
 
     async def visible(
         self, table: str, rows: Sequence[Row], principals: Sequence[Principal]
@@ -27,6 +29,8 @@ class Project:
             raise RpcError("away: try again")
         if table == self.slow:
             raise AskedTimeoutError("slow: wait")
+        if self.answers is not None:
+            return self.answers
         return [frozenset(i for i, row in enumerate(rows) if p.user_id in row["who"]) for p in principals]
 
 
@@ -44,6 +48,15 @@ async def test_all_rows_of_a_table_are_asked_about_at_once() -> None:
         ("u", 1, [ann]),
     ]
     assert [first.sees, second.sees, other.sees] == [[ann, bob], [bob, cat], [ann]]
+
+
+async def test_what_somebody_seems_to_see_is_told_apart() -> None:
+    """-1 - position: the row's JSON does not tell what decides."""
+    questions = Questions()
+    first, second = (questions.add("t", {}, [ann, bob]) for _ in range(2))
+    await questions.ask(Project(answers=[frozenset((0, -2)), frozenset((-1,))]))
+
+    assert (first.sees, first.seems, second.sees, second.seems) == ([ann], [bob], [], [ann])
 
 
 async def test_a_question_about_nobody_is_not_asked() -> None:

@@ -1,12 +1,13 @@
 """What users experience, once it is known who saw a row before and who sees it after."""
 
+import msgspec
 import pytest
 
 from bridge.authorization.asking import Answer
 from bridge.authorization.effects import Probe, Sighting
 from bridge.authorization.experience import Decision, Share, Shares, Shift
 from bridge.authorization.shaping import Shaper
-from bridge.events import Action, Change, Principal, Row, RowEvent
+from bridge.events import Action, Change, Principal, Row, RowEvent, View
 from tests.support.catalogs import ANN, BOB, CAT, planset, table, user
 
 ann, bob, cat = user(ANN), user(BOB), user(CAT)
@@ -40,6 +41,24 @@ def test_those_who_saw_and_those_who_see() -> None:
 
     assert told(share) == {"UPDATE": {bob}, "INSERT": {cat}, "DELETE": {ann}}
     assert all(delivery.view.columns == COLUMNS for delivery in share.deliveries())
+
+
+def test_who_only_seems_to_see_the_row_is_told_that_it_went() -> None:
+    """But never shown it: the table has another row by now, whose change tells them."""
+    share = Share(
+        columns=None,
+        saw=Sighting([ann], [bob, cat]),
+        sees=Sighting([], [ann, bob, cat]),
+        saw_answer=Answer([], [bob, cat]),
+        sees_answer=Answer([], [ann, bob]),
+        old_unknown=False,
+    )
+    assert told(share) == {"DELETE": {cat}}
+
+    seems = Answer([], [ann])
+    gone = msgspec.structs.replace(EVENT, new=None)
+    assert Decision(event=EVENT, columns=None, sees_new=seems, saw_old=Answer([ann])).view() is None
+    assert Decision(event=gone, columns=None, saw_old=seems).view() == View(action="DELETE", columns=None)
 
 
 def test_an_unknown_row_before_is_an_update() -> None:
@@ -91,6 +110,13 @@ def test_who_may_have_seen_it_is_told_nothing_of_the_row() -> None:
 
     assert found.settle() == ([], [])
     assert found.doubtful == [ann]
+
+
+def test_who_only_seems_to_see_a_row_that_a_membership_shows_reads_again() -> None:
+    """It may have come into sight, or left it."""
+    found = shift(Sighting([ann]), Sighting([], [ann, bob]), Answer([], [ann, bob]))
+
+    assert (found.settle(), found.doubtful) == (([], []), [ann, bob])
 
 
 def test_a_row_that_was_never_known_is_withdrawn_from_all_who_may_have_been_shown_it() -> None:
