@@ -9,7 +9,7 @@ told that upstream is down), then waits for the project for as long as it takes.
 import asyncio
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import structlog
@@ -180,12 +180,12 @@ class _Worker:
     async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None] | None) -> None:
         """Relay changes for ever."""
         settings = authorization_settings(self._config)
-        keys: dict[str, Sequence[str]] = {}
-        source = self._source = await open_source(self._config, rpc, clock=self._clock, keys=keys)
+        known = Known()
+        source = self._source = await open_source(self._config, rpc, clock=self._clock, known=known)
 
         async def load_again() -> Authorizer:
             authorizer = await load(rpc, settings, self._roster, self._clock)
-            keys.update(authorizer.planset.upstream_keys)  # policies may read other tables by now
+            known.learn(authorizer.planset)  # policies may read other tables by now
             if self._verifier.keep(authorizer.planset.catalog.volatile_claims):
                 # Who is here was let in without a claim that decides by now.
                 log.info("claims_kept", claims=sorted(authorizer.planset.catalog.volatile_claims))
@@ -230,8 +230,29 @@ class _Worker:
         return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []
 
 
+class Known:
+    """What the source has to know of the captured tables, as of the last time the catalog was read."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Sequence[str]] = {}
+        self._read: dict[str, Collection[str]] = {}
+
+    def learn(self, planset: PlanSet) -> None:
+        """Take what ``planset`` knows."""
+        self._keys.update(planset.upstream_keys)
+        self._read.update(planset.read_columns)
+
+    def primary_key(self, table: str) -> Sequence[str]:
+        """Return the columns of the primary key."""
+        return self._keys.get(table, ())
+
+    def read_columns(self, table: str) -> Collection[str]:
+        """Return the columns that policies read."""
+        return self._read.get(table, ())
+
+
 async def open_source(
-    config: Config, rpc: ProjectRpc, *, clock: Clock, keys: dict[str, Sequence[str]] | None = None
+    config: Config, rpc: ProjectRpc, *, clock: Clock, known: Known | None = None
 ) -> RealtimeSource:
     """Return a source of the watched tables and those that their policies read.
 
@@ -241,19 +262,20 @@ async def open_source(
         config: The settings.
         rpc: The project.
         clock: Source of time.
-        keys: Is filled with the columns of each table's primary key; the caller keeps it up to date.
+        known: Is told of the tables; the caller keeps it up to date.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
     """
     planset = await _compiled(config, rpc, clock)
-    known: dict[str, Sequence[str]] = {} if keys is None else keys
-    known.update(planset.upstream_keys)
+    known = Known() if known is None else known
+    known.learn(planset)
     return RealtimeSource(
         url=config.supabase_url,
         token=service_token(config, clock),
         tables=planset.upstream_tables,
-        primary_key=lambda table: known.get(table, ()),
+        primary_key=known.primary_key,
+        read_columns=known.read_columns,
         read_row=rpc.row,
         clock=clock,
         random=random.random,

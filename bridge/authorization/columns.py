@@ -10,6 +10,7 @@ from typing import Any
 
 from bridge.authorization import types
 from bridge.authorization.algebra import Call, ColumnRef, Const, Expr
+from bridge.authorization.catalog import Column
 from bridge.authorization.env import Env, Layout, Tables, Value
 from bridge.authorization.expressions import children
 from bridge.authorization.jsonb import JSON_NULL
@@ -104,6 +105,18 @@ def unsure(condition: Expr) -> tuple[str, ...]:
 
     note(condition)
     return tuple(found)
+
+
+def doubtful(column: Column) -> bool:
+    """True if the JSON of some of its values is that of another value as well."""
+    name = column.base_type.removeprefix("pg_catalog.")
+    return (
+        name in ("json", "float4", "float8")
+        or (name == "jsonb" and not column.not_null)
+        or name.startswith("_")
+        or column.enum_elements is not None
+        or column.typtype == "c"
+    )
 
 
 def readings(row: Row, unsure: Sequence[str]) -> Iterator[Row]:

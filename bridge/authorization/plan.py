@@ -43,7 +43,8 @@ class Plan:
         self.opaque: tuple[Opaque, ...] = opaque(sight.condition)
         # What Postgres is asked about has to be whole: it is not known what it reads.
         self.row_columns = sight.all_columns if self.opaque else row_columns(sight.condition)
-        self._unsure = columns.unsure(sight.condition)
+        self.unsure = columns.unsure(sight.condition)
+        """Columns whose null may be NULL or the JSON null, between which the condition tells."""
         self.cohorts = Cohorts(sight.role)
         self._env = Env(sight.scopes, now_us)
         self._said: set[str] = set()
@@ -95,8 +96,8 @@ class Plan:
         Raises:
             UndecidedError: only Postgres can tell.
         """
-        if self._unsure:
-            answers = {self._is_seen(reading, principal) for reading in columns.readings(row, self._unsure)}
+        if self.unsure:
+            answers = {self._is_seen(reading, principal) for reading in columns.readings(row, self.unsure)}
             if len(answers) > 1:
                 raise UndecidedError("a column of JSON is NULL, or the JSON null")
             seen = answers.pop()
@@ -125,9 +126,9 @@ class Plan:
         """
         if self.cohorts:
             self.cohorts.refresh()
-        if not self._unsure:
+        if not self.unsure:
             return self._found(row)
-        found = [self._found(reading) for reading in columns.readings(row, self._unsure)]
+        found = [self._found(reading) for reading in columns.readings(row, self.unsure)]
         if all(other == found[0] for other in found):
             return found[0]
         some = [users for users, _ in found if users is not None]

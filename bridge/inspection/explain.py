@@ -8,6 +8,7 @@ import msgspec
 from bridge.authorization.algebra import Expr, Or
 from bridge.authorization.asking import Visibility
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
+from bridge.authorization.columns import doubtful
 from bridge.authorization.composition import PUBLICATION, Sight, compose, policy_conditions
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
@@ -59,7 +60,7 @@ async def explain(
     sight = compose(catalog, table, role, PUBLICATION)
     lookups = lookup_tables(catalog, [sight])
     plan = Plan(sight, lookups, now_us)
-    lines = [f"{name} for {role}", *_policies(catalog, table, role), *_plan(sight, plan)]
+    lines = [f"{name} for {role}", *_policies(catalog, table, role), *_plan(sight, plan, table)]
     if case is not None:
         for lookup in lookups.values():
             await load_pages(database, lookup)
@@ -84,7 +85,7 @@ def _how(condition: Expr | str) -> str:
     return "asks Postgres where nothing else decides" if opaque(condition) else "decided in memory"
 
 
-def _plan(sight: Sight, plan: Plan) -> Iterator[str]:
+def _plan(sight: Sight, plan: Plan, table: Table) -> Iterator[str]:
     if sight.because is not None:
         yield f"  nobody sees any row: {sight.because}"
         return
@@ -99,6 +100,13 @@ def _plan(sight: Sight, plan: Plan) -> Iterator[str]:
     yield f"  cost per change: {_cost(plan)}"
     for part in plan.opaque:
         yield f"  asks Postgres because {part.reason}"
+    asked = sight.read_columns if plan.opaque else plan.unsure
+    untold = [column.name for column in table.columns if column.name in asked and doubtful(column)]
+    if untold:
+        yield (
+            f"  the JSON of {', '.join(untold)} does not always tell the value: Postgres looks at the row "
+            "itself, and a version that is gone by then is shown to nobody"
+        )
 
 
 def _cost(plan: Plan) -> str:
