@@ -588,6 +588,10 @@ def _reading(draw: Draw, scope: Scope) -> str:
     return form.format(reading, _expression(draw, deeper))
 
 
+# Simple: what a policy sees of a table that it reads has to be something, and not everything.
+OF_THE_ROW = (_is_user, _boolean_column, _negated)
+
+
 def _expression(draw: Draw, scope: Scope) -> str:
     if scope.depth <= 0 or draw(chance.sampled_from((False, False, False, True, True))):
         kinds = RARE_ATOMS if draw(chance.sampled_from((False,) * 5 + (True,))) else ATOMS
@@ -655,7 +659,7 @@ def _policies(draw: Draw, table: TableSpec, scope: Scope) -> list[str]:
         )
         risky = scope.fails and draw(chance.sampled_from((False, True, False)))
         # Often a NOT alone: beside other conditions its NULL seldom decides.
-        kinds = (_reading, _reading, _expression, _negated) if scope.readable else (_expression, _negated)
+        kinds = (_reading, _reading, _expression, _negated) if scope.readable else (_expression, *OF_THE_ROW)
         condition = _beside if risky else draw(chance.sampled_from(kinds))
         using = f" using ({condition(draw, scope)})"
         if command == "all" and draw(chance.sampled_from((False,) * 7 + (True,))):
@@ -699,7 +703,7 @@ def _body(draw: Draw, scope: Scope) -> tuple[str, str]:
     return language, body.format(_exists(draw, scope), _expression(draw, scope))
 
 
-def worlds(draw: Draw, *, max_changes: int = 8) -> WorldSpec:
+def worlds(draw: Draw, *, max_changes: int = 6) -> WorldSpec:
     """Return a database of two to four tables, with policies, rows and changes."""
     tables = tuple(_table(draw, i) for i in range(draw(chance.sampled_from((3, 4, 3, 2)))))
     with_helpers = len(tables) > 2 and draw(chance.booleans())
