@@ -9,7 +9,7 @@ import pytest
 
 from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Connection
-from tests.sql.test_visible import visible
+from tests.sql.test_visible import asked, visible
 
 USER = "00000000-0000-0000-0000-000000000001"
 
@@ -91,8 +91,8 @@ def test_what_the_table_does_not_have_any_more_is_never_sure(
     connection: Connection, condition: str, values: dict[str, str]
 ):
     """Changed or gone: nobody is said to see it, though somebody may have."""
-    for asked in (condition, f"not ({condition})"):
-        policy(connection, asked)
+    for other in (condition, f"not ({condition})"):
+        policy(connection, other)
         told = row(connection, **values)
         connection.execute("update public.t set body = 'new'")
         assert set(seen(connection, [told])) <= {-1}
@@ -137,6 +137,24 @@ def test_a_column_that_is_not_given_is_not_compared(connection: Connection):
     told = row(connection, js="[1, 2]", body="x")
     del told["twice"]
     assert seen(connection, [told]) == [0]
+
+
+OTHERWISE_WRITTEN = {
+    "by a type that does not read its own json": ({"h": "dark", "js": "null"}, {}),
+    "by who told the row": ({"js": "null", "by": "\\xab", "num": "1.50"}, {"by": "\\xAB", "num": "1.5"}),
+}
+
+
+@pytest.mark.parametrize(("values", "told"), OTHERWISE_WRITTEN.values(), ids=OTHERWISE_WRITTEN)
+def test_the_row_is_found_however_it_is_written(
+    connection: Connection, values: dict[str, str], told: dict[str, str]
+):
+    """What decides about its values, and what says that it is current, find the same row."""
+    policy(connection, "js is not null")
+    given = {**row(connection, **values), **told}
+    assert asked(connection, [given], USER, table="public.t") == {"rows": [[0]], "current": [0]}
+    connection.execute("update public.t set body = 'new'")
+    assert asked(connection, [given], USER, table="public.t") == {"rows": [[]], "current": []}
 
 
 def test_what_is_no_row_of_the_table_is_seen_by_nobody(connection: Connection):
