@@ -31,7 +31,7 @@ FRAMES_SKIPPED = Counter(
 )
 ROWS_REREAD = Counter(
     "bridge_rows_reread_total",
-    "Rows read again by primary key because upstream left values out (413, unchanged TOAST).",
+    "Rows read again by primary key because upstream left values out (413, unchanged TOAST, NaN).",
     ["result"],
     registry=REGISTRY,
 )

@@ -38,7 +38,7 @@ from bridge.pipeline import Pipeline
 from bridge.position import Position
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
-from bridge.upstream import Source, open_upstream
+from bridge.upstream import Known, Source, open_upstream
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -197,14 +197,14 @@ class _Worker:
 
     async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None] | None) -> None:
         """Relay changes for ever."""
-        keys: dict[str, Sequence[str]] = {}
-        upstream = await open_upstream(self._config, rpc, clock=self._clock, keys=keys)
+        known = Known()
+        upstream = await open_upstream(self._config, rpc, clock=self._clock, known=known)
         settings, source = upstream.settings, upstream.source
         self._source = source
 
         async def load_again() -> Authorizer:
             authorizer = await load(rpc, settings, self._roster, self._clock)
-            keys.update(authorizer.planset.upstream_keys)  # policies may read other tables by now
+            known.learn(authorizer.planset)  # policies may read other tables by now
             if self._verifier.keep(authorizer.planset.catalog.volatile_claims):
                 # Who is here was let in without a claim that decides by now.
                 log.info("claims_kept", claims=sorted(authorizer.planset.catalog.volatile_claims))

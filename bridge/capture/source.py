@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import structlog
@@ -44,6 +44,7 @@ class RealtimeSource:
         token: Returns the key to join with, asked before each join and before it expires.
         tables: Qualified names of the tables.
         primary_key: Returns the columns of a table's primary key.
+        read_columns: Returns the columns of a table whose exact values matter, because policies read them.
         read_row: Reads a row again whose values upstream left out.
         clock: Source of time.
         random: Returns a value in [0, 1), for jitter.
@@ -59,6 +60,7 @@ class RealtimeSource:
         token: Callable[[], str],
         tables: Sequence[str],
         primary_key: Callable[[str], Sequence[str]],
+        read_columns: Callable[[str], Collection[str]],
         read_row: ReadRow,
         clock: Clock,
         random: Callable[[], float],
@@ -70,6 +72,7 @@ class RealtimeSource:
         self._token = token
         self._tables = tuple(tables)
         self._primary_key = primary_key
+        self._read_columns = read_columns
         self._read_row = read_row
         self._clock = clock
         self._queue = EventQueue(queue_limit, queue_limit_bytes)
@@ -145,6 +148,7 @@ class RealtimeSource:
                 change = await complete(
                     item,
                     primary_key=self._primary_key(item.table),
+                    read_columns=self._read_columns(item.table),
                     read_row=self._read_row,
                     backoff=self._read_backoff,
                 )
