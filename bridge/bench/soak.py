@@ -24,9 +24,9 @@ from bridge.bench.page import Page
 from bridge.bench.proxy import TcpProxy, tcp_proxy
 from bridge.bench.reader import Reader
 from bridge.bench.world import World, user_id
-from bridge.demo.run import migrations
 from bridge.errors import ConfigError, SourceError
 from bridge.local.stack import LocalStack
+from bridge.migration.state import files
 
 SETTLE_S = 60.0
 """Time for all clients to have everything once the writers and the faults have ended."""
@@ -146,7 +146,7 @@ class _Run:
     async def start(cls, settings: Settings, stack: AsyncExitStack, say: Callable[[str], None]) -> "_Run":
         """Start everything; the pages follow until ``stack`` ends."""
         local = await stack.enter_async_context(LocalStack())
-        await local.apply_sql(migrations())
+        await local.apply_sql(files())
         users = [user_id(number) for number in range(settings.clients)]
         world = World(users, random.Random(settings.seed))  # noqa: S311 - to be the same again
         await world.found(local.database_url)
