@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 N ?= 100000
+MINUTES ?= 5
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test oracle check fmt install constraints clean
+.PHONY: help demo local test oracle soak check fmt install constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -37,6 +38,9 @@ test: $(INSTALLED)  ## All tests; those whose programs are missing say so and sk
 oracle: $(INSTALLED)  ## Compare N decisions with Postgres, for nights: make oracle N=100000
 	ORACLE_DECISIONS=$(N) $(BIN)/pytest -s -o timeout=0 tests/oracle
 
+soak: $(INSTALLED)  ## Clients, writers and faults for a while: make soak MINUTES=5
+	@$(BIN)/bridge bench soak --minutes $(MINUTES) $(ARGS)
+
 check: $(INSTALLED)  ## What CI runs: format, lint, types, layers, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -54,4 +58,4 @@ constraints:  ## Pin the dependencies anew (needs pip-tools)
 	  -o constraints.txt pyproject.toml
 
 clean:  ## Remove what make made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) bridge/client/node_modules bridge/client/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

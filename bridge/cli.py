@@ -300,7 +300,8 @@ def soak(**settings: Any) -> None:
         outcome = await soak(Settings(**settings, **every), say=lambda line: click.echo(line, err=True))
         for name, size in outcome.memory.items():
             click.echo(f"memory of worker {name}: {size:.1f} MB", err=True)
-        click.echo(f"rows read again by clients: {outcome.rereads} times", err=True)
+        click.echo(f"from commit to client: {outcome.delay_s * 1000:.1f} ms (median)", err=True)
+        click.echo(f"clients that had to read again: {outcome.rereads}", err=True)
         click.echo(outcome.line())
         verdict = outcome.verdict
         failed = bool(verdict.lost or verdict.duplicated or verdict.leaked)

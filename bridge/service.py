@@ -26,6 +26,7 @@ from bridge.authorization import (
     load,
 )
 from bridge.backoff import Backoff
+from bridge.client import DIST
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
@@ -253,6 +254,7 @@ def _connection_settings(config: Config) -> ConnectionSettings:
         max_connections_per_user=config.max_connections_per_user,
         outbox_limit_bytes=config.outbox_limit_bytes,
         ping_interval_s=config.ping_interval_s,
+        client=DIST,
     )
 
 

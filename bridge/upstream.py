@@ -56,6 +56,7 @@ def authorization_settings(config: Config) -> AuthorizationSettings:
         dialog_column=config.dialog_column,
         roles=CLIENT_ROLES,
         remembered_rows=config.remembered_rows,
+        capture=config.capture,
     )
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 
 from bridge import metrics
 from bridge.authorization.asking import Database, Questions, Visibility
+from bridge.authorization.candidates import Candidates
+from bridge.authorization.deciding import Asker, Decider
 from bridge.authorization.effects import Probe, Sighting, concerned, probes, viewers
 from bridge.authorization.experience import (
     NOBODY,
-    Decision,
     Deliver,
     Effect,
     Resync,
@@ -18,7 +19,6 @@ from bridge.authorization.experience import (
     Shifted,
     shifted,
 )
-from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.lookup import LookupRow, same
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
@@ -26,8 +26,7 @@ from bridge.authorization.roster import Roster
 from bridge.authorization.rows import ReadRow, RowMemory
 from bridge.authorization.settling import Pending, Settler
 from bridge.authorization.shaping import Shaper
-from bridge.authorization.undecided import UndecidedError
-from bridge.events import Action, Change, Delivery, Principal, Row, RowEvent, View
+from bridge.events import Change, Delivery, Principal, Row, RowEvent, View
 
 
 class Authorizer:
@@ -60,11 +59,13 @@ class Authorizer:
         """Who came or went while Postgres is asked; None while it is not."""
         self._shaper = Shaper(keys=memory.keys, dialog_columns=dialog_columns)
         self._settler = Settler(self._shaper, roster, dialog_table=dialog_table, keys=memory.keys)
-        self._grounds: dict[Plan, Grounds] = {}
         self._plans = list(planset.plans.values())
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
         }
+        self._candidates = Candidates()
+        self._asker = Asker(planset.catalog)
+        self._decider = Decider(self._plans_of, memory, self._candidates, self._asker)
         for plan in self._plans:
             plan.cohorts.meet(roster)
         roster.on_change = self._noticed
@@ -106,12 +107,15 @@ class Authorizer:
                 return [inserted]
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
+        found: list[Probe] = []
         moved: list[Shifted] = []
         unseen = False
         if change.table in self.memory.lookups:
             found = self._probes(change, *self.memory.lookup_rows(change))
-            moved = shifted(found)
-            answerable, others = await self._answerable(found, database.row)
+            # The change of a row itself is the event of this row.
+            news = [probe for probe in found if not self._is_own(probe, change)]
+            moved = shifted(news)
+            answerable, others = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
         questions = Questions()
@@ -121,6 +125,8 @@ class Authorizer:
             self._shift(probe, row, saw, questions, unseen=unseen)
             for (probe, row), saw in zip(answerable, before, strict=True)
         ]
+        for one in shifted(found):
+            self._candidates.shift(one.users)
         pending = Pending(
             change=change, shares=shares, shifts=shifts, others=others, moved=moved, questions=questions
         )
@@ -147,7 +153,8 @@ class Authorizer:
         if lookup is not None:
             # What memory holds may be newer than the change.
             old, new = (None if row is None else lookup.pack(row) for row in (change.old, change.new))
-            effects += shifted(self._probes(change, old, new))
+            found = self._probes(change, old, new)
+            effects += shifted([probe for probe in found if not self._is_own(probe, change)])
         memory.store(change)  # the cohorts are computed after all of the past
         if change.table in self._plans_of:
             event = self._shaper.committed(change, memory.key_row(change), change.old)
@@ -212,60 +219,7 @@ class Authorizer:
         Raises:
             RpcError: only Postgres knows, and it did not answer, or not in time.
         """
-        questions = Questions()
-        decisions = [self._decision(principal, event, questions) for event in events]
-        if questions:
-            metrics.ASKED.labels(events[0].table).inc(len(questions))
-            await questions.ask(database)
-            if questions.timeout is not None:
-                raise questions.timeout
-        untold: set[tuple[object, ...]] = set()
-        return [None if decision is None else decision.view(untold) for decision in decisions]
-
-    def _decision(self, principal: Principal, event: RowEvent, questions: Questions) -> Decision | None:
-        plan = self._plans_of.get(event.table, {}).get(principal.role)
-        if plan is None:
-            return None
-
-        def sighting(row: Row) -> Sighting:
-            try:
-                return Sighting((principal,) if plan.visible(row, principal) else ())
-            except UndecidedError:
-                return Sighting((), (principal,))
-
-        decision = Decision(event=event, columns=plan.columns)
-        if event.announced == "DELETE":
-            return decision
-        if event.new is not None:
-            decision.sees_new = self._sees(plan, sighting(event.new), event.new, questions)
-        if event.old is not None:
-            if not self.memory.needed(event.table) <= event.old.keys():
-                decision.saw_old = None
-                return decision
-            saw = sighting(event.old)
-            action: Action = "DELETE" if event.new is None else "UPDATE"
-            if saw.open and action in self._grounds_of(plan).hidden_by:
-                decision.unsure = True
-            else:
-                decision.saw_old = self._saw(event.table, saw, event.old, questions)
-        return decision
-
-    def _sees(self, plan: Plan, sighting: Sighting, row: Row, questions: Questions) -> Sees:
-        """Return who sees ``row``, with those asked about of whom memory does not know it."""
-        if not sighting.open:
-            return Sees(sighting)
-        return Sees(sighting, questions.add(plan.table, row, sighting.open), self._grounds_of(plan))
-
-    @staticmethod
-    def _saw(table: str, sighting: Sighting, row: Row, questions: Questions) -> Sees:
-        """Return who saw ``row``, which has been changed: that it is not current any more does not matter."""
-        return Sees(sighting, questions.add(table, row, sighting.open) if sighting.open else None)
-
-    def _grounds_of(self, plan: Plan) -> Grounds:
-        known = self._grounds.get(plan)
-        if known is None:
-            known = self._grounds[plan] = grounds(self.planset.catalog, plan.table, plan.role)
-        return known
+        return await self._decider.decide(principal, events, database)
 
     def _shares(self, change: Change, questions: Questions) -> Shares | None:
         """Store ``change`` and find out who experiences it; None if its table is not watched."""
@@ -289,14 +243,16 @@ class Authorizer:
         old_unknown = change.action != "INSERT" and shares.old is None
         for plan in here:
             new, old = change.new, shares.old
-            sees = NOBODY if new is None else self._sees(plan, viewers(plan, new, roster), new, questions)
+            sees = (
+                NOBODY if new is None else self._asker.sees(plan, viewers(plan, new, roster), new, questions)
+            )
             share = Share(columns=plan.columns, old_unknown=old_unknown, sees=sees)
             if old is not None:
                 before = saw[plan.role]
-                if before.open and change.action in self._grounds_of(plan).hidden_by:
+                if before.open and change.action in self._asker.grounds_of(plan).hidden_by:
                     share.saw, share.unsure = Sees(Sighting(before.sees)), before.open
                 else:
-                    share.saw = self._saw(change.table, before, old, questions)
+                    share.saw = self._asker.saw(change.table, before, old, questions)
             shares.of_roles.append(share)
         if old_unknown and here:
             # Who saw the row before is not known.  Those who see it now cannot be harmed by an
@@ -310,7 +266,7 @@ class Authorizer:
         asked = [principal for principal in sees.sighting.open if principal not in unknown]
         if asked:  # of those of whom it was not known before, nothing can be told
             answer = questions.add(probe.plan.table, row, asked)
-            sees = Sees(sees.sighting, answer, self._grounds_of(probe.plan))
+            sees = Sees(sees.sighting, answer, self._asker.grounds_of(probe.plan))
         return Shift(
             probe=probe,
             row=row,
@@ -322,7 +278,7 @@ class Authorizer:
 
     def _probes(self, change: Change, old: LookupRow | None, new: LookupRow | None) -> list[Probe]:
         """Return the questions whose answers may change with a look-up row."""
-        found = probes(
+        return probes(
             self._plans,
             self.memory.lookups[change.table],
             old,
@@ -330,12 +286,6 @@ class Authorizer:
             primary_keys=self.memory.keys,
             fits=self.planset.catalog.fits,
         )
-        # The change of a row itself is the event of this row.
-        return [
-            probe
-            for probe in found
-            if not (probe.is_key and probe.plan.table == change.table and self._is_own(probe, change))
-        ]
 
     async def _answerable(
         self, found: Sequence[Probe], read_row: ReadRow
@@ -358,6 +308,8 @@ class Authorizer:
 
     def _is_own(self, probe: Probe, change: Change) -> bool:
         """True if ``probe`` asks about the very row that changes, under its key before or after."""
+        if not probe.is_key or probe.plan.table != change.table:
+            return False
         return any(
             row is not None and all(row.get(c) == probe.row[c] for c in self.memory.keys[change.table])
             for row in (self.memory.key_row(change), change.new)

@@ -71,8 +71,9 @@ class Page:
         """Lose the connection, without a word."""
         if self._socket is not None:
             self._socket.transport.abort()
-        if self._limit is not None:
-            self._limit.reschedule(0.0)
+        limit, self._limit = self._limit, None
+        if limit is not None and not limit.expired():
+            limit.reschedule(0.0)
 
     async def stream(self) -> None:
         """Follow over WebSocket, for ever."""

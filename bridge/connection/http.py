@@ -8,10 +8,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from bridge import metrics
+from bridge.connection.files import file_routes
 from bridge.connection.origins import Origins
 from bridge.connection.poll import Polls
 
@@ -20,22 +21,19 @@ Readiness = Callable[[], Sequence[str]]
 
 
 def public_application(
-    polls: Polls, origins: Origins, *, client_js: Path | None, routes: Sequence[BaseRoute]
+    polls: Polls, origins: Origins, *, client: Path | None, routes: Sequence[BaseRoute]
 ) -> Starlette:
     """Return what the public port serves beside the WebSocket.
 
     Args:
         polls: Long polling.
         origins: Which pages may ask.
-        client_js: The browser client; None where there is none.
+        client: Folder with the built browser client; None where there is none.
         routes: Further routes.
     """
 
     async def healthz(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
-
-    async def client(_request: Request) -> Response:
-        return FileResponse(client_js or "", media_type="text/javascript")
 
     async def websocket(_request: Request) -> Response:
         advice = "send the upgrade request of a WebSocket; a proxy has to pass Upgrade and Connection on"
@@ -47,8 +45,8 @@ def public_application(
         Route("/healthz", healthz),
         Route("/ws", websocket),
     ]
-    if client_js is not None:
-        served.append(Route("/client.js", client))
+    if client is not None:
+        served += file_routes(client)
     cors = Middleware(
         CORSMiddleware,
         allow_origins=["*"] if origins.any else list(origins.allowed),

@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_user: int
     outbox_limit_bytes: int
     ping_interval_s: float
-    client_js: Path | None = None
+    client: Path | None = None
 
 
 class _Uvicorn(uvicorn.Server):
@@ -104,9 +104,7 @@ class Server:
             allow_token_in_url=settings.allow_token_in_url,
         )
         self._polls = Polls(self._context)
-        public = public_application(
-            self._polls, self._context.origins, client_js=settings.client_js, routes=routes
-        )
+        public = public_application(self._polls, self._context.origins, client=settings.client, routes=routes)
         self._servers = (
             _Uvicorn(_config(public, ws=self._make_connection)),
             _Uvicorn(_config(admin_application(self._not_ready, self._connections))),

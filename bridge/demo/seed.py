@@ -1,4 +1,6 @@
-"""The demo's users and dialogs."""
+"""The demo's users, their dialogs, and what they have said so far."""
+
+import uuid
 
 import msgspec
 import psycopg
@@ -30,7 +32,21 @@ class DemoDialog(msgspec.Struct, frozen=True):
 DIALOGS = (
     DemoDialog("10000000-0000-4000-8000-000000000001", "Weekend hike", (ANN, BOB, CARA)),
     DemoDialog("10000000-0000-4000-8000-000000000002", "Release planning", (BOB, DAN)),
+    DemoDialog("10000000-0000-4000-8000-000000000003", "Lunch", (ANN, DAN, CARA)),
 )
+
+SAID = (
+    (DIALOGS[0], ANN, "Saturday looks dry until the evening. Shall we?"),
+    (DIALOGS[0], BOB, "Yes! The long way round the lake?"),
+    (DIALOGS[0], CARA, "I bring the map, and coffee."),
+    (DIALOGS[1], DAN, "The changelog is ready for review."),
+    (DIALOGS[1], BOB, "Then Tuesday it is."),
+    (DIALOGS[2], DAN, "The new place on the corner has a table at noon."),
+    (DIALOGS[2], ANN, "See you there."),
+)
+"""Dialog, sender and body of what the demo begins with, oldest first."""
+
+_SAID_IDS = uuid.UUID("20000000-0000-4000-8000-000000000000")
 
 
 async def seed(database_url: str) -> None:
@@ -52,3 +68,9 @@ async def seed(database_url: str) -> None:
                     "on conflict do nothing",
                     (dialog.id, user.id, "member" if position else "owner"),
                 )
+        for position, (dialog, sender, body) in enumerate(SAID):
+            await connection.execute(
+                "insert into public.messages (id, dialog_id, sender_id, body, created_at) "
+                "values (%s, %s, %s, %s, now() - make_interval(mins => %s)) on conflict do nothing",
+                (uuid.UUID(int=_SAID_IDS.int + position), dialog.id, sender.id, body, len(SAID) - position),
+            )

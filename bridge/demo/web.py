@@ -1,9 +1,9 @@
-"""The demo's page and the two requests it makes: what a chat application's own backend would do.
+"""The demo's page and the requests it makes: what a chat application's own backend would do.
 
 Reading and writing run under the user's role and claims, so that row-level security decides.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bridge.demo.seed import USERS
@@ -22,6 +22,8 @@ class NewMessage(msgspec.Struct, frozen=True):
 
     dialog_id: str
     body: str
+    id: str | None = None
+    """Chosen by the page, so that it can send one again when it has not heard whether it arrived."""
 
 
 class DemoPages:
@@ -40,14 +42,14 @@ class DemoPages:
     def routes(self) -> Sequence[Route]:
         """Return what the public server has to serve besides its own routes."""
         return [
-            Route("/", self._page),
+            Route("/", _file("page.html", "text/html")),
+            Route("/demo/page.css", _file("page.css", "text/css")),
+            Route("/demo/page.js", _file("page.js", "text/javascript")),
+            Route("/demo/view.js", _file("view.js", "text/javascript")),
             Route("/demo/users", self._list_users),
             Route("/demo/rows", self._rows),
             Route("/demo/messages", self._write, methods=["POST"]),
         ]
-
-    async def _page(self, _request: Request) -> Response:
-        return HTMLResponse((files("bridge.demo") / "page.html").read_text("utf-8"))
 
     async def _list_users(self, _request: Request) -> Response:
         return JSONResponse(
@@ -80,13 +82,15 @@ class DemoPages:
         try:
             async with await self._as_user(user) as connection:
                 await connection.execute(
-                    "insert into public.messages (dialog_id, sender_id, body) values (%s, %s, %s)",
-                    (message.dialog_id, user, message.body),
+                    "insert into public.messages (id, dialog_id, sender_id, body) "
+                    "values (coalesce(%s, gen_random_uuid()), %s, %s, %s) on conflict (id) do nothing",
+                    (message.id, message.dialog_id, user, message.body),
                 )
         except psycopg.errors.InsufficientPrivilege:
             return JSONResponse({"error": "you may not write into this dialog"}, status_code=403)
         except psycopg.errors.DataError:
-            return JSONResponse({"error": "dialog_id is no uuid: take one from /demo/rows"}, status_code=400)
+            advice = "dialog_id or id is no uuid: take one from /demo/rows"
+            return JSONResponse({"error": advice}, status_code=400)
         return JSONResponse({}, status_code=201)
 
     def _user(self, request: Request) -> str | None:
@@ -105,6 +109,14 @@ class DemoPages:
     ) -> list[dict[str, Any]]:
         cursor = await connection.execute(sql.encode())
         return await cursor.fetchall()
+
+
+def _file(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_request: Request) -> Response:
+        text = (files("bridge.demo") / name).read_text("utf-8")
+        return Response(text, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    return answer
 
 
 def _refusal() -> Response:

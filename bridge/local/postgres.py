@@ -135,6 +135,16 @@ class EmbeddedPostgres:
             self._guard.dismiss()
             self._guard = None
 
+    def kill(self) -> None:
+        """End the server as a crash would: nothing is finished, nothing is removed."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(10)
+            self._process = None
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
+
     def restart(self) -> None:
         """Stop and start again on the same port with the same data."""
         temporary, self.temporary = self.temporary, False

@@ -105,17 +105,26 @@ async def test_demo_serves_the_page_and_its_requests():
                 u["id"] for u in facts["users"]
             ]
             rows = await http.get("/demo/rows", headers={"Authorization": f"Bearer {dan['token']}"})
-            assert [d["title"] for d in rows.json()["dialogs"]] == ["Release planning"]
-            body = {"dialog_id": facts["dialogs"][0]["id"], "body": "typed in the page"}
+            assert [d["title"] for d in rows.json()["dialogs"]] == ["Release planning", "Lunch"]
+            id_ = str(uuid.uuid4())
+            body = {"id": id_, "dialog_id": facts["dialogs"][0]["id"], "body": "typed in the page"}
             said = await http.post(
                 "/demo/messages", json=body, headers={"Authorization": f"Bearer {ann['token']}"}
             )
             assert said.status_code == 201
-            await client.until(lambda m: m.get("new", {}).get("body") == "typed in the page")
+            await client.until(lambda m: m.get("new", {}).get("id") == id_)
+            again = await http.post(
+                "/demo/messages", json=body, headers={"Authorization": f"Bearer {ann['token']}"}
+            )
+            assert again.status_code == 201  # sent twice, because the answer got lost: written once
+            for path in ("/demo/page.js", "/demo/view.js", "/demo/page.css", "/client.js", "/client.d.ts"):
+                assert (await http.get(path)).status_code == 200
             strange = await http.post(
                 "/demo/messages", json=body, headers={"Authorization": f"Bearer {dan['token']}"}
             )
             assert strange.status_code == 403
+            rows = await http.get("/demo/rows", headers={"Authorization": f"Bearer {ann['token']}"})
+            assert sum(m["id"] == id_ for m in rows.json()["messages"]) == 1
             assert (await http.get("/demo/rows")).status_code == 401
             assert cara["email"] == "cara@example.com"
 

@@ -147,6 +147,8 @@ async def test_a_resync_wakes_a_poll_and_whoever_comes_later_learns_of_it():
         async with asyncio.TaskGroup() as tasks:
             asked = tasks.create_task(poll(http, since=cursor))
             await waiting(bridge)
+            bridge.hub.begin("t2", "0")  # as the pipeline does after a gap
+            bridge.hub.open()
             bridge.hub.resync(None, "gap")
         assert asked.result()["recovered"] is False
         assert (await poll(http, since=cursor))["recovered"] is False

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx
@@ -90,13 +90,14 @@ def environment(stack: LocalStack, **settings: str) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def running_worker(stack: LocalStack, **settings: str) -> AsyncIterator[Worker]:
-    """Run a worker until it is live; stop it at the end."""
+async def running_worker(
+    stack: LocalStack, *, command: Sequence[str] = ("bridge", "run"), **settings: str
+) -> AsyncIterator[Worker]:
+    """Run a worker (or another module that logs as one) until it is live; stop it at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "bridge",
-        "run",
+        *command,
         env=environment(stack, **settings),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

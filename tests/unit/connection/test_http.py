@@ -23,17 +23,16 @@ async def get(application: Starlette, path: str, **headers: str) -> httpx.Respon
         return await http.get(path, headers=headers)
 
 
-def public(*, client_js: Path | None = None, allowed: tuple[str, ...] = ()) -> Starlette:
+def public(*, client: Path | None = None, allowed: tuple[str, ...] = ()) -> Starlette:
     further = Route("/further", lambda _: PlainTextResponse("further"))
     polls: Any = Polls()
-    return public_application(polls, Origins(allowed), client_js=client_js, routes=[further])
+    return public_application(polls, Origins(allowed), client=client, routes=[further])
 
 
 async def test_the_public_port(tmp_path: Path):
     """Polls, health, the browser client where there is one, and further routes."""
-    script = tmp_path / "client.js"
-    script.write_text("export {}")
-    application = public(client_js=script)
+    (tmp_path / "client.js").write_text("export {}")
+    application = public(client=tmp_path)
     assert (await get(application, "/poll")).text == "polled"
     assert (await get(application, "/healthz")).json() == {"status": "ok"}
     assert (await get(application, "/further")).text == "further"

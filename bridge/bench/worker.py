@@ -1,0 +1,73 @@
+"""A worker as a process that can be killed, frozen and started again on the same port."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Worker:
+    """A ``bridge run`` that can be killed and started again on the same port.
+
+    Args:
+        environment: Its settings.
+        log: Where it logs.
+    """
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self.port = free_port()
+        self.admin_port = free_port()
+        self._environment = {
+            **environment,
+            "BRIDGE_PORT": str(self.port),
+            "BRIDGE_ADMIN_PORT": str(self.admin_port),
+        }
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self.started_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Process id; 0 while it does not run."""
+        return 0 if self._process is None or self._process.returncode is not None else self._process.pid
+
+    async def start(self) -> None:
+        """Start it; returns at once."""
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "bridge", "run", env=self._environment, stdout=log, stderr=log
+            )
+        self.started_s = asyncio.get_running_loop().time()
+
+    async def end(self, number: signal.Signals) -> None:
+        """Send a signal that ends it, and wait until it has ended."""
+        if self.pid and self._process is not None:
+            self._process.send_signal(number)
+            await self._process.wait()
+
+    async def freeze(self, for_s: float) -> None:
+        """Stop it, and let it go on."""
+        pid = self.pid
+        if pid:
+            os.kill(pid, signal.SIGSTOP)
+            await asyncio.sleep(for_s)
+            if self.pid == pid:
+                os.kill(pid, signal.SIGCONT)
+
+    def memory_bytes(self) -> int:
+        """Return its resident memory; 0 while it does not run."""
+        try:
+            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        except OSError:
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,15 @@
+import type { CreateBridgeClient, Options } from './api.js';
+import { Client } from './client.js';
+import { Connection } from './connection.js';
+import { browser } from './environment.js';
+import { SharedConnection, canShare } from './shared.js';
+
+export type * from './api.js';
+
+/** Make a client of the bridge at `options.url`; it connects when told to. */
+export const createBridgeClient: CreateBridgeClient = (options: Options) =>
+  // The rows' types exist only for the compiler: what the server sends is what `Database` says, or the page is wrong.
+  new Client(options, (given, sink) => {
+    const Kind = given.shared && canShare() ? SharedConnection : Connection;
+    return new Kind(given, sink, browser);
+  }) as unknown as ReturnType<CreateBridgeClient>;

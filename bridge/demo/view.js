@@ -1,0 +1,188 @@
+// The chat on the screen.  Knows elements, not the bridge.
+
+const find = (selector) => document.querySelector(selector);
+const TRANSPORTS = { live: 'WebSocket', polling: 'HTTP polling' };
+const WORDS = { idle: 'Not connected', connecting: 'Connecting', live: 'Live', polling: 'Polling', closed: 'Closed' };
+const HINTS = {
+  live: 'See the fallback to HTTP polling, and the way back.',
+  polling: 'Events come by HTTP polling; the WebSocket is tried in the background.',
+};
+
+export const hueOf = (id) => [...id].reduce((sum, c) => sum + 37 * c.charCodeAt(0), 0) % 360;
+
+function element(tag, className, text = '') {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function avatar(id, name) {
+  const made = element('span', 'avatar', name[0]);
+  made.style.setProperty('--hue', hueOf(id));
+  made.setAttribute('aria-hidden', 'true');
+  return made;
+}
+
+export function createView({ user, nameOf, choose, write, block, signOut, seen }) {
+  const ended = new AbortController();
+  const on = (target, name, act) => target.addEventListener(name, act, { signal: ended.signal });
+  const [chat, list, body, log] = ['#chat', '#dialogs', '#body', '#messages'].map(find);
+  const shown = new Map(); // message id -> element
+  let dialog = null;
+  let countdown;
+
+  chat.hidden = false;
+  find('#me').textContent = user.name;
+  find('#me-avatar').replaceWith(Object.assign(avatar(user.id, user.name), { id: 'me-avatar' }));
+
+  const isAtEnd = () => log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+  const showLatest = () => {
+    log.scrollTop = log.scrollHeight;
+    find('#latest').hidden = true;
+  };
+
+  function row(message, previous, pending) {
+    const name = nameOf(message.sender_id);
+    const mine = message.sender_id === user.id;
+    let item = shown.get(message.id);
+    if (item === undefined) {
+      item = element('li', 'message new');
+      item.dataset.id = message.id;
+      const bubble = element('div', '');
+      bubble.append(element('b', '', name), element('span', 'text'), element('time', ''));
+      item.append(avatar(message.sender_id, name), bubble);
+      shown.set(message.id, item);
+    }
+    item.classList.toggle('mine', mine);
+    item.classList.toggle('follows', previous?.sender_id === message.sender_id);
+    item.classList.toggle('pending', pending);
+    const [text, time] = item.querySelectorAll('.text, time');
+    if (text.textContent !== message.body) text.textContent = message.body;
+    const at = new Date(message.created_at);
+    time.dateTime = at.toISOString();
+    time.textContent = pending ? 'sending' : at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+    return item;
+  }
+
+  function showMessages(messages, pending) {
+    const stay = isAtEnd();
+    const wanted = new Set(messages.map((message) => message.id));
+    for (const [id, item] of shown) if (!wanted.has(id)) { item.remove(); shown.delete(id); }
+    let added = false;
+    messages.forEach((message, place) => {
+      added ||= !shown.has(message.id);
+      const item = row(message, messages[place - 1], pending.has(message.id));
+      // Moving an element that is in its place would have a screen reader read it again.
+      if (log.children[place] !== item) log.insertBefore(item, log.children[place] ?? null);
+    });
+    if (stay) showLatest();
+    else if (added) find('#latest').hidden = false;
+  }
+
+  function showDialogs(dialogs, chosen) {
+    const focused = document.activeElement?.dataset?.dialog;
+    list.replaceChildren(...dialogs.map((one) => {
+      const item = document.createElement('li');
+      const button = item.appendChild(element('button', ''));
+      button.type = 'button';
+      button.dataset.dialog = one.id;
+      button.setAttribute('aria-current', String(one.id === chosen?.id));
+      const words = element('span', 'words');
+      const last = one.last ? `${nameOf(one.last.sender_id)}: ${one.last.body}` : 'No messages yet';
+      words.append(element('strong', '', one.title), element('span', '', last));
+      button.append(avatar(one.id, one.title), words);
+      if (one.unread) {
+        const badge = element('span', 'unread', String(one.unread));
+        badge.append(element('span', 'hidden', ' unread'));
+        button.append(badge);
+      }
+      button.onclick = () => {
+        choose(one.id);
+        chat.dataset.showing = 'messages';
+        body.focus();
+      };
+      return item;
+    }));
+    if (focused) list.querySelector(`[data-dialog="${focused}"]`)?.focus();
+    const count = dialogs.reduce((sum, one) => sum + one.unread, 0);
+    document.title = `${count ? `(${count}) ` : ''}${chosen?.title ?? 'Supabase Realtime bridge'}`;
+  }
+
+  function statusText({ state, reason, retryAt, upstream }) {
+    if (state === 'waiting') {
+      const left = Math.ceil((retryAt - Date.now()) / 1000);
+      return `${reason === 'offline' ? 'Offline' : 'Lost'}, ${left > 0 ? `again in ${left} s` : 'trying'}`;
+    }
+    if (state === 'closed' && reason) return `Closed: ${reason}`;
+    if ((state === 'live' || state === 'polling') && upstream && upstream !== 'live') return 'Catching up';
+    return WORDS[state];
+  }
+
+  function status(now) {
+    clearInterval(countdown);
+    const line = find('#status');
+    const write = () => {
+      const text = statusText(now);
+      if (line.textContent !== text) line.textContent = text;
+    };
+    write();
+    if (now.state === 'waiting') countdown = setInterval(write, 1000);
+    line.dataset.state = now.state;
+    line.title = now.reason;
+    find('#transport').textContent = TRANSPORTS[now.state] ?? 'none';
+    find('#hint').textContent = HINTS[now.state] ?? 'What was missed comes when the connection is back.';
+  }
+
+  on(find('#composer'), 'submit', (event) => {
+    event.preventDefault();
+    const text = body.value.trim();
+    if (!text || dialog === null) return;
+    body.value = '';
+    write(text);
+  });
+  on(body, 'keydown', (event) => {
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    find('#composer').requestSubmit();
+  });
+  on(find('#block'), 'change', ({ target }) => block(target.checked));
+  on(find('#sign-out'), 'click', signOut);
+  on(find('#back'), 'click', () => {
+    chat.dataset.showing = 'dialogs';
+    list.querySelector('[aria-current=true]')?.focus();
+  });
+  on(find('#latest'), 'click', showLatest);
+  on(log, 'scroll', () => { if (isAtEnd()) find('#latest').hidden = true; });
+  on(document, 'visibilitychange', seen);
+
+  return {
+    showLatest,
+    status,
+    show({ dialogs, chosen, messages, pending }) {
+      const isOther = dialog?.id !== chosen?.id;
+      dialog = chosen;
+      find('#title').textContent = chosen?.title ?? 'Choose a dialog';
+      body.disabled = chosen === null;
+      if (chosen === null) chat.dataset.showing = 'dialogs';
+      showDialogs(dialogs, chosen);
+      // What was there before is not read out.
+      log.ariaLive = isOther ? 'off' : 'polite';
+      showMessages(messages, pending);
+      if (isOther) showLatest();
+    },
+    latency(ms) {
+      find('#latency').textContent = ms < 1000 ? `${Math.max(0, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
+    },
+    say(text) {
+      find('#hint').textContent = text;
+    },
+    end() {
+      ended.abort();
+      clearInterval(countdown);
+      chat.hidden = true;
+      log.replaceChildren();
+      list.replaceChildren();
+    },
+  };
+}

@@ -1,0 +1,21 @@
+"""The functions do not answer while Realtime lives."""
+
+import asyncio
+
+from bridge.bench.stage import Stage
+from tests.support.faults import rereads, run_sql, survives, worker_log
+
+NAME = "function public.bridge_journal_since(bigint, jsonb, integer)"
+
+
+async def test_what_streams_in_order_comes_and_the_rest_waits():
+    """Rows that may have gaps before them are held; clients are told, and lose nothing."""
+
+    async def fault(stage: Stage) -> None:
+        await run_sql(stage, f"revoke execute on {NAME} from service_role")
+        await asyncio.sleep(4)
+        await run_sql(stage, f"grant execute on {NAME} to service_role")
+
+    stage = await survives(fault)
+    assert rereads(stage) == 0
+    assert "journal_unreadable" in await worker_log(stage)

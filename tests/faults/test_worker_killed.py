@@ -1,0 +1,36 @@
+"""The worker ends: asked to, or not; and another one goes on."""
+
+import asyncio
+import signal
+
+import pytest
+
+from bridge.bench.stage import Stage
+from tests.support.faults import survives
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_who_comes_back_to_the_new_process_has_everything(number: signal.Signals):
+    """The cursor means the same to it; what was committed meanwhile it has read."""
+
+    async def fault(stage: Stage) -> None:
+        for _ in range(2):
+            await stage.workers[0].end(number)
+            await stage.workers[0].start()
+            await asyncio.sleep(3)
+
+    stage = await survives(fault)
+    assert sum(page.resumes for page in stage.pages) > 0
+
+
+async def test_clients_wander_between_two_workers():
+    """Neither knows of the other; a cursor of one is good for the other, also one that is ahead."""
+
+    async def fault(stage: Stage) -> None:
+        for _ in range(8):
+            for page in stage.pages:
+                page.drop()
+            await asyncio.sleep(0.7)
+
+    stage = await survives(fault, workers=2)
+    assert sum(page.resumes for page in stage.pages) > 20

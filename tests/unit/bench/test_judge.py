@@ -1,0 +1,67 @@
+"""The judge finds what is planted: a lost event, one that is not the user's, a picture that is not theirs."""
+
+from bridge.bench.judge import History, Recorded, Verdict, judge_events, judge_picture, recorded
+from bridge.bench.page import Reread, Seen
+
+ANN, BOB, CAT = "ann", "bob", "cat"
+JOURNAL = [
+    Recorded(1, "dialogs", "INSERT", "d", ANN, 1.0),
+    Recorded(2, "dialog_participants", "INSERT", "d", BOB, 2.0),
+    Recorded(3, "messages", "INSERT", "d", None, 3.0),
+    Recorded(4, "dialog_participants", "DELETE", "d", BOB, 4.0),
+    Recorded(5, "messages", "INSERT", "d", None, 5.0),
+]
+
+
+def verdict(
+    user: str, *ids: str, rereads: tuple[Reread, ...] = (Reread("", "v-1"),), at: float = 9.0
+) -> Verdict:
+    found = Verdict()
+    seen = [Seen(f"s-{id_}", "d", at) for id_ in ids]
+    judge_events(found, History(JOURNAL), user, seen, rereads, until=5)
+    return found
+
+
+def test_who_was_always_there_gets_everything():
+    """But for what came before, and what was read instead."""
+    assert verdict(ANN, "3", "5").lost == 0
+    assert verdict(ANN, "3").lost == 1
+    assert "id=5" in verdict(ANN, "3").examples["lost"]
+    assert verdict(ANN, "3", rereads=(Reread("", "v-1"), Reread("v-3", "v-5"))).lost == 0
+    assert verdict(ANN, "5", rereads=(Reread("", "v-1"), Reread("v-3", "v-5"))).lost == 1
+    assert verdict(ANN, "5", rereads=(Reread("", "v-1"), Reread("v-5.2", "v-5"))).lost == 0  # 3 was a hole
+    assert verdict(ANN, rereads=()).lost == 1
+
+
+def test_who_comes_and_goes_is_judged_by_the_picture():
+    """What it should have been sent depends on moments."""
+    assert verdict(BOB).lost == 0
+
+
+def test_an_event_of_a_dialog_that_the_user_is_not_in_is_a_leak():
+    """Not what was written while it was there, or before, until it left; a withdrawal is not."""
+    assert verdict(BOB, "3").leaked == 0
+    assert verdict(BOB, "5").leaked == 1
+    assert verdict(CAT, "3").leaked == 1
+    assert verdict(BOB, "4.0a0b0c0d").leaked == 0
+    assert verdict(BOB, "3", at=0.5).leaked == 1  # before it was a member
+
+
+def test_a_picture_is_what_select_shows():
+    """Missing or stale rows are lost, rows too many leaked."""
+    found = Verdict()
+    judge_picture(found, ANN, {"a": {"x": 1}, "b": {"x": 1}}, {"b": {"x": 2}, "c": {"x": 1}}, kind="message")
+    assert (found.lost, found.leaked) == (2, 1)
+    assert set(found.examples) == {"lost", "leaked"}
+
+
+def test_rows_of_the_journal_are_read_by_their_table():
+    """A dialog is of itself, everything else of its dialog."""
+    rows = recorded(
+        [
+            (1, "public.dialogs", "INSERT", {"id": "d", "owner_id": ANN}, 1.0),
+            (2, "public.dialog_participants", "INSERT", {"dialog_id": "d", "user_id": BOB}, 2.0),
+            (3, "public.messages", "INSERT", {"id": "m", "dialog_id": "d"}, 3.0),
+        ]
+    )
+    assert rows == JOURNAL[:3]
