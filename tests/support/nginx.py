@@ -106,8 +106,8 @@ def _adapted(folder: Path, ports: tuple[int, int], workers: tuple[int, ...], edi
     text = text.replace("listen 80;", f"listen 127.0.0.1:{ports[0]};")
     text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{ports[1]} ssl;")
     text = text.replace(
-        "    server 127.0.0.1:3002 fail_timeout=2s;",
-        "\n".join(f"    server 127.0.0.1:{port} fail_timeout=2s;" for port in workers),
+        "    server 127.0.0.1:3002 max_fails=0;",
+        "\n".join(f"    server 127.0.0.1:{port} max_fails=0;" for port in workers),
     )
     text = re.sub(r"/etc/letsencrypt/live/[^/]+/fullchain\.pem", f"{folder}/cert.pem", text)
     text = re.sub(r"/etc/letsencrypt/live/[^/]+/privkey\.pem", f"{folder}/key.pem", text)
