@@ -253,6 +253,21 @@ def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, 
         sys.exit(1)
 
 
+@main.command()
+@click.argument("what", type=click.Choice(["up", "status", "dry-run"]), default="up")
+@click.option(
+    "--reapply", is_flag=True, help="Run files again that were changed since (safe: each can be run twice)."
+)
+def migrate(what: Any, *, reapply: bool) -> None:
+    """Apply sql/migrations over SUPABASE_DB_URL, in the record of the Supabase CLI.
+
+    `status` shows what is applied, `dry-run` runs the files and takes everything back.
+    """
+    from bridge.migration.command import run_migrate  # noqa: PLC0415 - see run
+
+    _run(lambda _stop: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
+
+
 @main.group()
 def bench() -> None:
     """Load and fault tests against a stack of their own."""

@@ -23,9 +23,9 @@ from bridge.bench.proxy import TcpProxy, tcp_proxy
 from bridge.bench.reader import Reader
 from bridge.bench.worker import Worker
 from bridge.bench.world import World, user_id
-from bridge.demo.run import migrations
 from bridge.errors import SourceError
 from bridge.local.stack import LocalStack
+from bridge.migration.state import files
 
 READY_S = 60.0
 
@@ -118,7 +118,7 @@ async def running_stage(
     """
     async with AsyncExitStack() as stack:
         local = await stack.enter_async_context(LocalStack())
-        await local.apply_sql(migrations())
+        await local.apply_sql(files())
         users = [user_id(number) for number in range(clients)]
         world = World(users, random.Random(seed))  # noqa: S311 - to be the same again
         await world.found(local.database_url)

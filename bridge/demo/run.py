@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,27 +12,13 @@ from bridge.config import Config
 from bridge.demo.seed import DIALOGS, USERS, seed
 from bridge.demo.web import DemoPages
 from bridge.demo.writer import write_now_and_then
-from bridge.errors import ConfigError
 from bridge.local.stack import LocalStack
+from bridge.migration.state import files
 from bridge.minting import mint_token
 from bridge.service import Addresses, serve
 
 TOKEN_TTL_S = 24 * 3600
 """Seconds that the demo users' tokens are valid: long enough for a day of trying."""
-
-
-def migrations() -> list[Path]:
-    """Return the SQL files that make the reference schema, in order.
-
-    Raises:
-        ConfigError: they are not where a checkout or a wheel has them.
-    """
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package.parent / "sql" / "migrations", package / "sql" / "migrations"):
-        found = sorted(folder.glob("*.sql"))
-        if found:
-            return found
-    raise ConfigError("sql/migrations is missing: run the demo from a checkout of the repository")
 
 
 async def run_local(stop: asyncio.Event, *, as_json: bool) -> None:
@@ -89,7 +74,7 @@ async def run_demo(stop: asyncio.Event, *, port: int, admin_port: int, as_json: 
 
 
 async def _prepare(stack: LocalStack) -> dict[str, Any]:
-    await stack.apply_sql(migrations())
+    await stack.apply_sql(files())
     await seed(stack.database_url)
     now = SystemClock().now()
     return {

@@ -9,7 +9,7 @@ from rich.table import Table as RichTable
 from bridge.authorization import temporal
 from bridge.clock import SystemClock
 from bridge.config import load_config
-from bridge.errors import ConfigError
+from bridge.database import database_url
 from bridge.events import Principal
 from bridge.inspection.database import DirectDatabase
 from bridge.inspection.explain import Case, Project, explain
@@ -81,11 +81,7 @@ async def run_verify(
         ConfigError: a setting is missing, or there is no such table.
         SourceError: the database did not answer.
     """
-    url = environ.get("SUPABASE_DB_URL", "").strip()
-    if not url:
-        raise ConfigError(
-            "SUPABASE_DB_URL is not set: give the database's connection string, of a role like postgres"
-        )
+    url = database_url(environ.get("SUPABASE_DB_URL", ""))
     if names is not None and not names:
         watched = environ.get("BRIDGE_TABLES", "").strip() or DEFAULT_TABLES
         names = [part.strip() for part in watched.split(",") if part.strip()]

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from bridge.authorization.catalog import Table
+from bridge.database import connect, first_line
 from bridge.errors import SourceError
 from bridge.events import Principal, Row, Seen
 from bridge.numbers import exact_number
@@ -43,17 +44,7 @@ class DirectDatabase:
         Raises:
             SourceError: the database cannot be reached, or lacks the bridge's functions.
         """
-        try:
-            connection = await psycopg.AsyncConnection.connect(url, autocommit=False)
-        except psycopg.ProgrammingError:  # which quotes a part of the URL, and so may show the password
-            raise SourceError(
-                "SUPABASE_DB_URL is no connection string: write postgresql://user:password@host:port/name, "
-                "with special characters of the password percent-encoded"
-            ) from None
-        except psycopg.OperationalError as error:
-            raise SourceError(
-                f"the database of SUPABASE_DB_URL cannot be reached ({_first_line(error)}): check it"
-            ) from None
+        connection = await connect(url)
         try:
             await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
             database = cls(connection)
@@ -62,7 +53,7 @@ class DirectDatabase:
             yield database
         except psycopg.Error as error:
             raise SourceError(
-                f"the database refused ({error.sqlstate}: {_first_line(error)}): {_advice(error)}"
+                f"the database refused ({error.sqlstate}: {first_line(error)}): {_advice(error)}"
             ) from None
         finally:
             await connection.rollback()
@@ -231,7 +222,3 @@ def _advice(error: psycopg.Error) -> str:
     if error.sqlstate is not None and error.sqlstate.startswith("22"):
         return "the value given is none of its column's type"
     return "connect as a role that may read every table and become anon and authenticated, like postgres"
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return str(error).strip().partition("\n")[0][:200]

@@ -1,5 +1,6 @@
 -- The reference schema of a chat: dialogs, who takes part in them, and messages; with row-level security.
 --
+-- Part of the Supabase Realtime bridge: `bridge migrate` knows it by this line.
 -- Why: what the bridge relays, for projects that start from nothing.
 -- Skipped as a whole where public.dialogs or public.messages exists and was not made by this file: a project
 --   with tables of its own keeps them as they are (sql/README.md says what the bridge needs of them).

@@ -1,5 +1,6 @@
 -- The publication that Supabase Realtime reads, with the tables of the reference schema in it.
 --
+-- Part of the Supabase Realtime bridge: `bridge migrate` knows it by this line.
 -- Why: a table that is not in publication supabase_realtime gives no events, without any sign.
 -- For tables of your own: select public.bridge_publish('public.your_table');  -- each table and look-up table
 -- Needs: wal_level = logical (every Supabase project has it).

@@ -1,5 +1,6 @@
 -- What the worker calls: the catalog, the rows of a table page by page, one row, and who sees given rows.
 --
+-- Part of the Supabase Realtime bridge: `bridge migrate` knows it by this line.
 -- Why: the worker has only the REST endpoint and the service-role key, and has to read the policies and the rows that
 --   they look into.  The functions run with the caller's rights: service_role reads what its grants and BYPASSRLS
 --   allow, nothing more.  They answer JSON as text, so that no client on the way turns numbers into floats.

@@ -1,5 +1,6 @@
 -- The journal: every change of the watched tables as a row, so that whoever missed it can read it again.
 --
+-- Part of the Supabase Realtime bridge: `bridge migrate` knows it by this line.
 -- Why: Supabase Realtime is at most once.  The journal gives changes a stable id, whole old rows, and a source to
 --   fill gaps from; the bridge then subscribes to the INSERTs of this one table.
 -- For tables of your own: select public.bridge_watch('public.your_table');  -- each table and look-up table

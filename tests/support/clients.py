@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -51,10 +52,13 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def websocket_client(url: str, token: str, **subscription: Any) -> AsyncIterator[Client]:
+async def websocket_client(
+    url: str, token: str, *, tls: ssl.SSLContext | None = None, **subscription: Any
+) -> AsyncIterator[Client]:
     """Connect, authenticate, subscribe to everything (or as told), and read in the background."""
+    secure = {} if tls is None else {"ssl": tls}
     async with (
-        connect(url, subprotocols=["bridge.v1", f"bearer.{token}"], max_size=None) as socket,  # type: ignore[list-item]
+        connect(url, subprotocols=["bridge.v1", f"bearer.{token}"], max_size=None, **secure) as socket,  # type: ignore[list-item]
         asyncio.TaskGroup() as tasks,
     ):
         client = Client(socket)

@@ -1,0 +1,78 @@
+"""Connections to the project's database itself, by ``SUPABASE_DB_URL``; no message shows its password."""
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from bridge.errors import ConfigError, SourceError
+
+CONNECT_TIMEOUT_S = 10
+
+_MALFORMED = (
+    "SUPABASE_DB_URL is no connection string: write postgresql://user:password@host:port/name, "
+    "with special characters of the password percent-encoded"
+)
+
+_ADVICE = (
+    ("password authentication failed", "the password is wrong, or a special character in it is not encoded"),
+    ("Tenant or user not found", "the pooler wants the user postgres.<ref> and its region's host"),
+    ("no pg_hba.conf entry", "the server does not let this user in from here; try ?sslmode=require"),
+    ("SSL", "try another sslmode, like ?sslmode=require"),
+    ("unreachable", "a direct connection needs IPv6: take the session pooler's string instead"),
+    ("resolve host", "the host is wrong or needs IPv6: the session pooler's string does not"),
+    ("translate host name", "the host is wrong or needs IPv6: the session pooler's string does not"),
+    ("too many", "the server takes no more connections: close some, or connect over the pooler"),
+    ("does not exist", "the user or the database is not there; in a Supabase project both are postgres"),
+)  # fmt: skip
+
+
+def database_url(text: str) -> str:
+    """Return a connection string that was given as ``SUPABASE_DB_URL``.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    url = text.strip()
+    if not url:
+        raise ConfigError(
+            "SUPABASE_DB_URL is not set: give the database's connection string, of a role like postgres"
+        )
+    return url
+
+
+async def connect(url: str, *, autocommit: bool = False) -> psycopg.AsyncConnection[Any]:
+    """Connect to the database; the caller closes the connection.
+
+    Prepares no statements, so that a pooler in transaction mode will do.
+
+    Raises:
+        SourceError: the database cannot be reached, or lets nobody in with this.
+    """
+    if _is_cut_short(url):
+        raise SourceError(_MALFORMED)
+    try:
+        timeout_s = conninfo_to_dict(url).get("connect_timeout", CONNECT_TIMEOUT_S)
+        return await psycopg.AsyncConnection.connect(
+            url, autocommit=autocommit, prepare_threshold=None, connect_timeout=int(timeout_s or 0)
+        )
+    except (psycopg.ProgrammingError, ValueError):  # which quote a part of the URL, so maybe the password
+        raise SourceError(_MALFORMED) from None
+    except psycopg.OperationalError as error:
+        said = first_line(error)
+        advice = next((advice for words, advice in _ADVICE if words in said), "check host and port in it")
+        raise SourceError(f"the database of SUPABASE_DB_URL cannot be reached ({said}): {advice}") from None
+
+
+def first_line(error: psycopg.Error) -> str:
+    """Return the first line of what Postgres said."""
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def _is_cut_short(url: str) -> bool:
+    """Tell whether libpq would take a part of the password for the host, and name it in its message."""
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql"):
+        return False
+    authority = rest.partition("/")[0]
+    return authority.count("@") > 1 or ("@" in rest and "@" not in authority)
