@@ -148,10 +148,10 @@ class Journal:
                         return msgspec.structs.replace(
                             change, position=self.position.text(), stream=self.stream
                         )
-                case Truncated(id=id_):
+                case Truncated(id=id_, table=table):
                     if self._pass(id_):
                         self._ready.appendleft(Live())
-                        return Gap(reason="table_truncated")
+                        return Gap(reason="table_truncated", table=table)
                 case Unreadable(id=id_):
                     self._pass(id_)
                 case event:

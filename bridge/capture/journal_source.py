@@ -94,6 +94,7 @@ class JournalSource:
         self._past_s = past_s
         self._journal = Journal(Position(0), lossless=lossless)
         self._past: Journal | None = None
+        self._past_ends = False
         self._started = False
         self._anew = True
         """True if what was passed until now means nothing."""
@@ -103,7 +104,7 @@ class JournalSource:
     @property
     def position(self) -> Position:
         """The rows that :meth:`next_event` or :meth:`past` have returned."""
-        return (self._past or self._journal).position
+        return (self._journal if self._past is None else self._past).position
 
     @property
     def waiting(self) -> int:
@@ -157,6 +158,7 @@ class JournalSource:
         if self._anew:
             start = Position(await self._reader.journal_before(self._past_s))
         never = await self._never(start.after)
+        self._past_ends = False
         self._past = Journal(
             Position(start.after, start.holes), self._journal.epoch, never=never, is_past=True
         )
@@ -199,25 +201,28 @@ class JournalSource:
         journal = self._past
         if journal is None:
             return None
-        # With its holes: what a later page has may follow from what was committed in one.
-        page = await self._read(journal.position)
-        journal.receive_page(page, self._clock.monotonic_s())
+        if not journal.ready:
+            if self._past_ends:
+                self._journal.restart(journal.position, journal.epoch)
+                self._past, self._anew = None, False
+                return None
+            # With its holes: what a later page has may follow from what was committed in one.
+            page = await self._read(journal.position)
+            journal.receive_page(page, self._clock.monotonic_s())
+            self._past_ends = not page.more
         events: list[Change | Gap] = []
         while (event := journal.take()) is not None:
             match event:
-                case Change() | Gap(reason="table_truncated"):
+                case Change():
                     events.append(event)
+                case Gap(reason="table_truncated"):
+                    return [*events, event]  # the position is that of the gap until the rest is asked for
                 case Gap(reason=reason):
                     self._journal.epoch = journal.read_epoch  # cursors are of that from now on
                     self._past, self._anew = None, True
                     raise SourceError(f"the past could not be read to its end ({reason}): reading it again")
                 case _:
                     pass
-        if not page.more:
-            self._journal.restart(journal.position, journal.epoch)
-            self._past, self._anew = None, False
-            if not events:
-                return None
         return events
 
     async def _start(self) -> None:

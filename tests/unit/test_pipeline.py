@@ -594,7 +594,7 @@ async def test_the_past_is_remembered_and_told_to_nobody():
     """What was committed before the rows were loaded; where it cannot be told from there on, it begins anew."""
     async with running() as stage:
         altered = insert(2, new={"id": 2}, id=2, position="2")
-        truncated = Gap(reason="table_truncated")
+        truncated = Gap(reason="table_truncated", table="public.notes")
         stage.source.pages = [[insert(1, id=1), altered], [truncated, insert(3, id=3, name="public.gone")]]
         stage.source.keeps_past = True
         past = ["public.notes 1 is past: 1", "public.gone 3 is past: 0"]

@@ -206,7 +206,7 @@ def test_past_reads_to_the_end_however_it_is_cut():
         bench.model.write(slow, 3)
         bench.model.commit(4, action="TRUNCATE")
         bench.model.commit(5)
-        assert await bench.start() == [1, 2, Gap(reason="table_truncated"), 5]
+        assert await bench.start() == [1, 2, Gap(reason="table_truncated", table="public.t"), 5]
         assert bench.source.position.text() == "5.2"
         bench.model.send(slow)
         bench.model.end(slow)
@@ -226,7 +226,7 @@ def test_an_emptied_table_is_gap_live_and_the_past_again():
         bench.model.commit(3)
         bench.stream(1, 2, 3)
         assert [await bench.source.next_event() for _ in range(3)][1:] == [
-            Gap(reason="table_truncated"),
+            Gap(reason="table_truncated", table="public.t"),
             Live(),
         ]
         assert brief(await past(bench.source)) == [3]
@@ -272,6 +272,26 @@ def test_what_the_stream_tells_of_other_things_is_not_taken_for_rows():
         )
         bench.upstream.put(partial)
         assert await bench.events(0.1) == [1]
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+def test_a_gap_of_the_past_has_its_own_position():
+    """What comes after it in the same page has not been passed yet."""
+
+    async def main(bench: Bench) -> None:
+        bench.model.commit(1, 2)
+        bench.model.commit(3, action="TRUNCATE")
+        bench.model.commit(4, 5)
+        assert await bench.source.next_event() == Live()
+        await bench.source.rewind()
+        page = await bench.source.past()
+        assert page is not None
+        assert brief(page) == [1, 2, Gap(reason="table_truncated", table="public.t")]
+        assert bench.source.position.text() == "3"
+        assert brief(await bench.source.past() or []) == [4, 5]
+        assert (await bench.source.past(), bench.source.position.text()) == (None, "5")
 
     bench = Bench()
     run_at_once(main(bench), bench.clock)
