@@ -15,7 +15,7 @@ from bridge.local.stack import LocalStack
 from bridge.minting import mint_token
 from tests.support.worker import Worker, running_worker
 
-WAIT_MS = 20_000
+WAIT_MS = 45_000
 
 
 class Window:
