@@ -1,6 +1,13 @@
 """The rows of the journal, as ``bridge_journal_since()`` gives them."""
 
+from typing import Final
+
 import msgspec
+
+SCHEMA: Final = "bridge"
+NAME: Final = "journal"
+JOURNAL: Final = f"{SCHEMA}.{NAME}"
+"""The table; its primary key is ``id``."""
 
 
 class JournalRow(msgspec.Struct, frozen=True, array_like=True):

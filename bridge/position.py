@@ -14,6 +14,9 @@ from typing import Self
 MAX_HOLES_IN_TEXT = 100
 """With more a cursor names an earlier position: what lies between comes twice.  Few have any, for seconds."""
 
+OF_ONE_PROCESS = "t"
+"""First letter of the versions of cursors that mean something to one process only: without a journal."""
+
 _MAX_ID = 2**63 - 1
 _TEXT = re.compile(rf"(\d{{1,19}})((?:\.\d{{1,19}}(?:-\d{{1,19}})?){{0,{MAX_HOLES_IN_TEXT}}})", re.ASCII)
 

@@ -2,8 +2,8 @@
 
     capture ──Event──▶ pipeline ──Change──▶ authorization ──Effect──▶ fanout ──Frame──▶ connection
 
-Only this module and ``pipeline`` know more than one stage.  It starts listening at once (clients are
-told that upstream is down), then waits for the project for as long as it takes.
+Only this module, ``pipeline`` and ``upstream`` know more than one stage.  It starts listening at once
+(clients are told that upstream is down), then waits for the project for as long as it takes.
 """
 
 import asyncio

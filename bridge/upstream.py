@@ -18,6 +18,7 @@ from bridge.capture import JournalSource, RealtimeSource, WalSource
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.errors import ConfigError, SourceError
+from bridge.journal import JOURNAL
 from bridge.minting import expires_at, mint_token
 from bridge.rpc import ProjectRpc
 
@@ -27,8 +28,6 @@ CLIENT_ROLES = ("authenticated", "anon")
 """Database roles that clients can have; plans are compiled for these."""
 
 RENEWED_KEY_TTL_S = 3600
-
-JOURNAL = "bridge.journal"
 
 Source: TypeAlias = RealtimeSource | JournalSource
 

@@ -111,7 +111,9 @@ class Journal:
         self._epoch = epoch
         self.stream = hashlib.sha256((epoch or "").encode()).hexdigest()[:8]
 
-    def __len__(self) -> int:
+    @property
+    def waiting(self) -> int:
+        """Number of rows that have arrived and not left."""
         return len(self._ready) + len(self._held)
 
     @property
@@ -163,10 +165,10 @@ class Journal:
         if not self.position.add(id_):
             return False
         if self._never and id_ > before + 1:
-            for first, last in self._never[bisect_left(self._never, (before, 0)) :]:
-                if first >= id_:
-                    break
-                self.position.close(first, last)
+            place = bisect_left(self._never, (before, 0))
+            while place < len(self._never) and self._never[place][0] < id_:
+                self.position.close(*self._never[place])
+                place += 1
         return True
 
     def restart(self, position: Position, epoch: str | None) -> None:

@@ -1,6 +1,6 @@
 """What each row of the journal says."""
 
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 import structlog
@@ -11,9 +11,6 @@ from bridge.journal import JournalRow
 from bridge.numbers import exact_number
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-JOURNAL: Final = "bridge.journal"
-"""The table; its primary key is ``id``."""
 
 
 class Truncated(msgspec.Struct, frozen=True):

@@ -7,11 +7,11 @@ from typing import Protocol
 import structlog
 
 from bridge.capture.journal import POLL_EVERY_S, Journal
-from bridge.capture.journal_rows import JOURNAL, streamed_row
+from bridge.capture.journal_rows import streamed_row
 from bridge.clock import Clock
 from bridge.errors import RpcError, SourceError
 from bridge.events import Change, Event, Gap, Live
-from bridge.journal import JournalHoles, JournalPage
+from bridge.journal import JOURNAL, JournalHoles, JournalPage
 from bridge.position import Position
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -109,7 +109,7 @@ class JournalSource:
     @property
     def waiting(self) -> int:
         """Number of changes that have arrived and not been taken."""
-        return len(self._journal) + self._stream.waiting
+        return self._journal.waiting + self._stream.waiting
 
     @property
     def ready(self) -> bool:

@@ -16,7 +16,7 @@ import structlog
 from psycopg import pq
 
 from bridge.capture.refusal import Facts, ReplicationError, explain, judge, parameters
-from bridge.capture.wal_rows import NAME, SCHEMA, TABLE
+from bridge.journal import JOURNAL, NAME, SCHEMA
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -125,7 +125,7 @@ async def open_slot(database_url: str, publication: str) -> AsyncIterator[Slot]:
                 facts = await _facts(connection.pgconn, publication)
         except TimeoutError:
             raise explain(f"no answer within {CONNECT_TIMEOUT_S:g} s") from None
-        judge(facts, publication=publication, table=TABLE)
+        judge(facts, publication=publication, table=JOURNAL)
         await _start(connection, publication)
         yield Slot(connection.pgconn, facts.wal_sender_timeout_s)
     finally:

@@ -20,7 +20,7 @@ from bridge.capture.watch import Watch
 from bridge.clock import Clock
 from bridge.errors import DecodeError, SourceError
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
-from bridge.position import Position
+from bridge.position import OF_ONE_PROCESS, Position
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -110,7 +110,7 @@ class RealtimeSource:
 
     def version(self, _digest: str) -> str:
         """Return a new version: cursors from before mean nothing."""
-        return f"t{secrets.token_hex(4)}"
+        return f"{OF_ONE_PROCESS}{secrets.token_hex(4)}"
 
     async def rewind(self) -> Position:
         """Return the position: what follows it is kept."""

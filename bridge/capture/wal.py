@@ -12,9 +12,10 @@ from bridge.capture.refusal import ReplicationError, redacted
 from bridge.capture.replication import Stream
 from bridge.capture.slot import Slot, open_slot
 from bridge.capture.supervision import Phase, Supervision
-from bridge.capture.wal_rows import TABLE, RowReader
+from bridge.capture.wal_rows import RowReader
 from bridge.clock import Clock
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
+from bridge.journal import JOURNAL
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -74,7 +75,7 @@ class WalSource:
     @property
     def tables(self) -> tuple[str, ...]:
         """The tables that are captured."""
-        return (TABLE,)
+        return (JOURNAL,)
 
     @property
     def waiting(self) -> int:

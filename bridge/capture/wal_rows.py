@@ -5,11 +5,9 @@ from typing import Any, Final
 from bridge.capture.refusal import ReplicationError
 from bridge.clock import rfc3339_ms
 from bridge.events import Change
+from bridge.journal import JOURNAL, NAME, SCHEMA
 from bridge.pgoutput import Decoder, Relation, RowChange
 
-SCHEMA: Final = "bridge"
-NAME: Final = "journal"
-TABLE: Final = f"{SCHEMA}.{NAME}"
 NEEDED: Final = ("id", "relation", "action", "record", "old_record")
 
 
@@ -51,7 +49,7 @@ class RowReader:
         if recorded_at is not None:
             row["recorded_at"] = _timestamp(recorded_at)
         return Change(
-            table=TABLE,
+            table=JOURNAL,
             action="INSERT",
             new=row,
             old=None,
@@ -64,7 +62,7 @@ class RowReader:
         missing = [name for name in NEEDED if name not in names]
         if missing:
             raise ReplicationError(
-                f"the rows of {TABLE} come without {', '.join(missing)}",
+                f"the rows of {JOURNAL} come without {', '.join(missing)}",
                 "apply sql/migrations (bridge migrate up), and publish the table without a column list",
             )
         self._relation, self._names = relation, names

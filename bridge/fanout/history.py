@@ -13,13 +13,10 @@ import msgspec
 
 from bridge.clock import Clock
 from bridge.events import Principal, RowEvent
-from bridge.position import Position
+from bridge.position import OF_ONE_PROCESS, Position
 
 MAX_EVENTS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
-
-OF_ONE_PROCESS = "t"
-"""First letter of the versions that only one process knows: without a journal."""
 
 _FIXED_BYTES = 1000
 """About what an event takes beside what its rows hold."""

@@ -131,7 +131,7 @@ def test_every_committed_row_leaves_once_and_in_order(seed: int, lossless: bool)
     one.finish()
     assert sorted(one.left) == sorted(one.model.committed)
     assert order_is_kept(one.model, one.left)
-    assert len(one.journal) == 0
+    assert one.journal.waiting == 0
     assert one.journal.position.holes == []
     assert one.said == [Paused(), Resumed()] * (len(one.said) // 2)
 
@@ -274,7 +274,7 @@ def test_a_row_that_somebody_has_deleted_leaves_all_the_same():
     del reader.model.committed[2]
     assert reader.bring(2) == []
     assert (reader.read(), reader.read()) == ([1], [2])
-    assert len(reader.journal) == 0
+    assert reader.journal.waiting == 0
 
 
 def test_a_cut_page_is_followed_at_once_by_the_next():
@@ -330,7 +330,7 @@ def test_another_epoch_is_a_gap():
     assert reader.bring(2) == []
     reader.model.epoch = "2"
     assert reader.read() == [Gap(reason="journal_restarted"), Live()]
-    assert (len(reader.journal), reader.read_in_s()) == (0, POLL_EVERY_S)
+    assert (reader.journal.waiting, reader.read_in_s()) == (0, POLL_EVERY_S)
     assert reader.read() == [Gap(reason="journal_restarted"), Live()]
     reader.journal.restart(Position(0), "2")
     assert (reader.read_in_s(), reader.read()) == (float("-inf"), [1, 2])
