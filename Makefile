@@ -7,7 +7,7 @@ MINUTES ?= 5
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local test oracle soak check fmt install constraints clean
+.PHONY: help demo local test oracle soak lint check fmt install constraints clean
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -41,12 +41,13 @@ oracle: $(INSTALLED)  ## Compare N decisions with Postgres, for nights: make ora
 soak: $(INSTALLED)  ## Clients, writers and faults for a while: make soak MINUTES=5
 	@$(BIN)/bridge bench soak --minutes $(MINUTES) $(ARGS)
 
-check: $(INSTALLED)  ## What CI runs: format, lint, types, layers, tests
+lint: $(INSTALLED)  ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest $(ARGS)
+
+check: lint test  ## What CI runs, one after the other
 
 fmt: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff format .

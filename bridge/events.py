@@ -67,9 +67,11 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         reason: Why, as a stable word for logs, metrics and ``resync``.
+        table: The only table that it concerns; empty where that is not known.
     """
 
     reason: GapReason
+    table: str = ""
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):

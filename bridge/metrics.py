@@ -31,7 +31,7 @@ FRAMES_SKIPPED = Counter(
 )
 ROWS_REREAD = Counter(
     "bridge_rows_reread_total",
-    "Rows read again by primary key because upstream left values out (413, unchanged TOAST).",
+    "Rows read again by primary key because upstream left values out (413, unchanged TOAST, NaN).",
     ["result"],
     registry=REGISTRY,
 )
@@ -64,7 +64,7 @@ GAPS = Counter(
 )
 JOURNAL_ROWS = Counter(
     "bridge_journal_rows_total",
-    "Rows of the journal by how they came first; more by read than by stream: upstream loses or lags.",
+    "Rows of the journal by how they came first: stream, read (what it lost, or late brought: late), past.",
     ["via"],
     registry=REGISTRY,
 )

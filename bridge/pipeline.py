@@ -210,13 +210,14 @@ class Pipeline:
         while (events := await self._source.past()) is not None:
             for event in events:
                 if isinstance(event, Gap):
-                    self._audience.begin(version, self._source.position)
+                    if event.table in authorizer.planset.upstream_tables:
+                        self._audience.begin(version, self._source.position)
                 elif event.table in authorizer.planset.upstream_tables:
                     try:
                         self._audience.remember(event, authorizer.pass_by(event))
                     except CatalogChangedError:
                         # Of a table as it was before: what led to it cannot be told.
-                        self._audience.begin(version, event.position)
+                        self._audience.begin(version, self._source.position)
                 else:
                     self._audience.remember(event, ())
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from bridge.authorization import Database as AuthorizationDatabase
 from bridge.authorization import Effect, Resync
 from bridge.events import Change, Event, Gap, UpstreamState
+from bridge.position import Position
 
 
 class Source(Protocol):
@@ -20,15 +21,15 @@ class Source(Protocol):
         """True if ``next_event`` may have something without a wait."""
 
     @property
-    def position(self) -> str:
-        """The changes that have been passed, as text."""
+    def position(self) -> Position:
+        """The changes that have been passed."""
 
     async def next_event(self) -> Event: ...
 
     def version(self, digest: str) -> str:
         """Return what cursors have to be of to mean anything, for plans of this digest."""
 
-    async def rewind(self) -> str:
+    async def rewind(self) -> Position:
         """Return the position at which the past begins."""
 
     async def past(self) -> Sequence[Change | Gap] | None:
@@ -44,7 +45,7 @@ class Source(Protocol):
 class Audience(Protocol):
     """What the pipeline needs of fan-out."""
 
-    def begin(self, version: str, position: str) -> None:
+    def begin(self, version: str, position: Position) -> None:
         """Keep what follows for those who come back with a cursor of this version, and not before."""
 
     def remember(self, change: Change, effects: Sequence[Effect]) -> None:

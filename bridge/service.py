@@ -8,7 +8,7 @@ told that upstream is down), then waits for the project for as long as it takes.
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
@@ -35,10 +35,11 @@ from bridge.events import Change, Principal, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
+from bridge.position import Position
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
 from bridge.supervisor import Supervisor
-from bridge.upstream import Source, open_upstream
+from bridge.upstream import Known, Source, open_upstream
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -64,7 +65,7 @@ class _HubAudience:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def begin(self, version: str, position: str) -> None:
+    def begin(self, version: str, position: Position) -> None:
         self._hub.begin(version, position)
 
     def open(self) -> None:
@@ -77,7 +78,7 @@ class _HubAudience:
         self._carry(change, effects, told=True)
 
     def remind(self, resync: Resync) -> None:
-        self._hub.resync(resync.principals, "visibility_changed")
+        self._hub.resync(resync.principals, "visibility_changed", late=True)
 
     def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> None:
         hub = self._hub
@@ -102,12 +103,21 @@ class _HubAudience:
 
 
 def _concern_more(effect: Deliver, later: Sequence[Effect]) -> bool:
-    """True if somebody who gets ``effect`` gets a later one of the same change too."""
-    others = [e for e in later if isinstance(e, Deliver)]
-    if not others:
+    """True if somebody who gets ``effect`` gets something later of the same change too."""
+    if not later:
         return False
     here = {principal for delivery in effect.deliveries for principal in delivery.principals}
-    return any(not here.isdisjoint(d.principals) for other in others for d in other.deliveries)
+    return any(not here.isdisjoint(principals) for other in later for principals in _concerned(other))
+
+
+def _concerned(effect: Effect) -> Iterable[Iterable[Principal]]:
+    match effect:
+        case Deliver(deliveries=deliveries):
+            return [delivery.principals for delivery in deliveries]
+        case Resync(principals=principals):
+            return [principals]
+        case _:
+            return []
 
 
 async def serve(
@@ -196,14 +206,14 @@ class _Worker:
 
     async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None] | None) -> None:
         """Relay changes for ever."""
-        keys: dict[str, Sequence[str]] = {}
-        upstream = await open_upstream(self._config, rpc, clock=self._clock, keys=keys)
+        known = Known()
+        upstream = await open_upstream(self._config, rpc, clock=self._clock, known=known)
         settings, source = upstream.settings, upstream.source
         self._source = source
 
         async def load_again() -> Authorizer:
             authorizer = await load(rpc, settings, self._roster, self._clock)
-            keys.update(authorizer.planset.upstream_keys)  # policies may read other tables by now
+            known.learn(authorizer.planset)  # policies may read other tables by now
             if self._verifier.keep(authorizer.planset.catalog.volatile_claims):
                 # Who is here was let in without a claim that decides by now.
                 log.info("claims_kept", claims=sorted(authorizer.planset.catalog.volatile_claims))

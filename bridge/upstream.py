@@ -5,7 +5,7 @@ Knows capture, for the transports, and authorization, for the tables that polici
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -47,6 +47,27 @@ class Upstream(msgspec.Struct, frozen=True):
     settings: AuthorizationSettings
 
 
+class Known:
+    """What the source has to know of the captured tables, as of the last time the catalog was read."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Sequence[str]] = {}
+        self._read: dict[str, Collection[str]] = {}
+
+    def learn(self, planset: PlanSet) -> None:
+        """Take what ``planset`` knows."""
+        self._keys.update(planset.upstream_keys)
+        self._read.update(planset.read_columns)
+
+    def primary_key(self, table: str) -> Sequence[str]:
+        """Return the columns of the primary key."""
+        return self._keys.get(table, ())
+
+    def read_columns(self, table: str) -> Collection[str]:
+        """Return the columns that policies read."""
+        return self._read.get(table, ())
+
+
 def authorization_settings(config: Config) -> AuthorizationSettings:
     """Return what authorization has to know of the settings."""
     return AuthorizationSettings(
@@ -79,7 +100,7 @@ def service_token(config: Config, clock: Clock) -> Callable[[], str]:
 
 
 async def open_upstream(
-    config: Config, rpc: ProjectRpc, *, clock: Clock, keys: dict[str, Sequence[str]] | None = None
+    config: Config, rpc: ProjectRpc, *, clock: Clock, known: Known | None = None
 ) -> Upstream:
     """Return a source of the watched tables and those that their policies read.
 
@@ -89,15 +110,15 @@ async def open_upstream(
         config: The settings.
         rpc: The project.
         clock: Source of time.
-        keys: Is filled with the columns of each table's primary key; the caller keeps it up to date.
+        known: Is told of the tables; the caller keeps it up to date.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
     """
     settings = authorization_settings(config)
     planset = await _compiled(settings, rpc, clock)
-    known: dict[str, Sequence[str]] = {} if keys is None else keys
-    known.update(planset.upstream_keys)
+    known = Known() if known is None else known
+    known.learn(planset)
     tables = planset.upstream_tables
     # The choice stays for as long as the worker runs, whatever happens to the journal.
     settings = msgspec.structs.replace(settings, capture=planset.capture)
@@ -109,16 +130,24 @@ async def open_upstream(
             "BRIDGE_UPSTREAM is wal, which brings the journal only, and not all watched tables are in it: "
             f"select public.bridge_watch(...) for each of {', '.join(config.tables)}"
         )
-    return Upstream(
-        _realtime(config, rpc, clock, tables, lambda table: known.get(table, ())), tables, settings
+    source = _realtime(
+        config, rpc, clock, tables, primary_key=known.primary_key, read_columns=known.read_columns
     )
+    return Upstream(source, tables, settings)
 
 
 def _journal(config: Config, rpc: ProjectRpc, clock: Clock) -> JournalSource:
     if config.upstream == "wal" and config.database_url is not None:
         wal = WalSource(database_url=config.database_url, clock=clock, random=random.random)
         return JournalSource(stream=wal, reader=rpc, clock=clock, past_s=config.history_s, lossless=True)
-    realtime = _realtime(config, rpc, clock, (JOURNAL,), lambda _table: ("id",))
+    realtime = _realtime(
+        config,
+        rpc,
+        clock,
+        (JOURNAL,),
+        primary_key=lambda _table: ("id",),
+        read_columns=lambda _table: (),  # its rows are texts, which arrive as they are
+    )
     return JournalSource(stream=realtime, reader=rpc, clock=clock, past_s=config.history_s)
 
 
@@ -127,13 +156,16 @@ def _realtime(
     rpc: ProjectRpc,
     clock: Clock,
     tables: Sequence[str],
+    *,
     primary_key: Callable[[str], Sequence[str]],
+    read_columns: Callable[[str], Collection[str]],
 ) -> RealtimeSource:
     return RealtimeSource(
         url=config.supabase_url,
         token=service_token(config, clock),
         tables=tables,
         primary_key=primary_key,
+        read_columns=read_columns,
         read_row=rpc.row,
         clock=clock,
         random=random.random,

@@ -15,6 +15,9 @@ class Visibility(Protocol):
     async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         """Return, for each principal, the positions of the rows that it sees.
 
+        Of a row that it only seems to see, because its JSON does not tell what the policies read, and
+        which the table does not have any more: ``-1 - position``.
+
         Args:
             table: Qualified name of the rows' table.
             rows: Whole rows, which need not be (any more) in the table.
@@ -41,12 +44,15 @@ class Answer(msgspec.Struct):
         asked: Who was asked about.
         is_current: True if the table held the row exactly so while Postgres was asked.
         is_late: True if there was no answer in time: nobody sees the row, which means nothing.
+        seems: Who sees the row if its values are the likeliest that its JSON may stand for: enough to be told
+            that it went, not to be shown it.
     """
 
     sees: Sequence[Principal] = ()
     asked: Collection[Principal] = ()
     is_current: bool = True
     is_late: bool = False
+    seems: Sequence[Principal] = ()
 
 
 class Questions:
@@ -94,4 +100,5 @@ class Questions:
             rows_of = dict(zip(principals, seen.rows, strict=True))
             for position, answer in enumerate(answers):
                 answer.sees = [principal for principal in answer.asked if position in rows_of[principal]]
+                answer.seems = [p for p in answer.asked if -1 - position in rows_of[p]]
                 answer.is_current = position in seen.current

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from bridge.authorization import jsonb, types
+from bridge.authorization import columns, jsonb, types
 from bridge.authorization.algebra import (
     And,
     AnyOf,
@@ -142,7 +142,9 @@ class FinderCompiler:
     ) -> Finder:
         """``left = ANY (array)``: the user among the row's, or the row's among the user's."""
         if isinstance(left, Uid) and not mentions_user(array):
-            of_row = compile_value(array, self._tables, layout)
+            of_row = columns.document(array, self._tables, layout) or compile_value(
+                array, self._tables, layout
+            )
             return Finder(lambda env: frozenset(elements(of_row(env))) - {None}, exact=True)
         if not mentions_user(left) and _is_of_user(array) and types.is_hashable(left.type):
             compute = self._for_user(compile_value(array, self._tables, {}))
@@ -156,17 +158,17 @@ class FinderCompiler:
             return _EVERYBODY  # each user's rows are others
         layout = layout_of(expr.sources, outer)
         conditions = conjuncts(expr.where)
-        columns = user_columns(expr.sources, expr.where)
-        binding = {Compare("=", Uid(c.type), c) for c in columns} | {
-            Compare("=", c, Uid(c.type)) for c in columns
+        named = user_columns(expr.sources, expr.where)
+        binding = {Compare("=", Uid(c.type), c) for c in named} | {
+            Compare("=", c, Uid(c.type)) for c in named
         }
         known = [c for c in conditions if not mentions_user(c)]
         steps = steps_of(expr.sources, known, self._tables, layout)
         rest = [c for c in conditions if mentions_user(c) and c not in binding]
-        if columns:
-            values = [compile_value(column, self._tables, layout) for column in columns]
+        if named:
+            values = [compile_value(column, self._tables, layout) for column in named]
             if len(steps) == 1 and len(values) == 1 and not steps[0].tests and not rest:
-                return Finder(_plain_members(steps[0], columns[0]), exact=True)
+                return Finder(_plain_members(steps[0], named[0]), exact=True)
             tests = [compile_test(c, self._tables, layout) for c in rest]
             exact = not any(_reads_claims(c) for c in rest)
             if not exact:

@@ -13,8 +13,8 @@ from bridge.authorization.expressions import walk
 from bridge.authorization.plan import Plan
 from bridge.events import Principal, Row
 
-LIMIT = 200_000
-"""Rows whose users are kept; more are found anew."""
+LIMIT = 500_000
+"""Users of rows that are kept, and rows; more are found anew."""
 
 
 class Candidates:
@@ -22,6 +22,7 @@ class Candidates:
 
     def __init__(self) -> None:
         self._moment = 0
+        self._kept = 0
         self._found: dict[tuple[str, str, bool], tuple[int, Users, bool]] = {}
         self._moved: dict[str, int] = {}
         """When what a user sees changed last, where it did since the first row was kept."""
@@ -40,6 +41,7 @@ class Candidates:
     def clear(self) -> None:
         """Forget everything."""
         self._found.clear()
+        self._kept = 0
         self._moved.clear()
 
     def sees(self, plan: Plan, of: tuple[str, bool], row: Row, principal: Principal) -> bool | None:
@@ -57,9 +59,10 @@ class Candidates:
         key = (plan.role, of[0], of[1])
         found = self._found.get(key)
         if found is None or self._moved.get(user, -1) > found[0]:
-            if len(self._found) >= LIMIT:
+            if self._kept >= LIMIT:
                 self.clear()
             users, exact = plan.users(row)
+            self._kept += 1 + len(users or ())
             found = self._found[key] = (self._moment, users, exact)
         _, users, exact = found
         if users is None:

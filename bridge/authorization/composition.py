@@ -5,7 +5,8 @@ count is decided as ``get_row_security_policies`` in ``rewrite/rowsecurity.c`` d
 """
 
 import itertools
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -43,6 +44,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         condition: True for the rows that are visible; the row is in scope 0.
         columns: Columns the role may SELECT; None means all.
         all_columns: All columns of the table.
+        read_columns: Those of them that its policies name, whoever decides.
         scopes: Number of scopes that ``condition`` uses.
         policies: Number of policies that count for the role.
         asked: Number of those that Postgres has to be asked about.
@@ -55,6 +57,7 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     condition: Expr
     columns: frozenset[str] | None
     all_columns: frozenset[str]
+    read_columns: frozenset[str] = frozenset()
     scopes: int
     policies: int = 0
     asked: int = 0
@@ -180,6 +183,7 @@ class _Composer:
             condition=condition,
             columns=columns,
             all_columns=frozenset(table.by_name),
+            read_columns=_named(table, self._counting(table, self._role)),
             scopes=self._scopes_used,
             policies=len(self._counting(table, self._role)),
             asked=len({part.reason.partition(": ")[0] for part in opaque(condition)}),
@@ -256,6 +260,15 @@ class _Composer:
             log.exception("policy_not_translated", policy=policy.name, table=table.qualified)
             expr = Opaque(f"the translation failed with {type(error).__name__}", raises=True)
         return _explained(expr, where)
+
+
+def _named(table: Table, policies: Sequence[Policy]) -> frozenset[str]:
+    """Return the columns of ``table`` whose names are in its policies, whatever they stand for there."""
+    texts = " ".join(policy.using or "" for policy in policies)
+    if ".*" in texts:  # a whole row
+        return frozenset(table.by_name)
+    words = set(re.findall(r'"(?:[^"]|"")+"|[^\W\d][\w$]*', texts))
+    return frozenset(name for name in table.by_name if {name, '"' + name.replace('"', '""') + '"'} & words)
 
 
 def _explained(expr: Expr, where: str) -> Expr:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.authorization import builtins, subqueries, types
+from bridge.authorization import builtins, columns, subqueries, types
 from bridge.authorization.algebra import (
     And,
     AnyOf,
@@ -61,7 +61,7 @@ def compile_value(expr: Expr, tables: Tables, layout: Layout) -> Value:
         case Now():
             return lambda env: env.now_us()
         case ColumnRef():
-            return _column(expr, tables, layout)
+            return columns.column(expr, tables, layout)
         case Call(name="same", args=(argument,)):
             return compile_value(argument, tables, layout)
         case Call():
@@ -90,6 +90,8 @@ def compile_test(expr: Expr, tables: Tables, layout: Layout) -> Test:
             return _any([compile_test(item, tables, layout) for item in items])
         case Not(operand=operand):
             return _negated(compile_test(operand, tables, layout))
+        case IsNull(operand=ColumnRef() as operand):
+            return columns.is_null(operand, tables, layout)
         case IsNull(operand=operand):
             value = compile_value(operand, tables, layout)
             return lambda env: value(env) is None
@@ -138,25 +140,10 @@ def _undecided(reason: str, *, raises: bool) -> Test:
     return test
 
 
-def _column(expr: ColumnRef, tables: Tables, layout: Layout) -> Value:
-    decode = types.decoder(expr.type)
-    read: Value
-    name, scope = expr.name, expr.scope
-    if scope == 0:
-        read = lambda env: env.row[name]  # noqa: E731 - one of two
-    elif not layout[scope]:
-        return lambda env: env.rows[scope][0]  # an element, which is a value already
-    else:
-        position = tables[layout[scope]].position[name]
-        read = lambda env: env.rows[scope][position]  # noqa: E731 - one of two
-    if decode is None:
-        return read
-    return lambda env: None if (value := read(env)) is None else decode(value)
-
-
 def _call(expr: Call, tables: Tables, layout: Layout) -> Value:
     run = builtins.run(expr.name).run
     arguments = [compile_value(argument, tables, layout) for argument in expr.args]
+    arguments[:1] = [columns.operand(expr, tables, layout) or arguments[0]]
     if len(arguments) == 1:
         (only,) = arguments
         return lambda env: None if (value := only(env)) is None else run(value)

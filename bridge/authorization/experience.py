@@ -81,8 +81,10 @@ class Sees(msgspec.Struct, frozen=True):
 
     @property
     def superseded(self) -> bool:
-        """True if the row has been changed again, and what Postgres says is about what it is now."""
-        return self.answer is not None and not self.grounds.row_only and not self.answer.is_current
+        """True if the row has been changed again, and what Postgres says is not about what it was."""
+        if self.answer is None:
+            return False
+        return bool(self.answer.seems) or not (self.grounds.row_only or self.answer.is_current)
 
     @property
     def now(self) -> Sequence[Principal]:
@@ -92,11 +94,23 @@ class Sees(msgspec.Struct, frozen=True):
         return [*self.sighting.sees, *self.answer.sees]
 
     @property
+    def seems(self) -> Sequence[Principal]:
+        """Those who likely see it: its JSON does not tell, and the table has another row by now."""
+        return () if self.answer is None else self.answer.seems
+
+    @property
+    def before(self) -> Sequence[Principal]:
+        """Those who saw it, where it is the row before a change: whoever seems to may have been shown it."""
+        return [*self.now, *self.seems]
+
+    @property
     def later(self) -> Collection[Principal]:
         """Those who may see the row as it is now: the change that made it so tells."""
         if self.answer is None or not self.superseded:
             return ()
-        return self.answer.asked if "UPDATE" in self.grounds.hidden_by else self.answer.sees
+        if "UPDATE" in self.grounds.hidden_by:
+            return self.answer.asked
+        return [*self.answer.sees, *self.answer.seems]
 
     @property
     def late(self) -> Collection[Principal]:
@@ -130,7 +144,7 @@ class Share(msgspec.Struct, kw_only=True):
         Args:
             untold: Those who may see the row but were not told, as it had changed again; kept up to date.
         """
-        sees, saw = self.sees.now, self.saw.now
+        sees, saw = self.sees.now, self.saw.before
         if self.unsure:  # they have it, or can do with an UPDATE as well
             saw = [*saw, *set(sees).intersection(self.unsure)]
         if self.sees.superseded:
@@ -203,13 +217,16 @@ class Shift(msgspec.Struct, kw_only=True):
     @property
     def doubtful(self) -> list[Principal]:
         """Those for whom something changed, but who may have seen the row before or not."""
-        still = set(self.sees.sighting.open)
-        return [principal for principal in self.saw.open if principal not in still]
+        still, before = set(self.sees.sighting.open), set(self.saw.open)
+        return [
+            *(principal for principal in self.saw.open if principal not in still),
+            *(principal for principal in self.sees.seems if principal not in before),
+        ]
 
     def settle(self) -> tuple[list[Principal], list[Principal]]:
         """Return who gained sight of the row, and who lost it; Postgres has been asked."""
         sees = {*self.sees.now, *self.sees.later}
-        unsure = {*self.saw.open}
+        unsure = {*self.saw.open, *self.sees.seems}
         saw = {*self.saw.sees}
         gained = [p for p in self.sees.now if p not in saw and p not in unsure]
         lost = [p for p in self.shown if p not in sees and p not in unsure]
@@ -218,7 +235,7 @@ class Shift(msgspec.Struct, kw_only=True):
     @property
     def untold(self) -> set[Principal]:
         """Those who may have gained sight of a row that has changed again."""
-        return set(self.sees.later).difference(self.saw.sees, self.saw.open)
+        return set(self.sees.later).difference(self.saw.sees, self.saw.open, self.sees.seems)
 
 
 class Decision(msgspec.Struct, kw_only=True):
@@ -256,7 +273,7 @@ class Decision(msgspec.Struct, kw_only=True):
             return "DELETE"
         row = (event.table, *event.key.values())
         sees = bool(self.sees_new.now)
-        saw = sees if self.saw_old is None else bool(self.saw_old.now)
+        saw = sees if self.saw_old is None else bool(self.saw_old.before)
         if self.sees_new.superseded:
             if self.sees_new.later and not saw and not self.unsure and self.saw_old is not None:
                 untold.add(row)

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from bridge.authorization import columns
 from bridge.authorization.algebra import Opaque
 from bridge.authorization.audience import FinderCompiler, Users
 from bridge.authorization.cohorts import Cohort, Cohorts
@@ -42,6 +43,8 @@ class Plan:
         self.opaque: tuple[Opaque, ...] = opaque(sight.condition)
         # What Postgres is asked about has to be whole: it is not known what it reads.
         self.row_columns = sight.all_columns if self.opaque else row_columns(sight.condition)
+        self.unsure = columns.unsure(sight.condition)
+        """Columns whose null may be NULL or the JSON null, between which the condition tells."""
         self.cohorts = Cohorts(sight.role)
         self._env = Env(sight.scopes, now_us)
         self._said: set[str] = set()
@@ -93,28 +96,46 @@ class Plan:
         Raises:
             UndecidedError: only Postgres can tell.
         """
+        if self.unsure:
+            answers = {self._is_seen(reading, principal) for reading in columns.readings(row, self.unsure)}
+            if len(answers) > 1:
+                raise UndecidedError("a column of JSON is NULL, or the JSON null")
+            seen = answers.pop()
+        else:
+            seen = self._is_seen(row, principal)
+        if seen and self._check is not None and (reason := self._check(principal)) is not None:
+            raise UndecidedError(reason)
+        return seen
+
+    def _is_seen(self, row: Row, principal: Principal) -> bool:
         env = self._env
         env.row, env.uid, env.claims_json = row, principal.user_id, principal.claims_json
         try:
-            seen = self._test(env) is True
+            return self._test(env) is True
         except UndecidedError as error:
             if error.untrue:
                 return False  # an error shows nothing, either
             raise
         except Exception as error:
             raise self._choked(error) from error
-        if seen and self._check is not None and (reason := self._check(principal)) is not None:
-            raise UndecidedError(reason)
-        return seen
 
     def users(self, row: Row) -> tuple[Users, bool]:
         """Return the ids of all users who are here and may see ``row`` now (None: everybody).
 
         The second value is False where each of them has to be asked with :meth:`visible`.
         """
-        env = self._env
         if self.cohorts:
             self.cohorts.refresh()
+        if not self.unsure:
+            return self._found(row)
+        found = [self._found(reading) for reading in columns.readings(row, self.unsure)]
+        if all(other == found[0] for other in found):
+            return found[0]
+        some = [users for users, _ in found if users is not None]
+        return (frozenset().union(*some) if len(some) == len(found) else None), False
+
+    def _found(self, row: Row) -> tuple[Users, bool]:
+        env = self._env
         env.row, env.uid, env.claims_json, env.doubt = row, None, "{}", False
         try:
             users = self._finder.find(env)

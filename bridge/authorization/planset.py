@@ -99,6 +99,18 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The same tables, each with the columns of its primary key."""
         return {name: self.catalog.by_name[name].primary_key for name in self.upstream_tables}
 
+    @property
+    def read_columns(self) -> dict[str, frozenset[str]]:
+        """The same tables, each with the columns whose values decide who sees what."""
+        of_plans = {name: frozenset[str]() for name in self.watched}
+        for plan in self.plans.values():
+            of_plans[plan.table] |= plan.sight.read_columns
+        return {
+            name: of_plans.get(name, frozenset())
+            | frozenset(self.lookups[name].columns if name in self.lookups else ())
+            for name in self.upstream_tables
+        }
+
 
 def chosen_capture(catalog: Catalog, watched: Sequence[str], setting: Capture | Literal["auto"]) -> Capture:
     """Return how changes are captured: from the journal, where it has all of the watched tables."""

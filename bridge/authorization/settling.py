@@ -115,7 +115,9 @@ class Settler:
             self._remember(change.table, change.new, untold)
         if any(share.sees.superseded for share in shares.of_roles):
             # Its next version follows in the stream, and says what this one would have.
-            metrics.UNDELIVERABLE.labels(change.table, "row_superseded").inc()
+            seems = any(share.sees.seems for share in shares.of_roles)
+            reason = "values_untold" if seems else "row_superseded"
+            metrics.UNDELIVERABLE.labels(change.table, reason).inc()
         missed = [principal for share in shares.of_roles for principal in share.missed]
         if missed:
             metrics.UNDELIVERABLE.labels(change.table, "old_viewers_unknown").inc()

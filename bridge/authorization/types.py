@@ -205,6 +205,11 @@ def check_comparable(op: str, left: Type, right: Type) -> None:
         raise CompileError(f"the order of {plain(left)} values depends on the database")
 
 
+def hides_null(type_: Type) -> bool:
+    """True if a column of this type may hold the JSON null, which reads as NULL in a row's JSON."""
+    return type_ in ("jsonb", "json", "other:pg_catalog.json")
+
+
 def check_null_test(operand: Type) -> None:
     """Refuse IS NULL where a value tells it in another way: a row is NULL if all of its columns are.
 

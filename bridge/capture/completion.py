@@ -1,7 +1,10 @@
-"""Completes changes from which upstream left out values: too large (413), or TOASTed and not touched."""
+"""Completes changes from which upstream left out values, or of which it told others.
+
+Left out are those that are too large (413), or TOASTed and not touched; NaN arrives as null, char(n) cut.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TypeAlias
 
 from bridge import metrics
@@ -23,15 +26,19 @@ async def complete(
     raw: RawChange,
     *,
     primary_key: Sequence[str],
+    read_columns: Collection[str],
     read_row: ReadRow,
     backoff: Backoff,
     limit_s: float = READ_LIMIT_S,
 ) -> Change | None:
     """Return ``raw`` with its whole new row; None when the row is gone (its DELETE will follow).
 
+    Of the old row, the columns stay out whose value was not told.
+
     Args:
         raw: The change.
         primary_key: Columns of the table's primary key.
+        read_columns: Columns whose exact value matters, because policies read it.
         read_row: Reads the row again where it has to be.
         backoff: Waits between attempts to read it.
         limit_s: Time for all attempts.
@@ -42,11 +49,15 @@ async def complete(
     old = raw.old_record
     if raw.too_large and old is not None:
         old = _key(raw, old, primary_key)  # which other values are missing from it is not known
-    if raw.complete or raw.action == "DELETE":
+    unsure = raw.untold(old, read_columns).difference(primary_key)
+    if old is not None and unsure:
+        old = {name: value for name, value in old.items() if name not in unsure}
+    untold = raw.untold(raw.record, read_columns)
+    if raw.action == "DELETE" or (raw.complete and not untold):
         return raw.change(raw.record, old)
     record = raw.record or {}
     missing = [column for column in raw.columns if column not in record]
-    if not raw.too_large and old is not None and all(column in old for column in missing):
+    if not raw.too_large and not untold and old is not None and all(column in old for column in missing):
         return raw.change({**record, **{column: old[column] for column in missing}}, old)
     key = _key(raw, record, primary_key)
     try:

@@ -4,7 +4,7 @@ Source of the forms: recordings of a real Realtime server (tests/protocol/record
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -17,6 +17,13 @@ TOO_LARGE: Final = "Error 413: Payload Too Large"
 SUBSCRIBED: Final = "Subscribed to PostgreSQL"
 
 
+_NUMBERS: Final = frozenset({"numeric", "float4", "float8"})
+"""Types of which NaN and the infinities arrive as null."""
+
+_CUT: Final = frozenset({"bpchar", "bit", "_bpchar", "_bit"})
+"""Types whose values are cast to the type without its length on their way, which is one of length 1."""
+
+
 class RawChange(msgspec.Struct, frozen=True, kw_only=True):
     """A change as it arrived, which may lack values.
 
@@ -27,6 +34,8 @@ class RawChange(msgspec.Struct, frozen=True, kw_only=True):
         old_record: Row before the change, as far as it was sent; None for INSERT.
         columns: Names of the table's columns.
         too_large: True if values were left out because of the size limit.
+        numbers: Columns of which some numbers arrive as null.
+        cut: Columns of which only the beginning arrives.
         commit_timestamp: See :class:`~bridge.events.Change`.
         received_s: See :class:`~bridge.events.Change`.
     """
@@ -37,6 +46,8 @@ class RawChange(msgspec.Struct, frozen=True, kw_only=True):
     old_record: Row | None
     columns: tuple[str, ...]
     too_large: bool
+    numbers: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
     commit_timestamp: str
     received_s: float
 
@@ -44,6 +55,14 @@ class RawChange(msgspec.Struct, frozen=True, kw_only=True):
     def complete(self) -> bool:
         """True if every column of the new row was sent."""
         return not self.too_large and (self.record is None or len(self.record) >= len(self.columns))
+
+    def untold(self, row: Row | None, read: Collection[str]) -> frozenset[str]:
+        """Return the columns among ``read`` of which ``row`` may have another value than the table had."""
+        if row is None or not (self.numbers or self.cut):
+            return frozenset()
+        nulls = {name for name in self.numbers if name in row and row[name] is None}
+        cut = {name for name in self.cut if row.get(name) is not None}
+        return frozenset(name for name in (*nulls, *cut) if name in read)
 
     def change(self, new: Row | None, old: Row | None) -> Change:
         """Return the change with these rows."""
@@ -95,6 +114,7 @@ class _System(msgspec.Struct):
 
 class _Column(msgspec.Struct):
     name: str
+    type: str = ""
 
 
 class _Data(msgspec.Struct):
@@ -158,16 +178,36 @@ def _raw_change(data: _Data, received_s: float) -> RawChange:
             raise DecodeError(f"{table} has no primary key, so Realtime sends no values: add one")
         if said.startswith("Error 401"):
             raise DecodeError(f"the key may not SELECT {table}: grant select on {table} to service_role")
+    record = None if data.type == "DELETE" else data.record or {}
+    old_record = None if data.type == "INSERT" else data.old_record or {}
+    kinds = {column.type for column in data.columns}
+    if "bytea" in kinds:
+        names = [column.name for column in data.columns if column.type == "bytea"]
+        record, old_record = _prefixed(record, names), _prefixed(old_record, names)
     return RawChange(
         table=table,
         action=data.type,
-        record=None if data.type == "DELETE" else data.record or {},
-        old_record=None if data.type == "INSERT" else data.old_record or {},
+        record=record,
+        old_record=old_record,
         columns=tuple([column.name for column in data.columns]),
+        numbers=_of_type(data.columns, _NUMBERS) if kinds & _NUMBERS else (),
+        cut=_of_type(data.columns, _CUT) if kinds & _CUT else (),
         too_large=TOO_LARGE in (data.errors or ()),
         commit_timestamp=data.commit_timestamp or "",
         received_s=received_s,
     )
+
+
+def _of_type(columns: Sequence[_Column], types: Collection[str]) -> tuple[str, ...]:
+    return tuple(column.name for column in columns if column.type in types)
+
+
+def _prefixed(row: Row | None, names: Sequence[str]) -> Row | None:
+    r"""Return ``row`` with bytes as Postgres writes and reads them: wal2json leaves out their ``\\x``."""
+    if row is None:
+        return None
+    told = {n: value for n in names if isinstance(value := row.get(n), str) and not value.startswith("\\x")}
+    return {**row, **{name: f"\\x{value}" for name, value in told.items()}}
 
 
 def key_of(row: Row | None, primary_key: Sequence[str]) -> Row | None:

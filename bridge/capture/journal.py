@@ -86,6 +86,8 @@ class Journal:
         self.position = position
         self.stream = ""
         self.epoch = epoch
+        self.read_epoch = epoch
+        """Epoch of the last page: another one after a Gap, until somebody begins anew."""
         self._lossless = lossless
         self._never = never
         self._via = "past" if is_past else "read"
@@ -146,10 +148,10 @@ class Journal:
                         return msgspec.structs.replace(
                             change, position=self.position.text(), stream=self.stream
                         )
-                case Truncated(id=id_):
+                case Truncated(id=id_, table=table):
                     if self._pass(id_):
                         self._ready.appendleft(Live())
-                        return Gap(reason="table_truncated")
+                        return Gap(reason="table_truncated", table=table)
                 case Unreadable(id=id_):
                     self._pass(id_)
                 case event:
@@ -204,6 +206,7 @@ class Journal:
             self._ready.append(Resumed())
         if self.epoch is None:
             self.epoch = page.epoch
+        self.read_epoch = page.epoch
         if page.epoch != self.epoch:
             self._break("journal_restarted", now_s)
             return
@@ -212,10 +215,10 @@ class Journal:
             return
         for row in page.rows:
             self._absent.pop(row.id, None)
-            entry = self._held.pop(row.id, None)
-            if entry is None:
-                entry = read_entry(row, now_s)
+            if self._held.pop(row.id, None) is None:
                 metrics.JOURNAL_ROWS.labels(self._via).inc()
+            # Not what was held: in another epoch that is another row.
+            entry = read_entry(row, now_s)
             self._ready.append(entry)
         last_id = page.rows[-1].id if page.rows else 0
         up_to = last_id if page.more else max(self.position.after, last_id)

@@ -20,6 +20,7 @@ class Truncated(msgspec.Struct, frozen=True):
     """A table lost all its rows."""
 
     id: int
+    table: str
 
 
 class Unreadable(msgspec.Struct, frozen=True):
@@ -55,7 +56,7 @@ def streamed_row(change: Change) -> JournalRow | None:
 def read_entry(row: JournalRow, received_s: float) -> Entry:
     """Return what ``row`` says."""
     if row.action == "TRUNCATE":
-        return Truncated(row.id)
+        return Truncated(row.id, row.relation)
     try:
         return Change(
             table=row.relation,

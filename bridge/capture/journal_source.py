@@ -94,6 +94,7 @@ class JournalSource:
         self._past_s = past_s
         self._journal = Journal(Position(0), lossless=lossless)
         self._past: Journal | None = None
+        self._past_ends = False
         self._started = False
         self._anew = True
         """True if what was passed until now means nothing."""
@@ -101,9 +102,9 @@ class JournalSource:
         self._reload = False
 
     @property
-    def position(self) -> str:
+    def position(self) -> Position:
         """The rows that :meth:`next_event` or :meth:`past` have returned."""
-        return (self._past or self._journal).position.text()
+        return (self._journal if self._past is None else self._past).position
 
     @property
     def waiting(self) -> int:
@@ -144,21 +145,48 @@ class JournalSource:
             await self._advance()
         if isinstance(event, Gap) and event.reason != "table_truncated":
             self._anew = True
+            self._journal.epoch = self._journal.read_epoch  # cursors are of that from now on
         return event
 
-    async def rewind(self) -> str:
+    async def rewind(self) -> Position:
         """Return the position at which the past begins: some time ago, or what has been passed.
 
         Raises:
             RpcError: the database did not answer.
         """
+        start = self._journal.position
         if self._anew:
             start = Position(await self._reader.journal_before(self._past_s))
-            self._past = Journal(start, is_past=True)
-        else:
-            start = self._journal.position
-            self._past = Journal(Position(start.after, start.holes), self._journal.epoch, is_past=True)
-        return start.text()
+        never = await self._never(start.after)
+        self._past_ends = False
+        self._past = Journal(
+            Position(start.after, start.holes), self._journal.epoch, never=never, is_past=True
+        )
+        return start
+
+    async def _never(self, after: int) -> list[tuple[int, int]]:
+        """Return ids after ``after`` that no row will ever have: whoever might write one has ended."""
+        found = await self._reader.journal_holes(after)
+        if not found.holes:
+            return []
+        scout, without = Position(found.last, found.holes), Position(found.last, found.holes)
+        for looks_left in reversed(range(LOOKS)):
+            more = True
+            while more:
+                page = await self._read(scout)
+                for row in page.rows:
+                    if row.id < found.last:  # what comes after it is of no interest here
+                        scout.add(row.id)
+                        without.add(row.id)
+                last_id = page.rows[-1].id if page.more else found.last
+                scout.looked(up_to=min(last_id, found.last), xmin=int(page.xmin), xmax=int(page.xmax))
+                more = last_id < found.last
+            if not scout.holes or not looks_left:
+                break
+            await asyncio.sleep(LOOK_EVERY_S)
+        for first, last in scout.holes:
+            without.close(first, last)
+        return without.holes
 
     async def past(self) -> list[Change | Gap] | None:
         """Return what comes next of what was committed until now; None at the end.
@@ -173,24 +201,28 @@ class JournalSource:
         journal = self._past
         if journal is None:
             return None
-        # With its holes: what a later page has may follow from what was committed in one.
-        page = await self._read(journal.position)
-        journal.receive_page(page, self._clock.monotonic_s())
+        if not journal.ready:
+            if self._past_ends:
+                self._journal.restart(journal.position, journal.epoch)
+                self._past, self._anew = None, False
+                return None
+            # With its holes: what a later page has may follow from what was committed in one.
+            page = await self._read(journal.position)
+            journal.receive_page(page, self._clock.monotonic_s())
+            self._past_ends = not page.more
         events: list[Change | Gap] = []
         while (event := journal.take()) is not None:
             match event:
-                case Change() | Gap(reason="table_truncated"):
+                case Change():
                     events.append(event)
+                case Gap(reason="table_truncated"):
+                    return [*events, event]  # the position is that of the gap until the rest is asked for
                 case Gap(reason=reason):
+                    self._journal.epoch = journal.read_epoch  # cursors are of that from now on
                     self._past, self._anew = None, True
                     raise SourceError(f"the past could not be read to its end ({reason}): reading it again")
                 case _:
                     pass
-        if not page.more:
-            self._journal.restart(journal.position, journal.epoch)
-            self._past, self._anew = None, False
-            if not events:
-                return None
         return events
 
     async def _start(self) -> None:

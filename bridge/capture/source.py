@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import structlog
@@ -20,6 +20,7 @@ from bridge.capture.watch import Watch
 from bridge.clock import Clock
 from bridge.errors import DecodeError, SourceError
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
+from bridge.position import Position
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -43,6 +44,7 @@ class RealtimeSource:
         token: Returns the key to join with, asked before each join and before it expires.
         tables: Qualified names of the tables.
         primary_key: Returns the columns of a table's primary key.
+        read_columns: Returns the columns of a table whose exact values matter, because policies read them.
         read_row: Reads a row again whose values upstream left out.
         clock: Source of time.
         random: Returns a value in [0, 1), for jitter.
@@ -58,6 +60,7 @@ class RealtimeSource:
         token: Callable[[], str],
         tables: Sequence[str],
         primary_key: Callable[[str], Sequence[str]],
+        read_columns: Callable[[str], Collection[str]],
         read_row: ReadRow,
         clock: Clock,
         random: Callable[[], float],
@@ -69,6 +72,7 @@ class RealtimeSource:
         self._token = token
         self._tables = tuple(tables)
         self._primary_key = primary_key
+        self._read_columns = read_columns
         self._read_row = read_row
         self._clock = clock
         self._queue = EventQueue(queue_limit, queue_limit_bytes)
@@ -100,15 +104,15 @@ class RealtimeSource:
     """What was committed before a Live is told by nobody."""
 
     @property
-    def position(self) -> str:
+    def position(self) -> Position:
         """The changes that have been passed."""
-        return str(self._taken)
+        return Position(self._taken)
 
     def version(self, _digest: str) -> str:
         """Return a new version: cursors from before mean nothing."""
         return f"t{secrets.token_hex(4)}"
 
-    async def rewind(self) -> str:
+    async def rewind(self) -> Position:
         """Return the position: what follows it is kept."""
         return self.position
 
@@ -144,6 +148,7 @@ class RealtimeSource:
                 change = await complete(
                     item,
                     primary_key=self._primary_key(item.table),
+                    read_columns=self._read_columns(item.table),
                     read_row=self._read_row,
                     backoff=self._read_backoff,
                 )

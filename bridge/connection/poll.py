@@ -167,7 +167,8 @@ class Polls:
         if clock.now() >= identity.expires_at and not sink.events:
             raise TokenExpiredError("the token has expired: poll again with a new one")
         cursor: str | None = hub.cursor
-        if sink.full:  # the rest comes with the next poll
+        if sink.full or (query.since is not None and not hub.is_open):
+            # The rest comes with the next poll; also what was committed while nobody could be told.
             cursor = sink.events[-1].cursor if sink.events else query.since
         return _answer(
             sink.events,

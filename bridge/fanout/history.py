@@ -6,7 +6,7 @@ mean the same in every worker, so that a client may come back to any of them.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -27,9 +27,6 @@ _FIXED_BYTES = 1000
 _VALUE_BYTES = 50
 """About what a value inside a json or array column takes, beside its text."""
 
-_LOOK_EVERY = 64
-"""Entries after which it is looked whether all before them have been seen."""
-
 
 class Reread(msgspec.Struct, frozen=True):
     """Whose sight of rows changed in a way that no event tells them.
@@ -38,11 +35,13 @@ class Reread(msgspec.Struct, frozen=True):
         role: Their role.
         users: Their ids; None for everybody with this role.
         told: Those who have been here since this moment, or longer, were told; None if nobody was.
+        late: True if it is of changes that have been sent before, so that no cursor tells who knows it.
     """
 
     role: str
     users: frozenset[str | None] | None
     told: int | None
+    late: bool = False
 
     def concerns(self, principal: Principal, here_since: int) -> bool:
         """True if ``principal`` has to read again, having been here since then."""
@@ -60,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True):
         position: The changes that have been passed with it, as text.
         cursor: What a client has that has seen it and all before it.
         what: The event, or who has to read again.
+        moment: Its place in the order in which it was sent.
     """
 
     id: int
@@ -69,6 +69,7 @@ class Entry(msgspec.Struct, frozen=True):
     what: RowEvent | Reread
     at_s: float
     size_bytes: int
+    moment: int
 
 
 class History:
@@ -83,8 +84,9 @@ class History:
         self._keep_s = keep_s
         self._clock = clock
         self._version = ""
-        self._open = False
+        self.is_open = False
         self._entries: deque[Entry] = deque()
+        self._by_id: dict[int, list[Entry]] = {}
         self._bytes = 0
         self._id = self._passed = 0
         self._position = self._before = "0"
@@ -101,23 +103,24 @@ class History:
         """Cursor of who has seen everything until now."""
         return f"{self._version}-{self._position}"
 
-    def begin(self, version: str, position: str) -> None:
+    def begin(self, version: str, position: Position) -> None:
         """Start anew: nothing of what was passed at ``position`` is kept.  ``open`` has to follow."""
-        self._open = False
+        self.is_open = False
         self._entries.clear()
         self._bytes = 0
         self._version = version
-        self._gone = Position.parse(position) or Position(0)
-        self._position = self._before = position
-        self._passed = self._gone.after
+        self._by_id.clear()
+        self._gone = Position(position.after, position.holes)
+        self._position = self._before = position.text()
+        self._passed = position.after
 
     def open(self) -> None:
         """Let cursors be resumed: what follows ``begin`` has been appended up to the present."""
-        self._open = True
+        self.is_open = True
 
     def forget(self) -> None:
         """Drop everything: no cursor can be resumed until there is a new beginning."""
-        self.begin("", "0")
+        self.begin("", Position(0))
 
     def advance(self, id_: int, position: str) -> None:
         """Go on to the next change: what is appended is of it.
@@ -140,23 +143,25 @@ class History:
         cursor = self.cursor if is_last else f"{self._version}-{self._before}"
         return self._keep(event, cursor, _size(event))
 
-    def mark(self, role: str, users: Iterable[str | None] | None, *, told: bool) -> None:
+    def mark(self, role: str, users: Iterable[str | None] | None, *, told: bool, late: bool = False) -> None:
         """Remember that these users have to read again, if they come back from before now.
 
         Args:
             role: Their role.
             users: Their ids; None for everybody with this role.
             told: True if those of them who are here know it, or need not.
+            late: True if it is of changes that have been sent before.
         """
         some = None if users is None else frozenset(users)
-        reread = Reread(role, some, self.moment if told else None)
+        reread = Reread(role, some, self.moment if told else None, late)
         self._keep(reread, self.cursor, _FIXED_BYTES + 2 * _VALUE_BYTES * len(some or ()))
 
     def _keep(self, what: RowEvent | Reread, cursor: str, size_bytes: int) -> Entry:
         self.moment += 1
         now_s = self._clock.monotonic_s()
-        entry = Entry(self._id, self._passed, self._position, cursor, what, now_s, size_bytes)
+        entry = Entry(self._id, self._passed, self._position, cursor, what, now_s, size_bytes, self.moment)
         self._entries.append(entry)
+        self._by_id.setdefault(entry.id, []).append(entry)
         self._bytes += size_bytes
         evicted: Entry | None = None
         while self._entries and (
@@ -166,6 +171,10 @@ class History:
         ):
             evicted = self._entries.popleft()
             self._bytes -= evicted.size_bytes
+            of_same_change = self._by_id[evicted.id]
+            of_same_change.remove(evicted)
+            if not of_same_change:
+                del self._by_id[evicted.id]
         if evicted is not None:
             self._gone = _position(evicted)
         return entry
@@ -173,7 +182,7 @@ class History:
     def may_come(self, cursor: str) -> bool:
         """True if ``cursor`` is of something that this worker may yet reach: another one is ahead of it."""
         version, _, text = cursor.partition("-")
-        if not self._open:
+        if not self.is_open:
             return not version.startswith(OF_ONE_PROCESS)
         seen = Position.parse(text)
         return version == self._version and seen is not None and seen.after > self._passed
@@ -190,24 +199,37 @@ class History:
         """
         version, _, text = cursor.partition("-")
         seen = Position.parse(text)
-        if not self._open or version != self._version or seen is None:
+        if not self.is_open or version != self._version or seen is None:
             return None
         if seen.after > self._passed or not seen.covers(self._gone):
             return None
         missed = []
-        for number, entry in enumerate(reversed(self._entries), 1):  # most were away briefly
-            # What left before an entry is in its position, which has been seen if it ends where that does.
-            if entry.passed <= seen.floor or (entry.position == text and entry.passed == seen.after):
-                break
-            if number % _LOOK_EVERY == 0 and seen.covers(_position(entry)):
-                break
-            if entry.id in seen:
-                continue
+        for entry in self._after(seen):
             if isinstance(entry.what, RowEvent):
-                missed.append(entry)
-            elif entry.what.concerns(principal, here_since):
+                if entry.id not in seen:
+                    missed.append(entry)
+            elif (entry.what.late or entry.id not in seen) and entry.what.concerns(principal, here_since):
                 return None
-        return missed[::-1]
+        missed.sort(key=_moment)
+        return missed
+
+    def _after(self, seen: Position) -> Iterator[Entry]:
+        """Give what ``seen`` may lack: what was sent at or after its end, and what fills its holes."""
+        for entry in reversed(self._entries):  # most were away briefly
+            if entry.passed < seen.after:
+                break
+            yield entry
+        for first, last in seen.holes:
+            if last - first < len(self._by_id):
+                found = [self._by_id[id_] for id_ in range(first, last + 1) if id_ in self._by_id]
+            else:
+                found = [entries for id_, entries in self._by_id.items() if first <= id_ <= last]
+            for entries in found:
+                yield from (entry for entry in entries if entry.passed < seen.after)
+
+
+def _moment(entry: Entry) -> int:
+    return entry.moment
 
 
 def _position(entry: Entry) -> Position:

@@ -5,18 +5,19 @@ distinct view is encoded once, and every recipient gets the same bytes.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
-
-import msgspec
 
 from bridge import metrics
 from bridge.errors import BridgeError
 from bridge.events import Delivery, Principal, RowEvent, UpstreamState, View
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import Entry, History
+from bridge.fanout.narrowing import after_leaving, heard_live, narrowed
 from bridge.fanout.notices import Problem, Resync, Status, Subscribed, Unsubscribed
 from bridge.fanout.subscriber import Sink, Subscriber
+from bridge.position import Position
 
 Decide: TypeAlias = Callable[[Principal, Sequence[RowEvent]], Awaitable[Sequence[View | None]]]
 """How a principal experiences events as of now; None for those not at all."""
@@ -33,9 +34,6 @@ REPLAY_BYTES = 64 * 1024
 
 WAIT_S = 10.0
 """Time for this worker to come to where a client was that comes back: at a start, or from a faster worker."""
-
-LOOK_EVERY_S = 0.02
-"""Time between two looks whether it has."""
 
 
 class Roster(Protocol):
@@ -66,6 +64,8 @@ class Hub:
         self._decide = decide
         self._roster = roster
         self._by_principal: dict[Principal, list[Subscriber]] = {}
+        self._moved = asyncio.Event()
+        self._waiting = 0
 
     @property
     def cursor(self) -> str:
@@ -133,7 +133,7 @@ class Hub:
         cursor = since if replay and since is not None else self.cursor
         shown = None if wanted is None else sorted(wanted)
         subscriber.sink.offer(notice(Subscribed(shown, cursor, recovered)))
-        covered = _heard_live(before) if subscriber.subscribed else frozenset[str | None]()
+        covered = heard_live(before) if subscriber.subscribed else frozenset[str | None]()
         subscriber.dialogs = wanted
         subscriber.subscribed = True
         if replay:
@@ -150,12 +150,29 @@ class Hub:
 
     async def _reach(self, cursor: str) -> None:
         """Wait, for some seconds, until this worker has come as far as ``cursor``."""
-        looks_left = int(WAIT_S / LOOK_EVERY_S)
-        while looks_left and self._history.may_come(cursor):
-            looks_left -= 1
-            await asyncio.sleep(LOOK_EVERY_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_S):
+                while self._history.may_come(cursor):
+                    self._waiting += 1
+                    try:
+                        await self._moved.wait()
+                    finally:
+                        self._waiting -= 1
+
+    def _move(self) -> None:
+        """Let those look again who wait for this worker to come as far as they were."""
+        if self._waiting:
+            self._moved.set()
+            self._moved.clear()
+
+    @property
+    def is_open(self) -> bool:
+        """True while :attr:`cursor` is that of everything that was published."""
+        return self._history.is_open
 
     def _missed(self, cursor: str, principal: Principal) -> list[Entry] | None:
+        if principal not in self._by_principal:
+            return None  # it left while it waited
         return self._history.since(cursor, principal, self._roster.since(principal))
 
     async def _replay(
@@ -180,9 +197,9 @@ class Hub:
             some = missed[start : start + REPLAY_AT_ONCE]
             views = await self._decide(subscriber.principal, [event for _, event in some])
             for (cursor, event), view in zip(some, views, strict=True):
-                wanted = None if view is None else _narrowed(subscriber.dialogs, event, view)
+                wanted = None if view is None else narrowed(subscriber.dialogs, event, view)
                 if wanted is not None and covered and event.old_dialog_id in covered - {None}:
-                    wanted = _after_leaving(wanted)
+                    wanted = after_leaving(wanted)
                 if wanted is None:
                     continue
                 frame = self._encoder.encode(event, wanted, cursor)
@@ -213,7 +230,7 @@ class Hub:
             subscriber.subscribed = bool(subscriber.dialogs)
         subscriber.sink.offer(notice(Unsubscribed(sorted(subscriber.dialogs))))
 
-    def begin(self, version: str, position: str) -> None:
+    def begin(self, version: str, position: Position) -> None:
         """Start the history anew: cursors of ``version`` that lack nothing of ``position`` can be resumed.
 
         Not before ``open``: until then what is published is of the past.
@@ -223,10 +240,13 @@ class Hub:
     def open(self) -> None:
         """Let clients resume."""
         self._history.open()
+        self._move()
 
     def advance(self, id_: int, position: str) -> None:
         """Go on to a change: what is published next is of it."""
         self._history.advance(id_, position)
+        if self._waiting and self._history.is_open:
+            self._move()
 
     def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> None:
         """Keep an event and put its views into the outboxes of those who see it.
@@ -247,10 +267,10 @@ class Hub:
                         continue
                     view = delivery.view
                     if subscriber.dialogs is not None:
-                        narrowed = _narrowed(subscriber.dialogs, event, view)
-                        if narrowed is None:
+                        of_these = narrowed(subscriber.dialogs, event, view)
+                        if of_these is None:
                             continue
-                        view = narrowed
+                        view = of_these
                     frame = encoded.get(view)
                     if frame is None:
                         frame = encoded[view] = self._encoder.encode(event, view, cursor)
@@ -259,15 +279,21 @@ class Hub:
         if count:
             metrics.DELIVERIES.labels(self._encoder.type_of(event.table, _action(event))).inc(count)
 
-    def resync(self, principals: Iterable[Principal] | None, reason: str) -> None:
-        """Tell some clients (None: all) to read again; those who are away learn it when they resume."""
+    def resync(self, principals: Iterable[Principal] | None, reason: str, *, late: bool = False) -> None:
+        """Tell some clients (None: all) to read again; those who are away learn it when they resume.
+
+        Args:
+            principals: Whom.
+            reason: Why, as a stable word.
+            late: True if it is because of changes that have been published before.
+        """
         told = list(self._by_principal) if principals is None else list(principals)
         if principals is not None:
             users: dict[str, set[str | None]] = {}
             for principal in told:
                 users.setdefault(principal.role, set()).add(principal.user_id)
             for role, ids in users.items():
-                self._history.mark(role, ids, told=False)
+                self._history.mark(role, ids, told=False, late=late)
         frame = notice(Resync(reason, self.cursor))
         for principal in told:
             for subscriber in self._by_principal.get(principal, ()):
@@ -305,36 +331,6 @@ class Hub:
     def forget_history(self) -> None:
         """Refuse to resume until ``begin``: something may be missing."""
         self._history.forget()
-
-
-def _heard_live(dialogs: frozenset[str] | None) -> frozenset[str | None] | None:
-    """Return the dialogs whose events a subscriber gets: rows that belong to none come to everybody."""
-    return None if dialogs is None else dialogs | {None}
-
-
-def _after_leaving(view: View) -> View | None:
-    """Return what a client experiences that was told, live, that the row had left its dialogs."""
-    return None if view.action == "DELETE" else msgspec.structs.replace(view, action="INSERT")
-
-
-def _narrowed(wanted: frozenset[str] | None, event: RowEvent, view: View) -> View | None:
-    """Return what a client experiences that wants these dialogs only (None: all); None if nothing."""
-    if wanted is None or event.dialog_id is None:
-        return view
-    if event.old_dialog_id is None or view.action == "INSERT":
-        return view if event.dialog_id in wanted else None
-    left = event.old_dialog_id in wanted
-    if view.action == "DELETE":
-        return view if left else None
-    match left, event.dialog_id in wanted:
-        case True, True:
-            return view
-        case False, True:
-            return msgspec.structs.replace(view, action="INSERT")
-        case True, False:
-            return msgspec.structs.replace(view, action="DELETE")
-        case _:
-            return None
 
 
 def _action(event: RowEvent) -> str:

@@ -8,6 +8,7 @@ import msgspec
 from bridge.authorization.algebra import Claims, Expr, Opaque, Or, Uid
 from bridge.authorization.asking import Visibility
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
+from bridge.authorization.columns import doubtful
 from bridge.authorization.composition import MANAGED, Capture, Sight, compose, policy_conditions
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
@@ -64,7 +65,7 @@ async def explain(
     reason = unwatchable(table, capture)
     if reason is not None:
         lines.append(f"  cannot be relayed: {reason}")
-    lines += [*_policies(catalog, table, role, capture), *_plan(sight, plan)]
+    lines += [*_policies(catalog, table, role, capture), *_plan(sight, plan, table)]
     if plan.opaque and sight.because is None:
         lines += _unasked(grounds(catalog, name, role))
     if case is not None:
@@ -93,7 +94,7 @@ def _how(condition: Expr | str) -> str:
     return "asks Postgres where nothing else decides" if opaque(condition) else "decided in memory"
 
 
-def _plan(sight: Sight, plan: Plan) -> Iterator[str]:
+def _plan(sight: Sight, plan: Plan, table: Table) -> Iterator[str]:
     if sight.because is not None:
         yield f"  nobody sees any row: {sight.because}"
         return
@@ -108,6 +109,13 @@ def _plan(sight: Sight, plan: Plan) -> Iterator[str]:
     yield f"  cost per change: {_cost(plan)}"
     for part in plan.opaque:
         yield f"  asks Postgres because {part.reason}"
+    asked = sight.read_columns if plan.opaque else plan.unsure
+    untold = [column.name for column in table.columns if column.name in asked and doubtful(column)]
+    if untold:
+        yield (
+            f"  the JSON of {', '.join(untold)} does not always tell the value: Postgres looks at the row "
+            "itself, and a version that is gone by then is shown to nobody"
+        )
 
 
 def _unasked(found: Grounds) -> Iterator[str]:
@@ -151,8 +159,8 @@ async def _decision(
             lines.append(f"    {_MARKS[_result(part, row, principal, lookups, plan)]} {line}")
     if answer is None:
         (seen,) = (await database.visible(plan.table, [row], [principal])).rows
-        lines.append(f"    Postgres was asked and says {'yes' if seen else 'no'}")
-        answer = bool(seen)
+        answer = 0 in seen
+        lines.append(f"    Postgres was asked and says {'yes' if answer else 'no'}")
     lines.append(f"  => {'sees' if answer else 'does not see'} the row")
     return lines
 

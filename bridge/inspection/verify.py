@@ -240,7 +240,7 @@ async def _filtered(
         if undecided:
             verified.asked += len(undecided)
             (answer,) = (await database.visible(plan.table, [rows[i] for i in undecided], [principal])).rows
-            seen |= {undecided[i] for i in answer}
+            seen |= {undecided[i] for i in answer if i >= 0}
         found[principal] = seen
     return found
 
@@ -254,4 +254,4 @@ async def _heard(
         return set(sighting.sees)
     verified.asked += len(sighting.open)
     answers = (await database.visible(plan.table, [row], sighting.open)).rows
-    return {*sighting.sees, *(p for p, seen in zip(sighting.open, answers, strict=True) if seen)}
+    return {*sighting.sees, *(p for p, seen in zip(sighting.open, answers, strict=True) if 0 in seen)}

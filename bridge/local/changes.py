@@ -186,10 +186,18 @@ def _as_realtime(value: msgspec.Raw, type_: str) -> Any:
             return None
         if type_ == "bytea":
             return string.removeprefix("\\x")
-        if type_ == "bpchar":
-            return string.rstrip(" ")
+        if type_ in ("bpchar", "bit"):
+            return string[:1]  # cast to the type without its length, which is one of length 1
         return string
+    if type_ in ("_bpchar", "_bit"):
+        return _cut(json.loads(text))
     return None if text == b"null" else msgspec.Raw(text)
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_cut(item) for item in value]
+    return value if value is None else value[:1]
 
 
 def _describe(

@@ -9,7 +9,8 @@
 -- Safe to run twice: yes.
 -- Undo: drop function public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
 --       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb), public.bridge_held(regclass, jsonb),
---       public.bridge_answer(text, jsonb, jsonb), public.bridge_question(regclass, text),
+--       public.bridge_answer(text, text[], jsonb), public.bridge_question(regclass, text),
+--       public.bridge_given(regclass, jsonb), public.bridge_doubt(regclass), public.bridge_key(regclass),
 --       public.bridge_condition(regclass, text), public.bridge_relation(text);
 begin;
 set local lock_timeout = '2s';
@@ -384,14 +385,13 @@ $function$;
 comment on function public.bridge_rows(text, jsonb, integer, text[]) is
     'Rows of a table in primary-key order after the key "after", as the text of a JSON array.';
 
-create or replace function public.bridge_row("table" text, pk jsonb) returns text
+-- The condition that a row r of a table has the primary key in $1, a JSON object.
+create or replace function public.bridge_key(relation regclass) returns text
 language plpgsql stable
 set search_path = ''
 as $function$
 declare
-    relation regclass := public.bridge_relation("table");
     condition text;
-    answer text;
 begin
     select string_agg(
         format('r.%I = (($1 ->> %L)::%s)', a.attname, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)), ' and '
@@ -403,7 +403,20 @@ begin
     if condition is null then
         raise exception 'table % has no primary key', relation using errcode = '22023', hint = 'Add a primary key.';
     end if;
-    execute format('select to_jsonb(r.*)::text from %s as r where %s', relation, condition) into answer using pk;
+    return condition;
+end
+$function$;
+comment on function public.bridge_key(regclass) is 'The condition that a row r has the primary key in $1, a JSON object.';
+
+create or replace function public.bridge_row("table" text, pk jsonb) returns text
+language plpgsql stable
+set search_path = ''
+as $function$
+declare
+    relation regclass := public.bridge_relation("table");
+    answer text;
+begin
+    execute format('select to_jsonb(r.*)::text from %s as r where %s', relation, public.bridge_key(relation)) into answer using pk;
     return answer;
 end
 $function$;
@@ -455,6 +468,98 @@ $function$;
 comment on function public.bridge_condition(regclass, text) is
     'What the SELECT policies of a table ask of a row for a role, for bridge_visible().';
 
+-- JSON has no NaN, no place for an array's first position, one null, and no text of a json value: where the policies
+-- read a column whose JSON may be that of several values, the row's own values are needed.
+create or replace function public.bridge_doubt(relation regclass) returns text
+language sql stable
+set search_path = ''
+as $function$
+    select coalesce(string_agg(
+        case
+            when t.oid = 'pg_catalog.json'::regtype then 'true'
+            when t.oid = 'pg_catalog.jsonb'::regtype then format('coalesce($1 -> %L, ''null'') = ''null''', a.attname)
+            when t.oid in ('pg_catalog.float4'::regtype, 'pg_catalog.float8'::regtype) then format('$1 -> %L = ''0''', a.attname)
+            else format('$1 -> %L not in (''null'', ''[]'')', a.attname)
+        end, ' or '
+    ), 'false')
+    from pg_catalog.pg_attribute as a
+    cross join lateral (
+        with recursive base as (
+            select b.* from pg_catalog.pg_type as b where b.oid = a.atttypid
+            union all
+            select b.* from base as d join pg_catalog.pg_type as b on d.typtype = 'd' and b.oid = d.typbasetype
+        )
+        select base.* from base where base.typtype <> 'd'
+    ) as t
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+      and (
+          t.oid in ('pg_catalog.json'::regtype, 'pg_catalog.jsonb'::regtype, 'pg_catalog.float4'::regtype, 'pg_catalog.float8'::regtype)
+          or t.typcategory = 'A' or t.typtype = 'c'
+          or exists (select from pg_catalog.pg_cast as c where c.castsource = t.oid and c.casttarget = 'pg_catalog.json'::regtype)
+      )
+      and exists (
+          select from pg_catalog.pg_policy as p
+          where p.polrelid = relation and p.polcmd in ('r', '*')
+            and (
+                p.polqual::text like '%:varattno 0 %'  -- the whole row
+                or exists (
+                    select from pg_catalog.pg_depend as d
+                    where d.classid = 'pg_catalog.pg_policy'::regclass and d.objid = p.oid
+                      and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = relation and d.refobjsubid = a.attnum
+                )
+            )
+      )
+$function$;
+comment on function public.bridge_doubt(regclass) is
+    'The condition that the JSON in $1 may be that of several rows between which the policies of a table tell.';
+
+create or replace function public.bridge_given(relation regclass, rows jsonb, out given text[], out guessed boolean[])
+language plpgsql stable
+set search_path = ''
+set timezone = 'UTC'                    -- as the journal writes rows
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set extra_float_digits = '1'
+as $function$
+declare
+    doubt text := public.bridge_doubt(relation);
+    one jsonb;
+    doubtful boolean;
+    found text;
+begin
+    given := '{}';
+    guessed := '{}';
+    for one in select r.value from jsonb_array_elements(rows) with ordinality as r (value, position) order by r.position loop
+        found := null;
+        doubtful := false;
+        begin
+            execute 'select ' || doubt into doubtful using one;
+            if doubtful then
+                -- The row itself, if it still reads as the given one does, which bridge_held() tells alike.
+                execute format(
+                    'select n.row::text from (select bridge_now as row, to_jsonb(bridge_now) as json from %s as bridge_now '
+                    'where exists (select from (select bridge_now.*) as r where %s)) as n '
+                    'where case when exists (select from jsonb_each($1) as e where e.value is distinct from n.json -> e.key) '
+                    'then to_jsonb(jsonb_populate_record(n.row, $1)) = n.json else true end',
+                    relation, public.bridge_key(relation)
+                ) into found using one;
+                doubtful := found is null;
+            end if;
+            if found is null then
+                execute format('select jsonb_populate_record(null::%s, $1)::text', relation) into found using one;
+            end if;
+        exception when others then
+            found := null;  -- it is no row of this table
+        end;
+        given := array_append(given, found);
+        guessed := array_append(guessed, doubtful);
+    end loop;
+end
+$function$;
+comment on function public.bridge_given(regclass, jsonb) is
+    'Rows given as JSON, as the texts of rows of a table, null for what is none; and which of them are guessed.';
+
 -- A stored policy was resolved when it was created: its user needs no USAGE of the schemas that it names, only the
 -- privileges on the tables and functions in them.  Text that is parsed as the user would need it.  So the question is
 -- parsed here, with the rights of the owner of this function, and kept as what Postgres keeps parsed: the body of a
@@ -466,7 +571,7 @@ as $function$
 declare
     condition text := public.bridge_condition(relation, role_name);
     question text := format('pg_temp.%I', 'bridge_question_' || role_name);
-    signature text := question || '(pg_catalog.jsonb)';
+    signature text := question || '(pg_catalog.text[])';
 begin
     if condition = 'false' then
         return null;
@@ -475,8 +580,9 @@ begin
         -- The condition stands where nothing but the row can be meant by a name.
         'create or replace function %s returns pg_catalog.jsonb language sql stable begin atomic '
         'select coalesce(pg_catalog.jsonb_agg(bridge_given.bridge_position - 1), ''[]'') '
-        'from pg_catalog.jsonb_array_elements($1) with ordinality as bridge_given (bridge_row, bridge_position) '
-        'where exists (select from pg_catalog.jsonb_populate_record(null::%s, bridge_given.bridge_row) as %I where %s); end',
+        'from unnest($1) with ordinality as bridge_given (bridge_row, bridge_position) '
+        'where exists (select from unnest(case when bridge_given.bridge_row is not null then '
+        'array[bridge_given.bridge_row::%s] end) as %I where %s); end',
         signature, relation, (select c.relname from pg_catalog.pg_class as c where c.oid = relation), condition
     );
     if not has_function_privilege(role_name, signature::regprocedure, 'execute') then
@@ -493,7 +599,7 @@ comment on function public.bridge_question(regclass, text) is
     'Makes a function that answers which rows the SELECT policies of a table show, for bridge_visible(); null if none.';
 
 -- Asks under a user's role and claims, as in a request of its own: what helpers set or write is undone with the rest.
-create or replace function public.bridge_answer(question text, given jsonb, principal jsonb) returns jsonb
+create or replace function public.bridge_answer(question text, given text[], principal jsonb) returns jsonb
 language plpgsql volatile
 set search_path = ''
 as $function$
@@ -518,11 +624,11 @@ exception when others or assert_failure then
     return case when is_answered then found end;  -- variables keep their values
 end
 $function$;
-comment on function public.bridge_answer(text, jsonb, jsonb) is
+comment on function public.bridge_answer(text, text[], jsonb) is
     'What a function of bridge_question() answers to a principal, for bridge_visible(); null if it fails.';
 
 -- Which of the given rows the table holds exactly so, each with what names that version of it.  A value may be written in
--- another way than Postgres would: what is the same as jsonb is the same.  Columns that are not given do not count.
+-- another way than Postgres would: what is the same once it is read as the column's type is the same.  Columns that are not given do not count.
 create or replace function public.bridge_held(relation regclass, given jsonb) returns jsonb
 language plpgsql volatile
 set search_path = ''
@@ -550,7 +656,9 @@ begin
         'format(''%%s %%s %%s'', bridge_now.tableoid, bridge_now.ctid, bridge_now.xmin)), ''{}'') '
         'from pg_catalog.jsonb_array_elements($1) with ordinality as bridge_given (bridge_row, bridge_position) '
         'join %s as bridge_now on %s '
-        'where to_jsonb(jsonb_populate_record(bridge_now, bridge_given.bridge_row)) = to_jsonb(bridge_now)',
+        'where case when exists (select from jsonb_each(bridge_given.bridge_row) as e '
+        'where e.value is distinct from to_jsonb(bridge_now) -> e.key) '
+        'then to_jsonb(jsonb_populate_record(bridge_now, bridge_given.bridge_row)) = to_jsonb(bridge_now) else true end',
         relation, condition
     ) into held using given;
     return held;
@@ -572,21 +680,24 @@ comment on function public.bridge_held(regclass, jsonb) is
 -- Runs the policies themselves, for what the worker cannot decide in memory.  The rows are those of changes, as JSON:
 -- a row may have changed again since, or be gone.  Each policy's USING expression is evaluated over the given row, under
 -- the user's role and claims, with everything that it reads as it is now.  A policy that reads more than the row decides
--- about the row as it is now, so it is said which rows were in the table, exactly so, all the while.
+-- about the row as it is now, so it is said which rows were in the table, exactly so, all the while.  Where the JSON does
+-- not tell the values that the policies read, and the table has another row by now, the likeliest are taken: that is an
+-- answer of its own.
 create or replace function public.bridge_visible("table" text, rows text, principals jsonb) returns text
 language plpgsql volatile
 set search_path = ''
 as $function$
 declare
     relation regclass := public.bridge_relation("table");
-    given jsonb := rows::jsonb;
+    given text[];
+    guessed boolean[];
     principal jsonb;
     role_name text;
     questions jsonb := '{}';
     found jsonb;
     answers jsonb := '[]';
     position integer;
-    held jsonb := public.bridge_held(relation, given);
+    held jsonb := public.bridge_held(relation, rows::jsonb);
 begin
     -- All that happens in here is undone: the questions, and the settings of the session.
     begin
@@ -599,6 +710,7 @@ begin
             'jwt.claim.is_anonymous', 'jwt.claim.app_metadata', 'jwt.claim.user_metadata'
         ]) as p (part)
         where current_setting('request.' || p.part, true) <> '';
+        select g.given, g.guessed into given, guessed from public.bridge_given(relation, rows::jsonb) as g;
         for principal in select p.value from jsonb_array_elements(principals) as p loop
             role_name := principal ->> 'role';
             if role_name is null or role_name not in ('anon', 'authenticated') then
@@ -614,14 +726,17 @@ begin
                 if found is null then
                     -- One row may be what fails: each has an answer of its own then, and a failure is a no.
                     found := '[]';
-                    for position in 0 .. jsonb_array_length(given) - 1 loop
-                        if public.bridge_answer(questions ->> role_name, jsonb_build_array(given -> position), principal) <> '[]' then
-                            found := found || to_jsonb(position);
+                    for position in 1 .. cardinality(given) loop
+                        if public.bridge_answer(questions ->> role_name, given[position:position], principal) <> '[]' then
+                            found := found || to_jsonb(position - 1);
                         end if;
                     end loop;
                 end if;
             end if;
-            answers := answers || jsonb_build_array(found);
+            select answers || jsonb_build_array(coalesce(jsonb_agg(
+                case when guessed[f.value::integer + 1] then to_jsonb(-1 - f.value::integer) else f.value end order by f.value
+            ), '[]')) into answers
+            from jsonb_array_elements(found) as f;
         end loop;
         raise exception 'answered' using errcode = 'BR000';
     exception when sqlstate 'BR000' then
@@ -629,14 +744,15 @@ begin
     end;
     -- A volatile helper looks at the table once more, so that no one snapshot would do.
     select jsonb_build_object('rows', answers, 'current', coalesce(jsonb_agg(h.key::integer), '[]')) into found
-    from jsonb_each(public.bridge_held(relation, given)) as h
+    from jsonb_each(public.bridge_held(relation, rows::jsonb)) as h
     where h.value = held -> h.key;
     return found::text;
 end
 $function$;
 comment on function public.bridge_visible(text, text, jsonb) is
     'Positions, from 0, of the rows (a JSON array as text): "rows", for each principal ({role, claims}) those that its '
-    'policies show, and "current", those that the table held exactly so meanwhile.';
+    'policies show, as -1 - position if they likely do but its JSON does not tell what they read, and "current", those '
+    'that the table held exactly so meanwhile.';
 
 -- Supabase's default privileges give EXECUTE to anon and authenticated: take it back by name.
 revoke all on function public.bridge_catalog() from public, anon, authenticated;
@@ -644,9 +760,12 @@ revoke all on function public.bridge_catalog_marker() from public, anon, authent
 revoke all on function public.bridge_relation(text) from public, anon, authenticated;
 revoke all on function public.bridge_rows(text, jsonb, integer, text[]) from public, anon, authenticated;
 revoke all on function public.bridge_row(text, jsonb) from public, anon, authenticated;
+revoke all on function public.bridge_key(regclass) from public, anon, authenticated;
+revoke all on function public.bridge_doubt(regclass) from public, anon, authenticated;
+revoke all on function public.bridge_given(regclass, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_condition(regclass, text) from public, anon, authenticated;
 revoke all on function public.bridge_question(regclass, text) from public, anon, authenticated;
-revoke all on function public.bridge_answer(text, jsonb, jsonb) from public, anon, authenticated;
+revoke all on function public.bridge_answer(text, text[], jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_held(regclass, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_visible(text, text, jsonb) from public, anon, authenticated;
 grant execute on function public.bridge_catalog() to service_role;
@@ -654,9 +773,12 @@ grant execute on function public.bridge_catalog_marker() to service_role;
 grant execute on function public.bridge_relation(text) to service_role;
 grant execute on function public.bridge_rows(text, jsonb, integer, text[]) to service_role;
 grant execute on function public.bridge_row(text, jsonb) to service_role;
+grant execute on function public.bridge_key(regclass) to service_role;
+grant execute on function public.bridge_doubt(regclass) to service_role;
+grant execute on function public.bridge_given(regclass, jsonb) to service_role;
 grant execute on function public.bridge_condition(regclass, text) to service_role;
 grant execute on function public.bridge_question(regclass, text) to service_role;
-grant execute on function public.bridge_answer(text, jsonb, jsonb) to service_role;
+grant execute on function public.bridge_answer(text, text[], jsonb) to service_role;
 grant execute on function public.bridge_held(regclass, jsonb) to service_role;
 grant execute on function public.bridge_visible(text, text, jsonb) to service_role;
 
@@ -666,7 +788,7 @@ do $verify$ begin                       -- fail here, not in production
         or has_function_privilege('authenticated', 'public.bridge_relation(text)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_visible(text, text, jsonb)', 'execute')
-        or has_function_privilege('authenticated', 'public.bridge_answer(text, jsonb, jsonb)', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_answer(text, text[], jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_held(regclass, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_question(regclass, text)', 'execute')
     then

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from playwright.async_api import Browser
 
+from bridge.bench.proxy import tcp_proxy
 from bridge.client import DIST
 from tests.support.bridge import Bridge, running_bridge, token
 from tests.support.chromium import ClientPage, client_page
-from tests.support.proxy import tcp_proxy
 
 pytestmark = pytest.mark.slow
 

@@ -43,6 +43,7 @@ async def _source(
         token=token,
         tables=tables,
         primary_key=lambda table: ("dialog_id", "user_id") if "participants" in table else ("id",),
+        read_columns=lambda _table: ("price", "code"),
         read_row=read_row,
         clock=SystemClock(),
         random=lambda: 0.5,
@@ -247,6 +248,38 @@ async def test_a_row_that_is_gone_is_skipped(fake: FakeRealtime):
         await fake.change(record={"id": 1}, errors=["Error 413: Payload Too Large"])
         await fake.change(record={"id": 2})
         assert (await _next(source)).new == {"id": 2}
+
+
+async def test_what_upstream_does_not_tell_is_read_again_where_policies_read_it(fake: FakeRealtime):
+    """A number that is no JSON, a text of fixed length; of the old row it stays out.  Bytes are written as Postgres does."""
+    asked: list[Row] = []
+
+    async def read(_table: str, key: Row) -> Row | None:
+        asked.append(key)
+        return {"id": 1, "price": "NaN", "code": "ch   ", "tax": None, "hash": "\\x00ff"}
+
+    types = {"id": "int4", "price": "numeric", "code": "bpchar", "tax": "numeric", "hash": "bytea"}
+    columns = [{"name": name, "type": type_} for name, type_ in types.items()]
+    told = {"id": 1, "price": 1, "code": None, "tax": None, "hash": "00ff"}
+    async with _source(fake.url, read_row=read) as source:
+        assert isinstance(await _next(source), Live)
+        await fake.change(columns=columns, record=told)
+        assert (await _next(source)).new == {**told, "hash": "\\x00ff"}
+        assert asked == []
+
+        await fake.change(columns=columns, record={**told, "price": None})
+        assert (await _next(source)).new["price"] == "NaN"
+        await fake.change(
+            columns=columns, type="UPDATE", record={**told, "code": "c"}, old_record={**told, "price": None}
+        )
+        change = await _next(source)
+        assert (change.new["code"], change.old) == (
+            "ch   ",
+            {"id": 1, "code": None, "tax": None, "hash": "\\x00ff"},
+        )
+        assert asked == [{"id": 1}] * 2
+        await fake.change(columns=columns, type="DELETE", record=None, old_record={**told, "code": "c"})
+        assert "code" not in (await _next(source)).old
 
 
 @contextlib.asynccontextmanager

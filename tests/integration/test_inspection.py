@@ -47,6 +47,10 @@ insert into public.times values (1, now()), (2, null);
 create table public.unheard (id int primary key, owner_id uuid);  -- in no publication
 grant select on public.unheard to anon, authenticated;
 insert into public.unheard values (1, '{ANN}');
+create table public.loose (id int primary key, data jsonb, firm jsonb not null, ints int[]);
+alter table public.loose enable row level security;
+create policy empty on public.loose for select using (data is null or firm is null or 1 = any (ints));
+insert into public.loose values (1, null, 'null', null), (2, 'null', 'null', '[0:0]={{1}}');
 create table public.leaning (id int primary key);
 alter table public.leaning enable row level security;
 create policy by_unheard on public.leaning for select using (
@@ -256,6 +260,15 @@ async def test_explain_takes_any_key(project: LocalStack, *, direct: bool) -> No
         )
         assert code == 0, err
         assert out.rstrip().endswith("=> does not see the row")
+
+
+async def test_explain_says_what_json_does_not_tell(project: LocalStack) -> None:
+    """Of the columns that policies read; the row in the table decides."""
+    _, out, _ = await run(project, "explain", "public.loose", "--user", BOB, "--row", "1")
+    assert "the JSON of data does not always tell the value" in out
+    assert "Postgres was asked and says yes" in out
+    code, _, _ = await run(project, "verify", "public.loose", SUPABASE_DB_URL=project.database_url)
+    assert code == 0
 
 
 @pytest.mark.parametrize(

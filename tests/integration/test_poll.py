@@ -11,7 +11,9 @@ import pytest
 from bridge.connection import poll as module
 from bridge.errors import AskedTimeoutError
 from bridge.events import Principal, RowEvent, View
+from bridge.position import Position
 from tests.support.bridge import ANN, BOB, Bridge, running_bridge, token
+from tests.support.events import message
 
 ORIGIN = "https://app.example.com"
 
@@ -147,12 +149,28 @@ async def test_a_resync_wakes_a_poll_and_whoever_comes_later_learns_of_it():
         async with asyncio.TaskGroup() as tasks:
             asked = tasks.create_task(poll(http, since=cursor))
             await waiting(bridge)
-            bridge.hub.begin("t2", "0")  # as the pipeline does after a gap
+            bridge.hub.begin("t2", Position(0))  # as the pipeline does after a gap
             bridge.hub.open()
             bridge.hub.resync(None, "gap")
         assert asked.result()["recovered"] is False
         assert (await poll(http, since=cursor))["recovered"] is False
         assert (await poll(http, since=asked.result()["cursor"], timeout_s=0))["recovered"] is True
+
+
+async def test_a_poll_that_ends_while_the_worker_catches_up_keeps_its_place():
+    """What is read meanwhile was sent to nobody: the next poll gets it."""
+    async with polling() as (bridge, http):
+        bridge.publish(1)
+        cursor = bridge.hub.cursor
+        version = cursor.partition("-")[0]
+        async with asyncio.TaskGroup() as tasks:
+            asked = tasks.create_task(poll(http, since=cursor, timeout_s=1))
+            await waiting(bridge)
+            bridge.hub.begin(version, Position(1))
+            bridge.hub.publish(message(2), [])
+        assert (asked.result()["cursor"], asked.result()["recovered"]) == (cursor, True)
+        bridge.hub.open()
+        assert [e["new"]["id"] for e in (await poll(http, since=cursor))["events"]] == [2]
 
 
 async def test_a_page_may_ask_from_an_allowed_origin_only():

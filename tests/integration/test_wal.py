@@ -24,6 +24,7 @@ async def test_a_change_is_what_realtime_makes_of_it(stack: LocalStack):
         token=lambda: stack.service_role_key,
         tables=["bridge.journal"],
         primary_key=lambda _table: ("id",),
+        read_columns=lambda _table: (),
         read_row=lambda _table, _key: asyncio.sleep(0, None),
         clock=SystemClock(),
         random=lambda: 0.1,

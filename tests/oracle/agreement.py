@@ -14,14 +14,14 @@ def visible(world: World, plan: Plan, row: Row, principal: Principal) -> bool:
     try:
         return plan.visible(row, principal)
     except UndecidedError:
-        return bool(finish(world.visible(plan.table, [row], [principal])).rows[0])
+        return 0 in finish(world.visible(plan.table, [row], [principal])).rows[0]
 
 
 def audience(world: World, plan: Plan, row: Row, roster: Roster) -> set[Principal]:
     """Return what the audience says, or Postgres where it does not know."""
     sighting = viewers(plan, row, roster)
     asked = finish(world.visible(plan.table, [row], sighting.open)).rows
-    return {*sighting.sees, *(p for p, seen in zip(sighting.open, asked, strict=True) if seen)}
+    return {*sighting.sees, *(p for p, seen in zip(sighting.open, asked, strict=True) if 0 in seen)}
 
 
 def agree(world: World, *statements: str, dialog_column: str = "room_id") -> PlanSet:

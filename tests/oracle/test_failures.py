@@ -111,6 +111,8 @@ BAD = {
     "within an array": "array[number] && array[0, (data ->> 'n')::integer]",
     "contained in an array": "array[number, 1] @> array[5, (data ->> 'n')::integer]",
     "list": "number in (0, (data ->> 'n')::integer)",
+    "beside a list with NULL": "(((data ->> 'n')::integer = 1 and number not in (null, 5)) or public)",
+    "beside any of a list with NULL": "(((data ->> 'n')::integer = 1 and number = any (array[null, 77])) or public)",
     "between": "number between 1 and (data ->> 'n')::integer",
     "distinct": "number is distinct from (data ->> 'n')::integer",
     "of NULL": "owner_id = (data ->> 'u')::uuid",

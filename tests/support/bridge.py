@@ -11,6 +11,7 @@ from bridge.connection import Server, Settings, Verifier
 from bridge.events import Delivery, Principal, RowEvent, View
 from bridge.fanout import EventEncoder, Flusher, History
 from bridge.minting import mint_token
+from bridge.position import Position
 from tests.support.events import CountingHub, Everybody, all_visible, message
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -39,7 +40,7 @@ class Bridge:
             decide=self._decide,
             roster=self.roster,
         )
-        self.hub.begin(f"t{uuid.uuid4().hex[:8]}", "0")
+        self.hub.begin(f"t{uuid.uuid4().hex[:8]}", Position(0))
         self.hub.open()
         self.hub.upstream = "live"
         defaults = {

@@ -7,6 +7,7 @@ from typing import Any
 from bridge.clock import ManualClock
 from bridge.events import Delivery, Principal, RowEvent, View
 from bridge.fanout import EventEncoder, Frame, History, Hub
+from bridge.position import Position
 
 ANN = Principal(role="authenticated", user_id="ann")
 BOB = Principal(role="authenticated", user_id="bob")
@@ -14,7 +15,8 @@ BOB = Principal(role="authenticated", user_id="bob")
 
 def message(n: int, *, dialog: str | None = "d1", body: str = "hi", **fields: Any) -> RowEvent:
     """Return a message that was inserted."""
-    given = {"new": {"id": n, "body": body}, "old": None, "key": {"id": n}, "dialog_id": dialog} | fields
+    given = {"new": {"id": n, "body": body}, "old": None, "key": {"id": n}, "dialog_id": dialog}
+    given |= {"id": f"s-{n}"} | fields
     return RowEvent(
         table="public.messages", commit_timestamp="2026-01-01T00:00:00.000Z", received_s=0.0, **given
     )
@@ -111,7 +113,7 @@ def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None
         decide=decide,
         roster=roster or Everybody(),
     )
-    hub.begin("e", "0")
+    hub.begin("e", Position(0))
     hub.open()
     hub.upstream = "live"
     return hub

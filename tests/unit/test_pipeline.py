@@ -29,6 +29,7 @@ from bridge.events import (
     UpstreamState,
 )
 from bridge.pipeline import Pipeline
+from bridge.position import Position
 from tests.support.catalogs import ANN, planset, table
 
 ann = Principal(role="authenticated", user_id=ANN)
@@ -72,7 +73,7 @@ class Script:
         return self._told.popleft()
 
     keeps_past = False
-    position = "0"
+    position = Position(0)
 
     @property
     def ready(self) -> bool:
@@ -81,9 +82,9 @@ class Script:
     def version(self, digest: str) -> str:
         return f"v{digest}"
 
-    async def rewind(self) -> str:
+    async def rewind(self) -> Position:
         self._pages = deque(self.pages)
-        return "0"
+        return Position(0)
 
     async def past(self) -> Sequence[Change | Gap] | None:
         return self._pages.popleft() if self._pages else None
@@ -117,8 +118,8 @@ class Heard:
         self.opened = 0
         self.position = ""
 
-    def begin(self, version: str, position: str) -> None:
-        self.began.append(f"{version[:1]} {position}")
+    def begin(self, version: str, position: Position) -> None:
+        self.began.append(f"{version[:1]} {position.text()}")
 
     def open(self) -> None:
         self.opened += 1
@@ -593,7 +594,7 @@ async def test_the_past_is_remembered_and_told_to_nobody():
     """What was committed before the rows were loaded; where it cannot be told from there on, it begins anew."""
     async with running() as stage:
         altered = insert(2, new={"id": 2}, id=2, position="2")
-        truncated = Gap(reason="table_truncated")
+        truncated = Gap(reason="table_truncated", table="public.notes")
         stage.source.pages = [[insert(1, id=1), altered], [truncated, insert(3, id=3, name="public.gone")]]
         stage.source.keeps_past = True
         past = ["public.notes 1 is past: 1", "public.gone 3 is past: 0"]
@@ -603,7 +604,7 @@ async def test_the_past_is_remembered_and_told_to_nobody():
             *STARTED[1:],
             "note 4 to 1",
         ]
-        assert stage.heard.began == ["v 0", "v 2", "v 0"]
+        assert stage.heard.began == ["v 0", "v 0", "v 0"]
         assert (stage.heard.opened, stage.heard.position) == (1, "4")
 
 
@@ -612,7 +613,7 @@ async def test_a_past_that_cannot_be_read_is_tried_again_with_the_rows():
     async with running() as stage:
         rewind, failures = stage.source.rewind, [SourceError("pruned")]
 
-        async def failing() -> str:
+        async def failing() -> Position:
             if failures:
                 raise failures.pop()
             return await rewind()

@@ -180,7 +180,7 @@ def _any(t: Translating, fields: Node, names: Names) -> Expr:
     items = _written_elements(fields["rexpr"])
     if items is not None:
         elements = [t.value(item, names) for item in items]
-        if all(never_fails(element) for element in elements):
+        if all(never_fails(element) and not _is_null(element) for element in elements):
             return any_of([comparison("=", left, element, catalog) for element in elements])
     return any_element(left, t.value(fields["rexpr"], names), catalog)
 
@@ -196,7 +196,7 @@ def any_element(left: Expr, array: Expr, catalog: Catalog) -> Expr:
     element = types.element_of(array.type)
     left = coercion.implicit(left, element, catalog)
     types.check_comparable("=", left.type, element)
-    if isinstance(array, Const) and array.value is not None:
+    if isinstance(array, Const) and array.value is not None and None not in array.value:
         return any_of([compare("=", left, Const(item, element)) for item in array.value])
     return AnyOf(left, array)
 
@@ -214,17 +214,24 @@ def _written_elements(node: Node) -> list[Node] | None:
     return None
 
 
+def _is_null(element: Expr) -> bool:
+    """True if it is NULL: to Postgres a comparison with it is a constant, with an array that has it none."""
+    return isinstance(element, Const) and element.value is None
+
+
 def _each(t: Translating, name: str, fields: Node, names: Names) -> Expr:
     """``left op ANY|ALL (ARRAY[...])`` for written arrays; ``<> ALL (array)`` for every array."""
     catalog = t.context.catalog
     left = t.value(fields["lexpr"], names)
     items = _written_elements(fields["rexpr"])
     is_all = fields["kind"] == "AEXPR_OP_ALL"
-    if items is None:
+    elements = None if items is None else [t.value(item, names) for item in items]
+    if elements is None or any(map(_is_null, elements)):
         if name != "<>" or not is_all:
-            raise CompileError(f"{name} with an array that is not written out is not supported in memory")
+            raise CompileError(
+                f"{name} with an array that is not written out, or has a NULL, is not supported in memory"
+            )
         return Not(_any(t, fields, names))
-    elements = [t.value(item, names) for item in items]
     if not all(map(never_fails, elements)):
         raise CompileError(f"{name} with an array whose elements may fail is not supported in memory")
     parts = [binary(name, left, element, catalog) for element in elements]

@@ -15,9 +15,11 @@ ann, bob, cat = user(ANN), user(BOB), user(CAT)
 class Project:
     """Everybody sees the rows that name them."""
 
-    def __init__(self, *, fails: bool = False, slow: str = "") -> None:
+    def __init__(
+        self, *, fails: bool = False, slow: str = "", answers: list[frozenset[int]] | None = None
+    ) -> None:
         self.calls: list[tuple[str, list[Row], list[Principal]]] = []
-        self.fails, self.slow = fails, slow
+        self.fails, self.slow, self.answers = fails, slow, answers
 
     async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
         self.calls.append((table, list(rows), list(principals)))
@@ -26,7 +28,8 @@ class Project:
         if table == self.slow:
             raise AskedTimeoutError("slow: wait")
         seen = [frozenset(i for i, row in enumerate(rows) if p.user_id in row["who"]) for p in principals]
-        return Seen(seen, frozenset(i for i, row in enumerate(rows) if "gone" not in row))
+        current = frozenset(i for i, row in enumerate(rows) if "gone" not in row)
+        return Seen(seen if self.answers is None else self.answers, current)
 
 
 async def test_all_rows_of_a_table_are_asked_about_at_once() -> None:
@@ -43,6 +46,15 @@ async def test_all_rows_of_a_table_are_asked_about_at_once() -> None:
         ("u", 1, [ann]),
     ]
     assert [first.sees, second.sees, other.sees] == [[ann, bob], [bob, cat], [ann]]
+
+
+async def test_what_somebody_seems_to_see_is_told_apart() -> None:
+    """-1 - position: the row's JSON does not tell what decides."""
+    questions = Questions()
+    first, second = (questions.add("t", {"who": []}, [ann, bob]) for _ in range(2))
+    await questions.ask(Project(answers=[frozenset((0, -2)), frozenset((-1,))]))
+
+    assert (first.sees, first.seems, second.sees, second.seems) == ([ann], [bob], [], [ann])
 
 
 async def test_a_question_about_nobody_is_not_asked() -> None:

@@ -1,5 +1,6 @@
 """What users experience, once it is known who saw a row before and who sees it after."""
 
+import msgspec
 import pytest
 
 from bridge.authorization.asking import Answer
@@ -8,7 +9,7 @@ from bridge.authorization.experience import NOBODY, Decision, Sees, Share, Share
 from bridge.authorization.grounds import Grounds
 from bridge.authorization.shaping import Shaper
 from bridge.authorization.undecided import UndecidedError
-from bridge.events import Action, Change, Principal, Row, RowEvent
+from bridge.events import Action, Change, Principal, Row, RowEvent, View
 from tests.support.catalogs import ANN, BOB, CAT, planset, table, user
 
 ann, bob, cat = user(ANN), user(BOB), user(CAT)
@@ -23,6 +24,12 @@ EVENT = RowEvent(
     commit_timestamp="2026-01-01T10:00:00.000Z",
     received_s=0.0,
 )
+
+
+def seeming(*principals: Principal) -> Sees:
+    """The row's JSON does not tell what decides: these likely see it, of all that were asked about."""
+    answer = Answer((), (ann, bob, cat), seems=principals, is_current=False)
+    return Sees(Sighting((), (ann, bob, cat)), answer)
 
 
 def told(share: Share) -> dict[Action, set[Principal]]:
@@ -40,6 +47,35 @@ def test_those_who_saw_and_those_who_see() -> None:
 
     assert told(share) == {"UPDATE": {bob}, "INSERT": {cat}, "DELETE": {ann}}
     assert all(delivery.view.columns == COLUMNS for delivery in share.deliveries(set()))
+
+
+def test_who_only_seems_to_see_the_row_is_told_that_it_went() -> None:
+    """But never shown it: the table has another row by now, whose change tells them."""
+    share = Share(
+        columns=None,
+        saw=Sees(Sighting([ann], [bob, cat]), Answer((), (bob, cat), seems=(bob, cat), is_current=False)),
+        sees=seeming(ann, bob),
+        old_unknown=False,
+    )
+    assert told(share) == {"DELETE": {cat}}
+
+    seems, saw = seeming(ann), Sees(Sighting([ann]))
+    gone = msgspec.structs.replace(EVENT, new=None)
+    assert Decision(event=EVENT, columns=None, sees_new=seems, saw_old=saw).view(set()) is None
+    lost = Decision(event=gone, columns=None, saw_old=seems).view(set())
+    assert lost == View(action="DELETE", columns=None)
+
+
+def test_who_seemed_to_see_a_row_that_was_not_shown_has_the_next_version_as_a_new_one() -> None:
+    """Of the row before it is said again that they likely saw it: nobody has told them, though."""
+    untold: set[Principal] = set()
+    first = Share(columns=None, sees=seeming(ann, bob), old_unknown=False)
+    assert (first.deliveries(untold), untold) == ([], {ann, bob})
+    second = Share(columns=None, saw=seeming(ann, bob), sees=Sees(Sighting([ann])), old_unknown=False)
+    assert [(d.view.action, d.principals) for d in second.deliveries(untold)] == [
+        ("INSERT", [ann]),
+        ("DELETE", [bob]),
+    ]
 
 
 def test_an_unknown_row_before_is_an_update() -> None:
@@ -95,6 +131,15 @@ def test_who_may_have_seen_it_is_told_nothing_of_the_row() -> None:
 
     assert found.settle() == ([], [])
     assert found.doubtful == [ann]
+
+
+def test_who_only_seems_to_see_a_row_that_a_membership_shows_reads_again() -> None:
+    """It may have come into sight, or left it."""
+    found = shift(
+        Sighting([ann]), Sighting([], [ann, bob]), Answer([], [ann, bob], seems=[ann, bob], is_current=False)
+    )
+
+    assert (found.settle(), found.doubtful) == (([], []), [ann, bob])
 
 
 def test_a_row_that_was_never_known_is_withdrawn_from_all_who_may_have_been_shown_it() -> None:

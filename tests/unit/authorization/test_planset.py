@@ -34,6 +34,19 @@ def test_each_pair_of_table_and_role_has_a_plan() -> None:
     assert not plans.nobody
 
 
+def test_the_columns_whose_values_decide() -> None:
+    """Those that the policies name, also in parts that are asked of Postgres, and those of look-up rows."""
+    names = {"id": "uuid", "price": "numeric", 'odd "name': "text", "title": "text"}
+    columns = tuple(column(name, type_) for name, type_ in names.items())
+    asked = '((public.unknown(price) > 1) OR ("odd ""name" = \'title_x\'::text))'
+    plans = compiled(table("notes", columns, asked), MEMBERS, watched=["public.notes"])
+    assert plans.read_columns == {"public.notes": {"price", 'odd "name'}}
+
+    assert compiled(NOTES, MEMBERS).read_columns["public.members"] == {"room_id", "user_id"}
+    whole = compiled(table("notes", columns, "public.unknown(notes.*)"), watched=["public.notes"])
+    assert whole.read_columns["public.notes"] == set(whole.catalog.by_name["public.notes"].by_name)
+
+
 def test_a_partitioned_table_is_watched_by_its_partitions() -> None:
     """Postgres would refuse to add it to the publication, where it is a member already."""
     parts = table("parts", "id uuid", "true", kind="p", publications=())

@@ -11,6 +11,7 @@ from bridge.authorization.algebra import (
     FALSE,
     TRUE,
     And,
+    AnyOf,
     Call,
     Case,
     Claims,
@@ -168,7 +169,7 @@ def positive(text: str, functions: Sequence[Function] = ()) -> Expr:
         ),
         (
             "(body <> ALL (ARRAY['a'::text, NULL::text]))",
-            And((compare("<>", BODY, Const("a", "text")), compare("<>", BODY, NULL_TEXT))),
+            Not(AnyOf(BODY, Const(["a", None], "text[]"))),
         ),
         (
             "((kind)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[]))",

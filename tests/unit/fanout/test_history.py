@@ -15,7 +15,7 @@ from tests.support.events import ANN, BOB, message
 def filled(count: int = 3) -> tuple[History, ManualClock]:
     clock = ManualClock()
     history = History(keep_s=60, clock=clock)
-    history.begin("e", "0")
+    history.begin("e", Position(0))
     history.open()
     for n in range(1, count + 1):
         add(history, n)
@@ -91,7 +91,7 @@ def test_forgetting_leaves_no_cursor_that_works():
     history.forget()
     assert (keys(history, newest), len(history)) == (None, 0)
     assert keys(history, history.cursor) is None
-    history.begin("f", "3")
+    history.begin("f", Position(3))
     assert keys(history, history.cursor) is None
     history.open()
     assert (keys(history, newest), keys(history, history.cursor), keys(history, "f-2")) == (None, [], None)
@@ -176,3 +176,36 @@ def test_what_may_come_twice_has_the_cursor_of_the_change_before():
     assert history.append(message(3), is_last=False).cursor == "e-2"
     assert history.append(message(3)).cursor == "e-3"
     assert keys(history, "e-2") == [3, 3]
+
+
+def test_a_beginning_with_many_holes_claims_nothing_that_is_gone():
+    """Its text names an earlier position; what is kept begins where it begins."""
+    history = filled(0)[0]
+    history.begin("e", Position(500, [(n, n) for n in range(100, 400, 2)]))
+    history.open()
+    add(history, 501)
+    assert keys(history, "e-99") is None
+    assert keys(history, "e-450") is None
+    assert keys(history, "e-500") == [501]
+
+
+def test_a_late_mark_reaches_who_has_everything():
+    """It is of changes that were sent before: no cursor tells whether its user knows it."""
+    history, _ = filled()
+    history.mark(ANN.role, [ANN.user_id], told=False, late=True)
+    assert (keys(history, "e-3"), keys(history, "e-3", BOB)) == (None, [])
+    add(history, 4)
+    assert keys(history, "e-4") == []
+
+
+def test_an_old_hole_is_looked_up_and_not_walked_to():
+    """However many entries lie between: a transaction that runs on must not make every resume slow."""
+    history = filled(0)[0]
+    for n in (1, 2, *range(4, 3000)):
+        add(history, n, f"{n}.{n - 3}" if n > 3 else "")
+    assert keys(history, "e-2990.2987") == list(range(2991, 3000))
+    looked_at = list(history._after(Position(2990, [(3, 3)])))
+    assert len(looked_at) <= 11
+    add(history, 3, "2999")
+    assert keys(history, "e-2990.2987") == [*range(2991, 3000), 3]
+    assert keys(history, "e-2999.2996") == [3]

@@ -10,6 +10,7 @@ from bridge.errors import AskedTimeoutError
 from bridge.events import Principal, RowEvent, View
 from bridge.fanout import Hub, Subscriber
 from bridge.fanout import hub as module
+from bridge.position import Position
 from tests.support.events import ANN, BOB, Everybody, Inbox, all_visible, make_hub, message, to
 
 ANN_ELSEWHERE = Principal(role=ANN.role, user_id=ANN.user_id, claims_json='{"org":1}')
@@ -275,7 +276,7 @@ async def test_a_client_that_comes_back_too_early_waits(monkeypatch: pytest.Monk
     """Until this worker has read what it missed, or has come as far as a faster one, and for no longer."""
     monkeypatch.setattr(module, "WAIT_S", 2.0)
     hub = make_hub()
-    hub.begin("e", "0")  # not open yet: what is published is of the past
+    hub.begin("e", Position(0))  # not open yet: what is published is of the past
     async with asyncio.TaskGroup() as tasks:
         early = tasks.create_task(joined(hub, since="e-1"))
         faster = tasks.create_task(joined(hub, since="e-3"))
@@ -320,7 +321,7 @@ async def test_a_resync_for_all_goes_to_subscribers():
     hub.resync(None, "gap")
     assert inbox.messages[-1] == {"type": "resync", "reason": "gap", "cursor": hub.cursor}
     assert silent.frames == []
-    hub.begin("f", "0")
+    hub.begin("f", Position(0))
     hub.open()
     assert (await joined(hub, since=before))[1].messages[0]["recovered"] is False
 

@@ -114,6 +114,37 @@ async def test_each_subscriber_gets_the_rows_its_policies_show(
             assert (deleted["type"], deleted["old_record"]) == ("DELETE", {"id": 1})
 
 
+async def test_values_that_do_not_survive_the_trip(
+    server: LocalStack, database: psycopg.AsyncConnection[Any]
+):
+    """Realtime casts each text to the type's name, which is one of length 1 for char(n) and bit(n)."""
+    await database.execute(
+        "create table public.odd (id int primary key, code char(5), codes char(2)[], bits bit(3), hash bytea,"
+        " hashes bytea[], num numeric, nums numeric[], data jsonb, js json)"
+    )
+    await database.execute("alter publication supabase_realtime add table public.odd")
+    try:
+        async with subscriber(server) as socket:
+            await database.execute(
+                "insert into public.odd values (1, 'ch', '{ab,NULL}', '101', '\\xdead', '{\"\\\\xdead\"}',"
+                " 'NaN', '{NaN,1.50}', 'null', 'null')"
+            )
+            assert (await change(socket))["record"] == {
+                "id": 1,
+                "code": "c",
+                "codes": ["a", None],
+                "bits": "1",
+                "hash": "dead",
+                "hashes": ["\\xdead"],
+                "num": None,
+                "nums": ["NaN", 1.5],
+                "data": None,
+                "js": None,
+            }
+    finally:
+        await database.execute("drop table public.odd")
+
+
 async def test_what_is_no_message_is_ignored(server: LocalStack, database: psycopg.AsyncConnection[Any]):
     """Garbage, a binary frame, a heartbeat of nobody's: the socket lives on."""
     async with subscriber(server) as socket:
