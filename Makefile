@@ -53,10 +53,13 @@ fmt: $(INSTALLED)  ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+PIN := pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate
+
+# The image gets what the worker needs at run time, in the same versions.
 constraints:  ## Pin the dependencies anew (needs pip-tools)
-	pip-compile --quiet --upgrade --all-extras --generate-hashes --strip-extras --allow-unsafe \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate \
-	  -o constraints.txt pyproject.toml
+	$(PIN) --upgrade --all-extras -o constraints.txt pyproject.toml
+	$(PIN) -c constraints.txt -o ops/docker/requirements.txt pyproject.toml
 
 clean:  ## Remove what make made
 	rm -rf $(VENV) bridge/client/node_modules bridge/client/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -38,6 +38,7 @@ from bridge.pipeline import Pipeline
 from bridge.position import Position
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
+from bridge.supervisor import Supervisor
 from bridge.upstream import Known, Source, open_upstream
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -126,6 +127,7 @@ async def serve(
     clock: Clock,
     on_ready: Callable[[Addresses], None] | None = None,
     routes: Sequence[BaseRoute] = (),
+    supervisor: Supervisor | None = None,
 ) -> None:
     """Run the worker until ``stop``.
 
@@ -135,6 +137,7 @@ async def serve(
         clock: Source of time.
         on_ready: Called once changes flow for the first time.
         routes: Further routes of the public port.
+        supervisor: Is told how the worker fares.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
@@ -148,17 +151,23 @@ async def serve(
         log.warning("jwt_secret_mismatch", hint=hint)
     worker = _Worker(config, clock, routes)
     worker.server.open()
+    supervisor = supervisor or Supervisor()
+    # Ready is who listens: how long the project is away is nothing that a restart would mend.
+    supervisor.tell("READY=1", "STATUS=listening; /readyz says whether changes flow")
     rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(worker.server.run(), name="server")
             relaying = tasks.create_task(worker.relay(rpc, on_ready), name="relay")
+            reassuring = tasks.create_task(supervisor.reassure(), name="supervisor")
             await stop.wait()
+            supervisor.tell("STOPPING=1", "STATUS=draining")
             log.info("drain_started", timeout_s=config.drain_timeout_s)
             worker.server.stop_accepting()
             await worker.server.drain(config.drain_timeout_s)
             relaying.cancel()  # the source last: until here everybody gets their events
             worker.server.close()
+            reassuring.cancel()
     finally:
         await rpc.close()
     log.info("service_stopped")
