@@ -9,6 +9,10 @@ from bridge.bench.reader import Rows
 from bridge.position import Position
 
 
+AT_ONCE_S = 0.005
+"""Two transactions that end at the same moment are visible in either order: their times say no more than that."""
+
+
 class Recorded(msgspec.Struct, frozen=True):
     """A row of the journal.
 
@@ -18,7 +22,8 @@ class Recorded(msgspec.Struct, frozen=True):
         action: INSERT, UPDATE or DELETE.
         dialog: The dialog that it is of.
         user: The owner of a dialog, or the user of a membership.
-        at: When it was recorded, in seconds since 1970.
+        at: When it was committed, in seconds since 1970.  Ids are handed out before that, so that who was
+            in a dialog when is told by this alone.
     """
 
     id: int
@@ -44,11 +49,17 @@ class Verdict(msgspec.Struct):
 
 
 class Stay(msgspec.Struct):
-    """A time in which a user was in a dialog, from one row of the journal to another."""
+    """A time in which a user was in a dialog.
+
+    Attributes:
+        first: The row of the journal that began it.
+        since: When that was committed.
+        until: When its end was committed; None if it has none.
+    """
 
     first: int
-    at: float
-    last: int | None = None
+    since: float
+    until: float | None = None
 
 
 class History:
@@ -69,7 +80,7 @@ class History:
             key = (row.user, row.dialog)
             stays = self.stays.setdefault(key, [])
             if row.table == "dialogs":
-                if not stays or stays[-1].last is not None:
+                if not stays or stays[-1].until is not None:
                     stays.append(Stay(row.id, row.at))
             elif row.action == "INSERT":
                 self.changed.add(key)
@@ -77,14 +88,16 @@ class History:
             elif row.action == "DELETE":
                 self.changed.add(key)
                 for stay in reversed(stays):
-                    if stay.last is None:
-                        stay.last = row.id
+                    if stay.until is None:
+                        stay.until = row.at
                         break
+        self._at = {row.id: row.at for row in journal}
 
     def may_have(self, user: str, seen: Seen, id_: int) -> bool:
-        """True if ``user`` was in the dialog when the row was written, or later, until it was sent."""
+        """True if ``user`` was in the dialog when the row was committed, or later, until it was sent."""
+        committed = self._at[id_]
         return any(
-            stay.at <= seen.at + 1.0 and (stay.last is None or stay.last >= id_)
+            stay.since <= seen.at + AT_ONCE_S and (stay.until is None or stay.until >= committed - AT_ONCE_S)
             for stay in self.stays.get((user, seen.dialog or ""), ())
         )
 
@@ -105,7 +118,8 @@ def judge_events(
         if not part:
             got.add(int(number))
         if not history.may_have(user, one, int(number)):
-            verdict.add("leaked", f"{user} was sent {one}")
+            stays = history.stays.get((user, one.dialog or ""))
+            verdict.add("leaked", f"{user} was sent {one}, and was there {stays}")
     first: Position | None = None
     excused: list[tuple[Position, Position]] = []
     for reread in rereads:

@@ -71,7 +71,7 @@ class Stage(msgspec.Struct, frozen=True):
         return page.dialogs == dialogs and page.messages == messages
 
     async def delay_s(self) -> float:
-        """Return the median time from the recording of a change until a page had it."""
+        """Return the median time from the commit of a change until a page had it."""
         history = {row.id: row.at for row in await _journal(self.local.database_url)}
         delays = []
         for page in self.pages:
@@ -192,7 +192,7 @@ async def _journal(database_url: str) -> list[Recorded]:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         cursor: Any = await connection.execute(
             "select id, relation, action, coalesce(record, old_record), "
-            "extract(epoch from recorded_at)::float8 from bridge.journal "
+            "extract(epoch from pg_xact_commit_timestamp(txid::xid))::float8 from bridge.journal "
             "where action <> 'TRUNCATE' order by id"
         )
         rows = await cursor.fetchall()

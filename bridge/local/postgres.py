@@ -38,6 +38,7 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "wal_level": "logical",
+    "track_commit_timestamp": "on",  # what the soak measures and judges by
     "max_replication_slots": "32",
     "max_wal_senders": "32",
     "max_connections": "200",
