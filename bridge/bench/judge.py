@@ -8,9 +8,8 @@ from bridge.bench.page import Reread, Seen
 from bridge.bench.reader import Rows
 from bridge.position import Position
 
-
 AT_ONCE_S = 0.005
-"""Two transactions that end at the same moment are visible in either order: their times say no more than that."""
+"""Two transactions that end at the same moment are visible in either order: their times do not tell."""
 
 
 class Recorded(msgspec.Struct, frozen=True):

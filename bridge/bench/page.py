@@ -117,8 +117,13 @@ class Page:
                 case _ if "eventType" in message:
                     await self._take(message)
 
-    async def poll(self, http: httpx.AsyncClient) -> None:
+    async def poll(self) -> None:
         """Follow by long polling, for ever."""
+        # A pool of its own: one that all pages share walks all of its connections for each request.
+        async with httpx.AsyncClient(timeout=ANSWER_S + POLL_S, verify=False) as http:  # noqa: S501 - no TLS here
+            await self._poll(http)
+
+    async def _poll(self, http: httpx.AsyncClient) -> None:
         while True:
             parameters = {"timeout_s": str(POLL_S)} | ({"since": self.cursor} if self.cursor else {})
             url = f"http://127.0.0.1:{self._random.choice(self._ports)}/poll"

@@ -23,6 +23,11 @@ DROPPED_SHARE = 0.05
 FIRST_MEMORY_S = 60.0
 """Age at which a worker's memory is noted for the first time."""
 
+HISTORY_S = 45
+"""How long workers keep events: the history is full by then, so that what grows later is a leak.
+
+Nobody here is away for longer than a fault of a few seconds."""
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What to run.
@@ -94,6 +99,7 @@ async def soak(settings: Settings, *, say: Callable[[str], None]) -> Outcome:
         workers=settings.workers,
         seed=settings.seed,
         BRIDGE_UPSTREAM=settings.upstream,
+        BRIDGE_HISTORY_S=str(HISTORY_S),
     ) as stage:
         say(f"{settings.workers} worker(s), {settings.clients} clients; logs in {stage.folder}")
         run = _Run(settings, stage, say)

@@ -136,11 +136,8 @@ async def running_stage(
         ports = [worker.port for worker in started]
         pages = [Page(user, local.token(user, ttl_s=86_400), ports, reader, chooser) for user in users]
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(timeout=40, limits=httpx.Limits(max_connections=None))
-        )
         for number, page in enumerate(pages):
-            follow = page.poll(http) if number < polling else page.stream()
+            follow = page.poll() if number < polling else page.stream()
             stack.callback(tasks.create_task(follow, name=f"page-{number}").cancel)
         async with asyncio.timeout(READY_S):
             while any(page.cursor is None for page in pages):  # noqa: ASYNC110 - pages are many
