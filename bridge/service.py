@@ -182,9 +182,10 @@ class _Worker:
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
         self._roster = Roster(linger_s=config.history_s, clock=clock)
+        self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
         self._hub = Hub(
             history=History(keep_s=config.history_s, clock=clock),
-            encoder=EventEncoder(dialog_table=config.dialogs, message_table=config.messages),
+            encoder=self._encoder,
             decide=self._decide,
             roster=self._roster,
         )
@@ -209,6 +210,9 @@ class _Worker:
         known = Known()
         upstream = await open_upstream(self._config, rpc, clock=self._clock, known=known)
         settings, source = upstream.settings, upstream.source
+        self._encoder.name_tables(
+            dialog_table=upstream.names.dialog_table, message_table=upstream.names.message_table
+        )
         self._source = source
 
         async def load_again() -> Authorizer:

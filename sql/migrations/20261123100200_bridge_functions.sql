@@ -94,6 +94,13 @@ tables as (
             join pg_catalog.pg_trigger as g on g.tgrelid = part.relid
             where g.tgname = '!bridge_journal' and g.tgenabled not in ('O', 'A')
         ),
+        'partition_of', (
+            select format('%s.%s', wn.nspname, w.relname)
+            from pg_catalog.pg_inherits as i
+            join pg_catalog.pg_class as w on w.oid = i.inhparent and w.relkind = 'p'
+            join pg_catalog.pg_namespace as wn on wn.oid = w.relnamespace
+            where i.inhrelid = r.oid
+        ),
         'inherits', exists (select from pg_catalog.pg_inherits as i where r.oid in (i.inhrelid, i.inhparent)),
         'columns', (
             select coalesce(jsonb_agg(jsonb_build_object(

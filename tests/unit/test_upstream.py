@@ -40,7 +40,7 @@ async def test_the_journal_is_taken_where_it_is(stack: LocalStack, capture: str,
     """The choice is kept in the settings, so that a later load makes the same one."""
     found = await opened(stack, capture=capture, upstream=upstream)
     assert isinstance(found.source, JournalSource)
-    assert found.settings.capture == "journal"
+    assert found.settings.kept == "journal"
     assert "public.dialog_participants" in found.tables
 
 
@@ -48,7 +48,7 @@ async def test_the_tables_can_be_chosen_all_the_same(stack: LocalStack):
     """Then the journal is not looked at."""
     found = await opened(stack, capture="tables")
     assert isinstance(found.source, RealtimeSource)
-    assert (found.settings.capture, found.source.tables) == ("tables", found.tables)
+    assert (found.settings.kept, found.source.tables) == ("tables", found.tables)
 
 
 async def test_tables_that_are_not_in_the_journal_stop_the_start_with_what_to_do(stack: LocalStack):
