@@ -232,5 +232,5 @@ def _named(table: Table, policies: Sequence[Policy]) -> frozenset[str]:
 
 def _explained(expr: Expr, where: str) -> Expr:
     if isinstance(expr, Opaque):
-        return Opaque(f"{where}: {expr.reason}", expr.raises, expr.type)
+        return msgspec.structs.replace(expr, reason=f"{where}: {expr.reason}")
     return rebuild(expr, lambda part: _explained(part, where))
