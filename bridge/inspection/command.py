@@ -21,6 +21,8 @@ from bridge.rpc import ProjectRpc
 
 DEFAULT_TABLES = "public.dialogs,public.messages"
 SHOWN_DIFFERENCES = 20
+UNBOUNDED = 100_000
+"""Columns of what is no terminal."""
 
 
 async def run_explain(
@@ -106,6 +108,8 @@ async def run_verify(
     if names is not None and not names:
         names = split_names(environ.get("BRIDGE_TABLES", "").strip() or DEFAULT_TABLES)
     console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console.width = UNBOUNDED  # what reads a pipe wants whole names, a line for each table
     async with DirectDatabase.open(url) as database:
         with console.status("comparing") as status:
 
