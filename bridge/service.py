@@ -31,7 +31,7 @@ from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
-from bridge.events import Change, Principal, RowEvent, UpstreamState, View
+from bridge.events import Change, Principal, ResyncReason, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
@@ -95,7 +95,7 @@ class _HubAudience:
     def announce_status(self, state: UpstreamState) -> None:
         self._hub.announce_status(state)
 
-    def announce_gap(self, reason: str) -> None:
+    def announce_gap(self, reason: ResyncReason) -> None:
         self._hub.resync(None, reason)
 
     def forget_history(self) -> None:
