@@ -228,9 +228,10 @@ functions as (
     join pg_catalog.pg_language as l on l.oid = f.prolang
     where f.prokind = 'f' and l.lanname in ('sql', 'plpgsql')
       and n.nspname not in (
-          'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime', 'storage',
+          'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime',
           'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer', 'bridge'
       )
+      and (n.nspname <> 'storage' or f.proname in ('foldername', 'filename', 'extension'))  -- what policies call
       and not exists (
           select from pg_catalog.pg_depend as d
           where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e'
