@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from bridge.errors import ConfigError
+from bridge.identifiers import identifiers, plain, split_names
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]  # "inf" is a float, too, and no time to wait
 PingInterval = Annotated[float, Meta(gt=0, le=3600)]  # a client that vanished is noticed within two of them
@@ -172,7 +173,7 @@ def _refuse_unknown(environ: Mapping[str, str], known: set[str]) -> None:
 def _convert(name: str, text: str, hint: Any) -> Any:
     value: Any = text
     if hint == tuple[str, ...]:
-        value = [part.strip() for part in text.split(",") if part.strip()]
+        value = list(split_names(text))
     try:
         return msgspec.convert(value, hint, strict=False)
     except msgspec.ValidationError as error:
@@ -213,10 +214,10 @@ def _check(config: Config) -> None:
             "set BRIDGE_CAPTURE=journal, or BRIDGE_UPSTREAM=realtime"
         )
     for table in config.tables:
-        if table.count(".") != 1 or not all(table.split(".")):
+        if len(identifiers(table)) != 2:  # noqa: PLR2004 - schema and name
             raise ConfigError(f"BRIDGE_TABLES holds {table!r}: write schema and name, like public.messages")
     for name, table in (("BRIDGE_DIALOG_TABLE", config.dialogs), ("BRIDGE_MESSAGE_TABLE", config.messages)):
-        if table not in config.tables:
+        if plain(table) not in map(plain, config.tables):
             raise ConfigError(f"{name} is {table}, which BRIDGE_TABLES does not hold: add it there")
 
 

@@ -62,6 +62,21 @@ GapReason: TypeAlias = Literal[
 ]
 
 
+ResyncReason: TypeAlias = (
+    GapReason
+    | Literal[
+        "catalog_changed",
+        "claims_changed",
+        "database_unreachable",
+        "not_recovered",
+        "policies_changed",
+        "upstream_started",
+        "visibility_changed",
+    ]
+)
+"""Why a client has to read its rows again; docs/missing.md says of each what is so and what to do."""
+
+
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """Changes may be missing from here until the next :class:`Live`.
 

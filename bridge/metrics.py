@@ -3,6 +3,8 @@
 The stages count here, the admin port shows it.  Help texts say what a rising value means.
 """
 
+from typing import Literal, TypeAlias
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 REGISTRY = CollectorRegistry()
@@ -41,6 +43,17 @@ UNDELIVERABLE = Counter(
     ["table", "reason"],
     registry=REGISTRY,
 )
+Undelivered: TypeAlias = Literal[
+    "asked_timeout",
+    "catalog_changed",
+    "old_row_unknown",
+    "old_viewers_unknown",
+    "row_superseded",
+    "rpc",
+    "values_untold",
+]
+"""Reasons of :data:`UNDELIVERABLE`; docs/missing.md says of each who is told what."""
+
 ASKED = Counter(
     "bridge_visibility_asked_total",
     "Pairs of a user and a row that only Postgres could decide, by the table that changed.",
@@ -95,6 +108,11 @@ COMMIT_TO_RECEIVE = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
 )
+
+
+def undelivered(table: str, reason: Undelivered) -> None:
+    """Count a change that did not reach somebody."""
+    UNDELIVERABLE.labels(table, reason).inc()
 
 
 def exposition() -> bytes:

@@ -25,7 +25,19 @@ from bridge.authorization import (
 from bridge.backoff import Backoff
 from bridge.clock import Clock
 from bridge.errors import BridgeError, ConfigError, RpcError
-from bridge.events import Change, Event, Gap, Live, Paused, Principal, Resumed, RowEvent, UpstreamState, View
+from bridge.events import (
+    Change,
+    Event,
+    Gap,
+    Live,
+    Paused,
+    Principal,
+    Resumed,
+    ResyncReason,
+    RowEvent,
+    UpstreamState,
+    View,
+)
 from bridge.ports import Audience, Database, Source
 from bridge.reminders import Reminders
 
@@ -81,7 +93,7 @@ class Pipeline:
         self._timeout_logged_s: dict[str, float] = {}
         self.reminders = Reminders(audience.remind)
         # Who connects before the first Live may have read rows that changed before it.
-        self._missed: str | None = "upstream_started"
+        self._missed: ResyncReason | None = "upstream_started"
 
     async def run(self) -> None:
         """Carry events for ever."""
@@ -153,7 +165,7 @@ class Pipeline:
             return [None] * len(events)
         return await authorizer.decide(principal, events, self._database)
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: ResyncReason) -> None:
         metrics.GAPS.labels(reason).inc()
         self._missed = reason
         self._usable = False
@@ -303,7 +315,9 @@ class Pipeline:
                 except (CatalogChangedError, RpcError) as failure:
                     again = failure
             # The clients were told to read again, which covers this change too.
-            metrics.UNDELIVERABLE.labels(change.table, again.code).inc()
+            metrics.undelivered(
+                change.table, "catalog_changed" if isinstance(again, CatalogChangedError) else "rpc"
+            )
             log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
 
     def _log_timeout(self, table: str, late: Resync) -> None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bridge.authorization import Database as AuthorizationDatabase
 from bridge.authorization import Effect, Resync
-from bridge.events import Change, Event, Gap, UpstreamState
+from bridge.events import Change, Event, Gap, ResyncReason, UpstreamState
 from bridge.position import Position
 
 
@@ -63,7 +63,7 @@ class Audience(Protocol):
     def announce_status(self, state: UpstreamState) -> None:
         """Tell every client how things stand upstream."""
 
-    def announce_gap(self, reason: str) -> None:
+    def announce_gap(self, reason: ResyncReason) -> None:
         """Tell every client to read its rows again: changes may have been missed."""
 
     def forget_history(self) -> None:

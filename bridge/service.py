@@ -31,7 +31,7 @@ from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
-from bridge.events import Change, Principal, RowEvent, UpstreamState, View
+from bridge.events import Change, Principal, ResyncReason, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
@@ -95,7 +95,7 @@ class _HubAudience:
     def announce_status(self, state: UpstreamState) -> None:
         self._hub.announce_status(state)
 
-    def announce_gap(self, reason: str) -> None:
+    def announce_gap(self, reason: ResyncReason) -> None:
         self._hub.resync(None, reason)
 
     def forget_history(self) -> None:
@@ -182,9 +182,10 @@ class _Worker:
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
         self._roster = Roster(linger_s=config.history_s, clock=clock)
+        self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
         self._hub = Hub(
             history=History(keep_s=config.history_s, clock=clock),
-            encoder=EventEncoder(dialog_table=config.dialogs, message_table=config.messages),
+            encoder=self._encoder,
             decide=self._decide,
             roster=self._roster,
         )
@@ -209,6 +210,9 @@ class _Worker:
         known = Known()
         upstream = await open_upstream(self._config, rpc, clock=self._clock, known=known)
         settings, source = upstream.settings, upstream.source
+        self._encoder.name_tables(
+            dialog_table=upstream.names.dialog_table, message_table=upstream.names.message_table
+        )
         self._source = source
 
         async def load_again() -> Authorizer:

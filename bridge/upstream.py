@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 import structlog
 
-from bridge.authorization import PlanSet, compile_catalog
+from bridge.authorization import PlanSet, chosen, compile_catalog, journal_advice
 from bridge.authorization import Settings as AuthorizationSettings
 from bridge.backoff import Backoff
 from bridge.capture import JournalSource, RealtimeSource, WalSource
@@ -39,11 +39,13 @@ class Upstream(msgspec.Struct, frozen=True):
         source: Tells them.
         tables: Those of which changes come.
         settings: What authorization has to know.
+        names: The same, with the names that the catalog has.
     """
 
     source: Source
     tables: tuple[str, ...]
     settings: AuthorizationSettings
+    names: AuthorizationSettings
 
 
 class Known:
@@ -119,20 +121,31 @@ async def open_upstream(
     known = Known() if known is None else known
     known.learn(planset)
     tables = planset.upstream_tables
-    # The choice stays for as long as the worker runs, whatever happens to the journal.
-    settings = msgspec.structs.replace(settings, capture=planset.capture)
-    log.info("capture_chosen", capture=planset.capture, upstream=config.upstream, tables=tables)
+    catalog = planset.catalog
+    names = settings.of(catalog)
+    # What has been chosen stays for as long as the worker runs, whatever happens to the journal, and so does
+    # what a name means.
+    settings = msgspec.structs.replace(
+        settings,
+        kept=planset.capture,
+        tables=tuple(catalog.by_name[name].quoted for name in names.tables),
+        dialog_table=catalog.by_name[names.dialog_table].quoted,
+        message_table=catalog.by_name[names.message_table].quoted,
+    )
+    wanting = chosen(catalog, planset.watched, config.capture).wanting or ()
+    hint = {"hint": journal_advice(catalog, wanting)} if wanting else {}
+    log.info("capture_chosen", capture=planset.capture, upstream=config.upstream, tables=tables, **hint)
     if planset.capture == "journal":
-        return Upstream(_journal(config, rpc, clock), tables, settings)
+        return Upstream(_journal(config, rpc, clock), tables, settings, names)
     if config.upstream == "wal":
         raise ConfigError(
             "BRIDGE_UPSTREAM is wal, which brings the journal only, and not all watched tables are in it: "
-            f"select public.bridge_watch(...) for each of {', '.join(config.tables)}"
+            + (journal_advice(catalog, wanting) or "apply sql/migrations (bridge migrate up)")
         )
     source = _realtime(
         config, rpc, clock, tables, primary_key=known.primary_key, read_columns=known.read_columns
     )
-    return Upstream(source, tables, settings)
+    return Upstream(source, tables, settings, names)
 
 
 def _journal(config: Config, rpc: ProjectRpc, clock: Clock) -> JournalSource:

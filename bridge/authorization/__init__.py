@@ -13,7 +13,7 @@ stage does no I/O but through the database that it is given, and owns no task.
 
 from bridge.authorization.asking import Database
 from bridge.authorization.authorizer import Authorizer
-from bridge.authorization.composition import Capture
+from bridge.authorization.capturing import Capture, chosen, journal_advice
 from bridge.authorization.experience import Deliver, Effect, Resync, Shifted
 from bridge.authorization.loader import Settings, compile_catalog, load
 from bridge.authorization.pace import Pace
@@ -36,6 +36,8 @@ __all__ = [
     "Roster",
     "Settings",
     "Shifted",
+    "chosen",
     "compile_catalog",
+    "journal_advice",
     "load",
 ]

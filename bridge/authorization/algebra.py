@@ -199,12 +199,14 @@ class Fails(msgspec.Struct, frozen=True):
 class Opaque(msgspec.Struct, frozen=True):
     """A part that only Postgres can answer, and why.
 
-    ``raises`` is true if it may end the query with an error: then no later OR branch helps.
+    ``raises`` is true if it may end the query with an error: then no later OR branch helps.  ``planned`` is
+    true if it may do so before Postgres looks at a row: then no earlier one helps either.
     """
 
     reason: str
     raises: bool = False
     type: Type = "bool"
+    planned: bool = False
 
 
 Expr: TypeAlias = (

@@ -36,6 +36,13 @@ def subscript(array: list[Any], position: int) -> Any:
     return array[position - 1] if 1 <= position <= len(array) else None
 
 
+def part(array: list[Any], first: int, last: int) -> list[Any]:
+    """``array[first:last]`` of an array that starts at 1, as the result does; what is outside is left out."""
+    if isinstance(array, Flattened):
+        raise UndecidedError("a part of an array of several dimensions")
+    return array[max(first, 1) - 1 : max(last, 0)]
+
+
 def split(text: str, separator: str) -> list[str]:
     """``string_to_array(text, separator)``."""
     if not text:

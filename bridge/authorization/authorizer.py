@@ -183,7 +183,7 @@ class Authorizer:
         if questions.timeout is not None:
             for one in pending:
                 if one.late:
-                    metrics.UNDELIVERABLE.labels(one.change.table, questions.timeout.code).inc()
+                    metrics.undelivered(one.change.table, "asked_timeout")
             late = {principal for one in pending for principal in one.late}
             settled[-1].append(Resync(tuple(late), questions.timeout))
         return settled
@@ -257,7 +257,7 @@ class Authorizer:
         if old_unknown and here:
             # Who saw the row before is not known.  Those who see it now cannot be harmed by an
             # UPDATE; those who may have lost sight of it cannot be named, so that is counted.
-            metrics.UNDELIVERABLE.labels(change.table, "old_row_unknown").inc()
+            metrics.undelivered(change.table, "old_row_unknown")
         return shares
 
     def _shift(self, probe: Probe, row: Row, saw: Sighting, questions: Questions, *, unseen: bool) -> Shift:

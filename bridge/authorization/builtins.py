@@ -199,6 +199,7 @@ ELEMENTS: Mapping[str, tuple[Type, Builtin]] = {
 
 CONCATENATED = "array || array"
 SUBSCRIPT = "element(array, position)"
+PART = "part(array, first, last)"
 SPLIT = "string_to_array(text, text)"
 """Names of what is done with arrays of any type, which ``translation/arrays.py`` gives their types."""
 
@@ -236,6 +237,7 @@ HARMLESS: frozenset[str] = frozenset(
         GREATEST,
         SPLIT,
         SUBSCRIPT,
+        PART,
         BUILD_ARRAY,
         BUILD_OBJECT,
         TO_JSONB,
@@ -294,6 +296,7 @@ def _register() -> None:
         _BY_NAME[f"{function}(array)"] = builtin
     _BY_NAME[CONCATENATED] = Builtin("array", arrays.concatenated)
     _BY_NAME[SUBSCRIPT] = Builtin("element", arrays.subscript)
+    _BY_NAME[PART] = Builtin("array", arrays.part)
     _BY_NAME[SPLIT] = Builtin("text[]", arrays.split)
     _BY_NAME[BUILD_ARRAY] = Builtin("jsonb", jsonb.array_of)
     _BY_NAME[BUILD_OBJECT] = Builtin("jsonb", jsonb.object_of)

@@ -87,6 +87,8 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     """Names the files of its rows: others after a TRUNCATE, which upstream does not tell."""
     inherits: bool = False
     """True if it is a parent or a child of another table, whose rows count as its own."""
+    partition_of: str | None = None
+    """Qualified name of the partitioned table that it is a part of."""
     partly_published: tuple[str, ...] = ()
     """Publications that leave out some changes: not all of insert, update and delete, or only some rows."""
     journalled: bool = False
@@ -235,6 +237,24 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
     roles: tuple[Role, ...]
     types: tuple[NamedType, ...] = ()
     timezone: str = "UTC"
+
+    @cached_property
+    def has_journal(self) -> bool:
+        """True if the journal is installed, whatever it has."""
+        return "public.bridge_watch" in self.functions_by_name
+
+    def ancestors(self, table: Table) -> list[Table]:
+        """Return the partitioned tables that a table is a part of, the nearest first."""
+        found: list[Table] = []
+        above = self.by_name.get(table.partition_of or "")
+        while above is not None:
+            found.append(above)
+            above = self.by_name.get(above.partition_of or "")
+        return found
+
+    def partitions(self, table: Table) -> list[Table]:
+        """Return the parts of a partitioned table, and theirs."""
+        return [part for part in self.tables if table in self.ancestors(part)]
 
     @property
     def in_utc(self) -> bool:

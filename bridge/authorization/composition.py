@@ -7,12 +7,12 @@ count is decided as ``get_row_security_policies`` in ``rewrite/rowsecurity.c`` d
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from typing import Literal, TypeAlias
 
 import msgspec
 import structlog
 
 from bridge.authorization.algebra import FALSE, TRUE, Expr, Fails, Opaque
+from bridge.authorization.capturing import Capturing, unheard
 from bridge.authorization.catalog import Catalog, Policy, Table
 from bridge.authorization.expressions import all_of, any_of, failure, opaque, rebuild
 from bridge.authorization.failing import claims_that_fail
@@ -23,16 +23,6 @@ from bridge.authorization.types import column_type, plain
 from bridge.errors import CompileError, QueryFailsError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-PUBLICATION = "supabase_realtime"
-"""What Supabase Realtime reads."""
-
-Capture: TypeAlias = Literal["tables", "journal"]
-"""Where changes are captured: as the publication has them, or from the journal."""
-
-MANAGED = {"auth": "Supabase Auth", "storage": "Supabase Storage"}
-"""Schemas whose tables belong to a part of Supabase: the project's own roles cannot publish them."""
 
 
 class Sight(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,30 +55,30 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
     because: str | None = None
 
 
-def compose(catalog: Catalog, table: Table, role: str, capture: Capture | None = None) -> Sight:
+def compose(catalog: Catalog, table: Table, role: str, capturing: Capturing | None = None) -> Sight:
     """Return what ``role`` sees of ``table``; the parts that only Postgres can answer are opaque.
 
     Args:
         catalog: The database's catalog.
         table: The table.
         role: The role.
-        capture: How changes of a table have to arrive for its rows to be kept in memory; None where rows
+        capturing: How changes of a table have to arrive for its rows to be kept in memory; None where rows
             are only looked at once.
     """
-    return _Composer(catalog, role, capture).sight(table)
+    return _Composer(catalog, role, capturing).sight(table)
 
 
 def policy_conditions(
-    catalog: Catalog, table: Table, role: str, capture: Capture | None = None
+    catalog: Catalog, table: Table, role: str, capturing: Capturing | None = None
 ) -> list[tuple[Policy, Expr | str]]:
     """Return each policy of ``table`` that counts for ``role``, with what it asks of a row.
 
     Where Postgres would fail every SELECT instead, the reason stands in its place.
     """
-    return list(_Composer(catalog, role, capture).conditions(table))
+    return list(_Composer(catalog, role, capturing).conditions(table))
 
 
-def check_trackable(table: Table, capture: Capture | None) -> None:
+def check_trackable(catalog: Catalog, table: Table, capturing: Capturing | None) -> None:
     """Refuse a look-up table whose rows could not be kept current in memory.
 
     Raises:
@@ -103,44 +93,13 @@ def check_trackable(table: Table, capture: Capture | None) -> None:
         if type_.startswith("other:") or type_.endswith("[]"):
             # Rows are told apart by their JSON, which upstream may write in another way than to_jsonb.
             raise CompileError(f"{table.qualified} has a primary key of type {plain(type_)}")
-    missing = None if capture is None else unheard(table, capture)
+    missing = None if capturing is None else unheard(catalog, table, capturing)
     if missing is not None:
-        raise CompileError(f"{table.qualified} is {missing}")
-
-
-def unheard(table: Table, capture: Capture) -> str | None:
-    """Return why changes of the table do not arrive, and what to do; None if all of them do."""
-    if capture == "journal":
-        if table.journalled:
-            return None
-        call = table.quoted.replace("'", "''")
-        return f"not in the journal, so its changes never arrive: select public.bridge_watch('{call}')"
-    publication = PUBLICATION
-    if table.kind == "p" and publication not in table.publications:
-        return (
-            "partitioned, so its changes arrive under the names of its partitions: publish those and watch "
-            "them by their names, as sql/README.md says"
-        )
-    if publication not in table.publications and table.schema in MANAGED:
-        return (
-            f"a table of {MANAGED[table.schema]}, which alone owns it, so it cannot be published: read a "
-            "claim of the token (auth.jwt()), or a table of your own that a trigger keeps up to date"
-        )
-    if publication not in table.publications:
-        return (
-            f"not in publication {publication}, so its changes never arrive: "
-            f"alter publication {publication} add table {table.quoted}"
-        )
-    if publication in table.partly_published:
-        return (
-            f"in publication {publication} without some of its changes: alter publication {publication} "
-            "set (publish = 'insert, update, delete, truncate'), and add the table without WHERE"
-        )
-    return None
+        raise CompileError(f"{table.quoted} is {missing}")
 
 
 class _Composer:
-    def __init__(self, catalog: Catalog, role: str, capture: Capture | None) -> None:
+    def __init__(self, catalog: Catalog, role: str, capturing: Capturing | None) -> None:
         self._catalog = catalog
         self._role = role
         self._expanding: list[str] = []
@@ -153,7 +112,7 @@ class _Composer:
                 role=role,
                 row_filter=self._inner,
                 new_scope=self._new_scope,
-                trackable=lambda table: check_trackable(table, capture),
+                trackable=lambda table: check_trackable(catalog, table, capturing),
             )
         )
 
@@ -273,5 +232,5 @@ def _named(table: Table, policies: Sequence[Policy]) -> frozenset[str]:
 
 def _explained(expr: Expr, where: str) -> Expr:
     if isinstance(expr, Opaque):
-        return Opaque(f"{where}: {expr.reason}", expr.raises, expr.type)
+        return msgspec.structs.replace(expr, reason=f"{where}: {expr.reason}")
     return rebuild(expr, lambda part: _explained(part, where))

@@ -34,6 +34,7 @@ from bridge.authorization.expressions import (
     mentions_time,
     mentions_user,
     never_fails,
+    opaque,
     own_sources,
     scopes,
     walk,
@@ -121,8 +122,14 @@ def claims_that_fail(expr: Expr) -> tuple[Expr, ...]:
     """Return what ``expr`` computes of the claims alone, where that may fail.
 
     Postgres computes it also where no row needs it: while it plans a comparison with a column, to estimate
-    how many rows that selects, and for rows of a subquery that are not looked at here.
+    how many rows that selects, and for rows of a subquery that are not looked at here.  The same goes for
+    what is not translated and needs neither.
     """
+    planned = tuple(part for part in opaque(expr) if part.planned)
+    return (*planned, *_of_the_user(expr))
+
+
+def _of_the_user(expr: Expr) -> tuple[Expr, ...]:
     if not mentions_user(expr):
         return ()
     if not (
@@ -132,4 +139,4 @@ def claims_that_fail(expr: Expr) -> tuple[Expr, ...]:
         or any(own_sources(node) for node in walk(expr))
     ):
         return (expr,)
-    return tuple(dict.fromkeys(part for child in children(expr) for part in claims_that_fail(child)))
+    return tuple(dict.fromkeys(part for child in children(expr) for part in _of_the_user(child)))

@@ -12,11 +12,12 @@ import structlog
 from bridge import metrics
 from bridge.authorization import temporal
 from bridge.authorization.authorizer import Authorizer
-from bridge.authorization.catalog import decode_catalog
-from bridge.authorization.composition import Capture
+from bridge.authorization.capturing import Capture
+from bridge.authorization.catalog import Catalog, decode_catalog
 from bridge.authorization.dialogs import dialog_columns
 from bridge.authorization.lookup import LookupTable
-from bridge.authorization.planset import PlanSet, chosen_capture, compile_plans
+from bridge.authorization.naming import named_table
+from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
 from bridge.clock import Clock
@@ -50,12 +51,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What to authorize.
 
     Attributes:
-        tables: Qualified names of the watched tables.
+        tables: Qualified names of the watched tables, as SQL has them or without their quotes.
         dialog_table: The one whose rows are the dialogs.
         message_table: The one whose rows are the messages.
         dialog_column: Its column with the dialog's id, where no foreign key tells it.
         roles: Database roles that clients can have.
-        capture: How changes arrive; auto where that depends on the database.
+        capture: How changes are to arrive; auto where that depends on the database.
+        kept: How they do, where that has been chosen already.
         remembered_rows: Rows to remember of each watched table.
     """
 
@@ -66,6 +68,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     roles: tuple[str, ...]
     remembered_rows: int
     capture: Capture | Literal["auto"] = "auto"
+    kept: Capture | None = None
+
+    def of(self, catalog: Catalog) -> "Settings":
+        """Return the same with the names that the catalog's tables have; one that is none is left.
+
+        Raises:
+            ConfigError: a name may be that of two tables.
+        """
+
+        def known(name: str) -> str:
+            table = named_table(catalog, name)
+            return name if table is None else table.qualified
+
+        return msgspec.structs.replace(
+            self,
+            tables=tuple(dict.fromkeys(map(known, self.tables))),
+            dialog_table=known(self.dialog_table),
+            message_table=known(self.message_table),
+        )
 
 
 async def compile_catalog(
@@ -78,12 +99,14 @@ async def compile_catalog(
         SourceError: the database did not answer.
     """
     catalog = decode_catalog(await database.catalog())
+    settings = settings.of(catalog)
     planset = compile_plans(
         catalog,
         watched=settings.tables,
         roles=settings.roles,
         now_us=lambda: temporal.from_datetime(clock.now()),
-        capture=chosen_capture(catalog, settings.tables, settings.capture),
+        capture=settings.capture,
+        kept=settings.kept,
     )
     columns = dialog_columns(
         catalog,
@@ -125,6 +148,7 @@ async def load(database: CatalogReader, settings: Settings, roster: Roster, cloc
     """
     marker = await database.catalog_marker()  # before the catalog: better to read that once too often
     planset, columns = await compile_catalog(database, settings, clock)
+    settings = settings.of(planset.catalog)
     _say_what_hides_rows(planset, settings)
     memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)
     for name, lookup in planset.lookups.items():

@@ -9,8 +9,9 @@ import msgspec
 import structlog
 
 from bridge.authorization.algebra import Opaque
+from bridge.authorization.capturing import Capture, Capturing, chosen, unwatchable
 from bridge.authorization.catalog import Catalog, Table
-from bridge.authorization.composition import Capture, Sight, compose, unheard
+from bridge.authorization.composition import Sight, compose
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.plan import Plan
 from bridge.authorization.reach import lookup_columns
@@ -112,14 +113,6 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         }
 
 
-def chosen_capture(catalog: Catalog, watched: Sequence[str], setting: Capture | Literal["auto"]) -> Capture:
-    """Return how changes are captured: from the journal, where it has all of the watched tables."""
-    if setting != "auto":
-        return setting
-    tables = [catalog.by_name.get(name) for name in watched]
-    return "journal" if all(table is not None and table.journalled for table in tables) else "tables"
-
-
 def _written(value: object) -> str:
     """Return ``value`` as text that does not depend on the order in which sets and mappings give theirs."""
     match value:
@@ -143,7 +136,8 @@ def compile_plans(
     watched: Sequence[str],
     roles: Sequence[str],
     now_us: Callable[[], int],
-    capture: Capture = "tables",
+    capture: Capture | Literal["auto"] = "tables",
+    kept: Capture | None = None,
 ) -> PlanSet:
     """Compile what each role sees of each watched table.
 
@@ -152,20 +146,22 @@ def compile_plans(
         watched: Qualified names of the watched tables.
         roles: Roles that clients can have.
         now_us: Returns the time, in microseconds since 1970-01-01 UTC.
-        capture: How changes arrive.
+        capture: How changes are to arrive.
+        kept: How they do, where that has been chosen before.
 
     Raises:
         ConfigError: a watched table does not exist, or cannot be watched at all.
     """
-    tables = [_watchable(catalog, name, capture) for name in watched]
-    sights = [compose(catalog, table, role, capture) for table in tables for role in roles]
+    capturing = chosen(catalog, watched, capture, kept=kept)
+    tables = [_watchable(catalog, name, capturing) for name in watched]
+    sights = [compose(catalog, table, role, capturing) for table in tables for role in roles]
     lookups = lookup_tables(catalog, sights)
     return PlanSet(
         catalog=catalog,
         watched=tuple(watched),
         plans={(sight.table, sight.role): _plan(sight, lookups, now_us) for sight in sights},
         lookups=lookups,
-        capture=capture,
+        capture=capturing.capture,
         nobody={(s.table, s.role): s.because for s in sights if s.because is not None},
     )
 
@@ -183,26 +179,16 @@ def _same_rows(one: Table, other: Table) -> bool:
     return one.columns == other.columns and one.storage == other.storage
 
 
-def _watchable(catalog: Catalog, name: str, capture: Capture) -> Table:
+def _watchable(catalog: Catalog, name: str, capturing: Capturing) -> Table:
     table = catalog.by_name.get(name)
     if table is None:
         raise ConfigError(f"table {name} does not exist: create it, or correct BRIDGE_TABLES")
     if table.other_than_table is not None:
         raise ConfigError(f"{name} is {table.other_than_table}, which has no changes: correct BRIDGE_TABLES")
-    reason = unwatchable(table, capture)
+    reason = unwatchable(catalog, table, capturing)
     if reason is not None:
         raise ConfigError(f"table {reason}")
     return table
-
-
-def unwatchable(table: Table, capture: Capture) -> str | None:
-    """Return why changes of a table cannot be relayed, and what to do; None if they can."""
-    if not table.primary_key:
-        return (
-            f"{table.qualified} has no primary key, so its changes cannot be told apart: {table.key_advice}"
-        )
-    missing = unheard(table, capture)
-    return None if missing is None else f"{table.qualified} is {missing}"
 
 
 def lookup_tables(catalog: Catalog, sights: Sequence[Sight]) -> dict[str, LookupTable]:

@@ -89,7 +89,7 @@ class Settler:
                 affected += [(principal, dialog) for principal in (*gained, *lost)]
                 continue
             if shift.untold:
-                metrics.UNDELIVERABLE.labels(shift.probe.plan.table, "row_superseded").inc()
+                metrics.undelivered(shift.probe.plan.table, "row_superseded")
                 self._remember(shift.probe.plan.table, shift.probe.row, shift.untold)
             changes: tuple[tuple[Action, list[Principal]], ...] = (("INSERT", gained), ("DELETE", lost))
             for action, principals in changes:
@@ -116,11 +116,10 @@ class Settler:
         if any(share.sees.superseded for share in shares.of_roles):
             # Its next version follows in the stream, and says what this one would have.
             seems = any(share.sees.seems for share in shares.of_roles)
-            reason = "values_untold" if seems else "row_superseded"
-            metrics.UNDELIVERABLE.labels(change.table, reason).inc()
+            metrics.undelivered(change.table, "values_untold" if seems else "row_superseded")
         missed = [principal for share in shares.of_roles for principal in share.missed]
         if missed:
-            metrics.UNDELIVERABLE.labels(change.table, "old_viewers_unknown").inc()
+            metrics.undelivered(change.table, "old_viewers_unknown")
             effects.append(Resync(tuple(missed), may_wait=True))
         return effects
 

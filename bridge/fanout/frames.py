@@ -61,6 +61,10 @@ class EventEncoder:
         self._dialog_table = dialog_table
         self._message_table = message_table
 
+    def name_tables(self, *, dialog_table: str, message_table: str) -> None:
+        """Take the names that the tables have in the database, once they are known."""
+        self._dialog_table, self._message_table = dialog_table, message_table
+
     def type_of(self, table: str, action: str) -> str:
         """Return the message type of a change of ``table`` that is experienced as ``action``."""
         if table == self._message_table:

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 
 from bridge import metrics
 from bridge.errors import BridgeError
-from bridge.events import Delivery, Principal, RowEvent, UpstreamState, View
+from bridge.events import Delivery, Principal, ResyncReason, RowEvent, UpstreamState, View
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import Entry, History
 from bridge.fanout.narrowing import after_leaving, heard_live, narrowed
@@ -279,7 +279,9 @@ class Hub:
         if count:
             metrics.DELIVERIES.labels(self._encoder.type_of(event.table, _action(event))).inc(count)
 
-    def resync(self, principals: Iterable[Principal] | None, reason: str, *, late: bool = False) -> None:
+    def resync(
+        self, principals: Iterable[Principal] | None, reason: ResyncReason, *, late: bool = False
+    ) -> None:
         """Tell some clients (None: all) to read again; those who are away learn it when they resume.
 
         Args:

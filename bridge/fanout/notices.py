@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from bridge.events import UpstreamState
+from bridge.events import ResyncReason, UpstreamState
 
 
 class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
@@ -30,7 +30,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
 class Resync(msgspec.Struct, frozen=True, tag="resync"):
     """The client must read its rows again; events after ``cursor`` will follow."""
 
-    reason: str
+    reason: ResyncReason
     cursor: str
 
 

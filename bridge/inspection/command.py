@@ -10,15 +10,19 @@ from bridge.authorization import temporal
 from bridge.clock import SystemClock
 from bridge.config import load_config
 from bridge.database import database_url
+from bridge.errors import ConfigError
 from bridge.events import Principal
+from bridge.identifiers import split_names
 from bridge.inspection.database import DirectDatabase
-from bridge.inspection.explain import Case, Project, explain
+from bridge.inspection.explain import Case, Deployment, Project, explain
 from bridge.inspection.names import as_json
 from bridge.inspection.verify import Report, Verified, verify
 from bridge.rpc import ProjectRpc
 
 DEFAULT_TABLES = "public.dialogs,public.messages"
 SHOWN_DIFFERENCES = 20
+UNBOUNDED = 100_000
+"""Columns of what is no terminal."""
 
 
 async def run_explain(
@@ -37,6 +41,7 @@ async def run_explain(
         SourceError: the project did not answer.
     """
     clock = SystemClock()
+    deployment = _deployment(environ)
     case = None
     if user_id is not None or row is not None:
         claims = {"role": role} if user_id is None else {"role": role, "sub": user_id}
@@ -47,7 +52,12 @@ async def run_explain(
 
     async def lines(database: Project) -> None:
         found = await explain(
-            database, table, role=role, case=case, now_us=lambda: temporal.from_datetime(clock.now())
+            database,
+            table,
+            role=role,
+            case=case,
+            now_us=lambda: temporal.from_datetime(clock.now()),
+            deployment=deployment,
         )
         for line in found:
             show(line)
@@ -63,6 +73,19 @@ async def run_explain(
         await lines(rpc)
     finally:
         await rpc.close()
+
+
+def _deployment(environ: Mapping[str, str]) -> Deployment:
+    """Return what the settings say, without those that only the worker needs."""
+    capture = environ.get("BRIDGE_CAPTURE", "").strip() or "auto"
+    try:
+        return msgspec.convert(
+            {"tables": split_names(environ.get("BRIDGE_TABLES", "")), "capture": capture}, Deployment
+        )
+    except msgspec.ValidationError:
+        raise ConfigError(
+            f"BRIDGE_CAPTURE={capture!r} is not valid: choose auto or tables or journal"
+        ) from None
 
 
 async def run_verify(
@@ -83,9 +106,10 @@ async def run_verify(
     """
     url = database_url(environ.get("SUPABASE_DB_URL", ""))
     if names is not None and not names:
-        watched = environ.get("BRIDGE_TABLES", "").strip() or DEFAULT_TABLES
-        names = [part.strip() for part in watched.split(",") if part.strip()]
+        names = split_names(environ.get("BRIDGE_TABLES", "").strip() or DEFAULT_TABLES)
     console = Console(stderr=as_json, highlight=False)
+    if not console.is_terminal:
+        console.width = UNBOUNDED  # what reads a pipe wants whole names, a line for each table
     async with DirectDatabase.open(url) as database:
         with console.status("comparing") as status:
 

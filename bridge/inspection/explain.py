@@ -1,22 +1,31 @@
 """Says what the policies of a table mean to the bridge, and why a user does or does not see a row."""
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from bridge.authorization.algebra import Claims, Expr, Opaque, Or, Uid
 from bridge.authorization.asking import Visibility
+from bridge.authorization.capturing import (
+    MANAGED,
+    Capture,
+    Capturing,
+    chosen,
+    journal_advice,
+    unwatchable,
+)
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
 from bridge.authorization.columns import doubtful
-from bridge.authorization.composition import MANAGED, Capture, Sight, compose, policy_conditions
+from bridge.authorization.composition import Sight, compose, policy_conditions
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
 from bridge.authorization.expressions import opaque, walk
 from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.loader import CatalogReader, load_pages
+from bridge.authorization.naming import named_table
 from bridge.authorization.plan import Plan
-from bridge.authorization.planset import chosen_capture, lookup_tables, unwatchable
+from bridge.authorization.planset import lookup_tables
 from bridge.authorization.reach import lookup_columns
 from bridge.authorization.undecided import UndecidedError
 from bridge.errors import ConfigError
@@ -32,6 +41,18 @@ class Project(CatalogReader, Visibility, Protocol):
         """Return one row by primary key; None when there is none."""
 
 
+class Deployment(msgspec.Struct, frozen=True):
+    """How the worker is configured, as far as advice depends on it.
+
+    Attributes:
+        tables: Names of its watched tables, as they are written; none if that is not known.
+        capture: What it captures.
+    """
+
+    tables: tuple[str, ...] = ()
+    capture: Capture | Literal["auto"] = "auto"
+
+
 class Case(msgspec.Struct, frozen=True):
     """A question: does this user see this row."""
 
@@ -40,16 +61,23 @@ class Case(msgspec.Struct, frozen=True):
 
 
 async def explain(
-    database: Project, name: str, *, role: str, case: Case | None, now_us: Callable[[], int]
+    database: Project,
+    name: str,
+    *,
+    role: str,
+    case: Case | None,
+    now_us: Callable[[], int],
+    deployment: Deployment = Deployment(),  # noqa: B008 - frozen
 ) -> list[str]:
     """Return the explanation, a line each.
 
     Args:
         database: The project.
-        name: Qualified name of the table.
+        name: Qualified name of the table, as SQL has it or without its quotes.
         role: The database role whose plan is explained.
         case: A user, and a row's primary key as :func:`row_key` takes it, to decide about.
         now_us: Returns the time, in microseconds since 1970-01-01 UTC.
+        deployment: What the worker watches; the table counts as watched as well.
 
     Raises:
         ConfigError: there is no such table, or no such row.
@@ -57,17 +85,20 @@ async def explain(
     """
     catalog = decode_catalog(await database.catalog())
     table = find_table(catalog, name)
-    capture = chosen_capture(catalog, [name], "auto")
-    sight = compose(catalog, table, role, capture)
+    capturing = _capturing(catalog, table, deployment)
+    sight = compose(catalog, table, role, capturing)
     lookups = lookup_tables(catalog, [sight])
     plan = Plan(sight, lookups, now_us)
-    lines = [f"{name} for {role}"]
-    reason = unwatchable(table, capture)
+    lines = [f"{table.quoted} for {role}"]
+    reason = unwatchable(catalog, table, capturing)
     if reason is not None:
         lines.append(f"  cannot be relayed: {reason}")
-    lines += [*_policies(catalog, table, role, capture), *_plan(sight, plan, table)]
+    elif capturing.wanting:
+        advice = journal_advice(catalog, capturing.wanting)
+        lines.append(f"  captured by itself, because the journal does not have all watched tables: {advice}")
+    lines += [*_policies(catalog, table, role, capturing), *_plan(catalog, sight, plan, table)]
     if plan.opaque and sight.because is None:
-        lines += _unasked(grounds(catalog, name, role))
+        lines += _unasked(grounds(catalog, table.qualified, role))
     if case is not None:
         key = None if case.row is None else row_key(catalog, table, case.row)
         for lookup in lookups.values():
@@ -76,12 +107,19 @@ async def explain(
     return lines
 
 
-def _policies(catalog: Catalog, table: Table, role: str, capture: Capture) -> Iterator[str]:
+def _capturing(catalog: Catalog, table: Table, deployment: Deployment) -> Capturing:
+    """Return how changes of ``table`` are captured once the worker watches it as well."""
+    others = (named_table(catalog, name) for name in deployment.tables)
+    watched = dict.fromkeys([*(other.qualified for other in others if other is not None), table.qualified])
+    return chosen(catalog, tuple(watched), deployment.capture)
+
+
+def _policies(catalog: Catalog, table: Table, role: str, capturing: Capturing) -> Iterator[str]:
     if not table.rls:
         advice = "" if table.schema in MANAGED else f": alter table {table.quoted} enable row level security"
         yield f"  row-level security is off, so that a SELECT privilege shows every row{advice}"
         return
-    for policy, condition in policy_conditions(catalog, table, role, capture):
+    for policy, condition in policy_conditions(catalog, table, role, capturing):
         kind = "permissive" if policy.permissive else "restrictive"
         yield f'  policy "{policy.name}" ({kind}, for {policy.command.lower()}): {_how(condition)}'
         if not isinstance(condition, str):
@@ -94,7 +132,7 @@ def _how(condition: Expr | str) -> str:
     return "asks Postgres where nothing else decides" if opaque(condition) else "decided in memory"
 
 
-def _plan(sight: Sight, plan: Plan, table: Table) -> Iterator[str]:
+def _plan(catalog: Catalog, sight: Sight, plan: Plan, table: Table) -> Iterator[str]:
     if sight.because is not None:
         yield f"  nobody sees any row: {sight.because}"
         return
@@ -105,7 +143,7 @@ def _plan(sight: Sight, plan: Plan, table: Table) -> Iterator[str]:
         yield f"    columns: {', '.join(sorted(sight.columns))} (the role has no SELECT on the others)"
     for name, columns in lookup_columns(sight.condition).items():
         read = ", ".join(sorted(columns)) or "whether there are rows"
-        yield f"  reads from memory: {name} ({read})"
+        yield f"  reads from memory: {catalog.by_name[name].quoted} ({read})"
     yield f"  cost per change: {_cost(plan)}"
     for part in plan.opaque:
         yield f"  asks Postgres because {part.reason}"

@@ -6,30 +6,36 @@ from collections.abc import Sequence
 from typing import Any
 
 from bridge.authorization.catalog import Catalog, Table
+from bridge.authorization.naming import named_table
 from bridge.authorization.translation.coercion import constant
 from bridge.authorization.types import column_type
 from bridge.errors import CompileError, ConfigError
 from bridge.events import Row
+from bridge.identifiers import plain
 
 _CHECKED = frozenset({"uuid", "int"})
 """Types of keys that are read here as Postgres reads them; it is asked about values of the others."""
 
 
 def find_table(catalog: Catalog, name: str) -> Table:
-    """Return the table with this qualified name.
+    """Return the table with this qualified name, written as SQL has it or without its quotes.
 
     Raises:
-        ConfigError: there is none, or it is a view.
+        ConfigError: there is none, or two, or it is a view.
     """
-    table = catalog.by_name.get(name)
+    table = named_table(catalog, name)
     if table is None:
-        meant = name.replace('"', "") if "." in name else f"public.{name}"
+        meant = ".".join(plain(name)) if "." in name else f"public.{name}"
         like = difflib.get_close_matches(meant, catalog.by_name, n=1)
-        hint = f"did you mean {like[0]}?" if like else "give schema and name, like public.messages"
+        hint = (
+            f"did you mean {catalog.by_name[like[0]].quoted}?"
+            if like
+            else "give schema and name, like public.messages"
+        )
         raise ConfigError(f"table {name} does not exist: {hint}")
     if table.other_than_table is not None:
         raise ConfigError(
-            f"{name} is {table.other_than_table}, which has no policies and no changes of its own: "
+            f"{table.quoted} is {table.other_than_table}, which has no policies and no changes of its own: "
             f"name the tables that it reads (\\d+ {table.quoted} in psql shows them)"
         )
     return table
@@ -46,7 +52,7 @@ def row_key(catalog: Catalog, table: Table, text: str) -> Row:
     """
     if not table.primary_key:
         raise ConfigError(
-            f"{table.qualified} has no primary key, so none of its rows can be named: {table.key_advice}"
+            f"{table.quoted} has no primary key, so none of its rows can be named: {table.key_advice}"
         )
     key = _from_json(table.primary_key, text) or _from_values(table, text)
     for column, value in key.items():
@@ -57,7 +63,7 @@ def row_key(catalog: Catalog, table: Table, text: str) -> Row:
             constant(value, type_, catalog)
         except CompileError:
             raise ConfigError(
-                f"{value!r} is no {table.by_name[column].type}, which the primary key of {table.qualified} "
+                f"{value!r} is no {table.by_name[column].type}, which the primary key of {table.quoted} "
                 f"has ({column}): {_usage(table)}"
             ) from None
     return key
@@ -81,7 +87,7 @@ def _from_values(table: Table, text: str) -> Row:
     values = [text] if len(columns) == 1 else [part.strip() for part in text.split(",")]
     if len(values) != len(columns):
         raise ConfigError(
-            f"{table.qualified} has a primary key of {len(columns)} columns ({', '.join(columns)}), and "
+            f"{table.quoted} has a primary key of {len(columns)} columns ({', '.join(columns)}), and "
             f"{len(values)} value(s) were given: {_usage(table)}"
         )
     return dict(zip(columns, values, strict=True))

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from bridge.authorization import temporal
+from bridge.authorization.capturing import chosen
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
 from bridge.authorization.composition import compose
 from bridge.authorization.effects import viewers
 from bridge.authorization.loader import load_pages
 from bridge.authorization.plan import Plan
-from bridge.authorization.planset import chosen_capture, lookup_tables
+from bridge.authorization.planset import lookup_tables
 from bridge.authorization.roster import Roster
 from bridge.authorization.undecided import UndecidedError
 from bridge.clock import ManualClock
@@ -90,7 +91,8 @@ async def verify(
 
     Args:
         database: The database, in a transaction of its own.
-        names: Qualified names; empty means every table with row-level security.
+        names: Qualified names, as SQL has them or without their quotes; empty means every
+            table with row-level security.
         rows: Rows of each table.
         users: Users for each table; anon is asked about as well.
         on_table: Called after each table.
@@ -105,7 +107,7 @@ async def verify(
         plans, counted = await _plans(database, catalog, table, lambda: temporal.from_datetime(clock.now()))
         report.policies += counted[0]
         report.compiled += counted[1]
-        verified = Verified(table=table.qualified)
+        verified = Verified(table=table.quoted)
         verified.opaque = sorted({part.reason for plan in plans for part in plan.opaque})
         sample = await database.sample(table, rows)
         named, verified.skipped = _named(plans, [row for _, row in sample])
@@ -122,14 +124,14 @@ async def verify(
 def _tables(catalog: Catalog, names: Sequence[str]) -> list[Table]:
     if not names:
         return [t for t in catalog.tables if t.rls and t.kind in ("r", "p") and t.schema != "auth"]
-    return [find_table(catalog, name) for name in dict.fromkeys(names)]
+    return list(dict.fromkeys(find_table(catalog, name) for name in names))
 
 
 async def _plans(
     database: DirectDatabase, catalog: Catalog, table: Table, now_us: Callable[[], int]
 ) -> tuple[list[Plan], tuple[int, int]]:
-    capture = chosen_capture(catalog, [table.qualified], "auto")
-    sights = [compose(catalog, table, role, capture) for role in ROLES]
+    capturing = chosen(catalog, [table.qualified], "auto")
+    sights = [compose(catalog, table, role, capturing) for role in ROLES]
     lookups = lookup_tables(catalog, sights)
     for lookup in lookups.values():
         await load_pages(database, lookup)
@@ -208,7 +210,7 @@ async def _compare(
                 if found != expected:
                     verified.differences.append(
                         Difference(
-                            table=table.qualified,
+                            table=table.quoted,
                             row={name: row[name] for name in table.primary_key} or row,
                             role=principal.role,
                             user_id=principal.user_id,

@@ -18,7 +18,14 @@ set search_path = ''
 as $function$
 declare
     relation regclass := to_regclass("table");
+    spelt regclass := case when "table" ~ '^[^".]+[.][^".]+$' then  -- without the quotes that SQL wants
+        to_regclass(format('%I.%I', split_part("table", '.', 1), split_part("table", '.', 2))) end;
 begin
+    if relation <> spelt then
+        raise exception '% may be % or %', "table", relation, spelt
+            using errcode = '42P09', hint = 'Write one of them like that.';
+    end if;
+    relation := coalesce(relation, spelt);
     if relation is null then
         raise exception 'table % does not exist', "table"
             using errcode = '42P01', hint = 'Give schema and name, like public.messages or public."Messages".';

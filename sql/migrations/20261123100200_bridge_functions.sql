@@ -94,6 +94,13 @@ tables as (
             join pg_catalog.pg_trigger as g on g.tgrelid = part.relid
             where g.tgname = '!bridge_journal' and g.tgenabled not in ('O', 'A')
         ),
+        'partition_of', (
+            select format('%s.%s', wn.nspname, w.relname)
+            from pg_catalog.pg_inherits as i
+            join pg_catalog.pg_class as w on w.oid = i.inhparent and w.relkind = 'p'
+            join pg_catalog.pg_namespace as wn on wn.oid = w.relnamespace
+            where i.inhrelid = r.oid
+        ),
         'inherits', exists (select from pg_catalog.pg_inherits as i where r.oid in (i.inhrelid, i.inhparent)),
         'columns', (
             select coalesce(jsonb_agg(jsonb_build_object(
@@ -221,9 +228,10 @@ functions as (
     join pg_catalog.pg_language as l on l.oid = f.prolang
     where f.prokind = 'f' and l.lanname in ('sql', 'plpgsql')
       and n.nspname not in (
-          'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime', 'storage',
+          'pg_catalog', 'information_schema', 'extensions', 'graphql', 'graphql_public', 'realtime', '_realtime',
           'supabase_migrations', 'supabase_functions', 'vault', 'cron', 'net', 'pgsodium', 'pgsodium_masks', 'pgbouncer', 'bridge'
       )
+      and (n.nspname <> 'storage' or f.proname in ('foldername', 'filename', 'extension'))  -- what policies call
       and not exists (
           select from pg_catalog.pg_depend as d
           where d.classid = 'pg_catalog.pg_proc'::regclass and d.objid = f.oid and d.deptype = 'e'

@@ -60,6 +60,8 @@ create table public.seats (team int, member text, primary key (team, member));  
 alter table public.seats enable row level security;
 create policy mine on public.seats for select using (member = auth.uid()::text);
 insert into public.seats values (1, '{ANN}'), (1, 'a, b'), (1, '42');
+create table public."Mixed Rooms, with a name that is longer than half a terminal" (id int primary key);
+alter table public."Mixed Rooms, with a name that is longer than half a terminal" enable row level security;
 create view public.latest as select * from public.messages;
 create table public.bare (a int);
 create table public.spans (id int primary key, at timestamptz);
@@ -91,7 +93,7 @@ async def run(project: LocalStack, *arguments: str, **settings: str) -> tuple[in
         "-m",
         "bridge",
         *arguments,
-        env={**environment(project, **settings), "COLUMNS": "160"},
+        env={"COLUMNS": "160", **environment(project, **settings)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -149,6 +151,26 @@ async def test_verify_asks_where_the_worker_would(project: LocalStack) -> None:
     assert code == 0
     assert report["visible"] == 1
     assert report["asked"] > 0
+
+
+async def test_names_are_those_of_sql_and_are_not_wrapped_in_a_pipe(project: LocalStack) -> None:
+    """What one command prints another one takes, bridge_watch() as well."""
+    name = 'public."Mixed Rooms, with a name that is longer than half a terminal"'
+    code, out, _ = await run(project, "verify", name, COLUMNS="40", SUPABASE_DB_URL=project.database_url)
+    assert code == 0
+    [line] = [line for line in out.splitlines() if name in line]
+    assert line.count("│") == 8
+    for written in (name, name.replace("public", "PUBLIC")):
+        _, out, _ = await run(project, "explain", written)
+        assert out.startswith(f"{name} for authenticated")
+        assert f"select public.bridge_watch('{name}')" in out
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute("select public.bridge_watch(%s)", [name])
+        try:
+            _, out, _ = await run(project, "explain", name, BRIDGE_TABLES=f"public.Messages, {name}")
+            assert "bridge_watch" not in out
+        finally:
+            connection.execute("select public.bridge_unwatch(%s)", [name])
 
 
 async def test_verify_skips_users_that_have_no_token(project: LocalStack) -> None:
@@ -230,7 +252,13 @@ async def test_explain_says_what_keeps_the_table_from_being_relayed(project: Loc
     """With the statement that mends it, if there is one."""
     _, out, _ = await run(project, "explain", "public.unheard")
     assert "cannot be relayed: public.unheard is not in publication" in out
+    assert "select public.bridge_watch('public.unheard'), and restart the worker" in out
+    _, out, _ = await run(project, "explain", "public.unheard", BRIDGE_CAPTURE="tables")
     assert "alter publication supabase_realtime add table public.unheard" in out
+    code, _, err = await run(
+        project, "explain", "public.unheard", BRIDGE_CAPTURE="both", SUPABASE_DB_URL=project.database_url
+    )
+    assert (code, "choose auto or tables or journal" in err) == (2, True)
     _, out, _ = await run(project, "explain", "public.bare")
     assert "cannot be relayed: public.bare has no primary key" in out
     assert "alter table public.bare add column id bigint" in out

@@ -239,7 +239,7 @@ ARRAYS = (
     ("a || b", ("text[]", "text[]")), ("a || b", ("text[]", "text")), ("b || a", ("int4[]", "int4")), ("a || '{a,NULL}'", ("text[]",)), ("a || null::text", ("text[]",)),
     ("a || array[b, 'a']", ("text[]", "text")), ("coalesce(a, '{}') || array[b] || b", ("text[]", "text")), ("b = any (a || b)", ("uuid[]", "uuid")), ("(a || b) && '{a,b}'", ("text[]", "text")),
     ("(array[a, b])[1]", ("text", "text")), ("(array[a, b])[c]", ("int4", "int4", "int4")), ("('{a,b,c}'::text[])[a]", ("int4",)), ("(array[a, b] || c)[3]", ("text", "text", "text")),
-    ("string_to_array(a, ',')", ("text",)), ("string_to_array(a, '')", ("text",)), ("(string_to_array(a, '.'))[2]", ("text",)), ("(string_to_array(a, 'a'))[b]", ("text", "int4")),
+    ("string_to_array(a, ',')", ("text",)), ("(string_to_array(a, ''))[b:c]", ("text", "int4", "int4")), ("((string_to_array(a, 'a'))[b:2])[c]", ("text", "int4", "int4")), ("string_to_array(a, '')", ("text",)), ("(string_to_array(a, '.'))[2]", ("text",)), ("(string_to_array(a, 'a'))[b]", ("text", "int4")),
     ("b = any (string_to_array(a, ','))", ("text", "text")), ("(array(select x from unnest(a) x))[1]", ("int4[]",)), ("(case when a then string_to_array(b, ',') else array[c] end)[1]", ("boolean", "text", "text")),
     ("(string_to_array(a, ',')::uuid[])[1]", ("text",)),
 )  # fmt: skip
@@ -315,7 +315,17 @@ def test_arrays(database: psycopg.Connection[Any], text: str, given: tuple[str, 
     assert compared(database, text, given, small=len(given) > 2) > 0
 
 
-@pytest.mark.parametrize("text", ["a[1]", "(a || b)[1]", "a[1:2]", "a[1][1]", "string_to_array('a', a[1])"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a[1]",
+        "(a || b)[1]",
+        "a[1:2]",
+        "(string_to_array('a', ','))[2:]",
+        "a[1][1]",
+        "string_to_array('a', a[1])",
+    ],
+)
 def test_the_positions_of_a_column_are_not_known(database: psycopg.Connection[Any], text: str) -> None:
     """Its JSON does not tell where it starts: Postgres is asked."""
     with pytest.raises(CompileError):

@@ -104,6 +104,7 @@ BAD = {
     "assignment": "o.assigns(data, public)",
     "declaration": "o.declares(data, public)",
     "select into": "o.lookup(data, public)",
+    "setting compared": "label = current_setting('app.x')",
     "setting": "(label || current_setting('app.x')) = 'ab'",
     "any": "(data ->> 'n')::integer = any (array[1, 2, 5])",
     "all": "number <> all (array[0, (data ->> 'n')::integer])",

@@ -544,6 +544,21 @@ HELPERS = {
         ),
         "o.claim('role') = '\"admin\"' or org_id = (o.claim('org_id') #>> '{}')::uuid",
     ),
+    "Supabase's own folders of a path": (
+        (
+            "create schema storage; grant usage on schema storage to public;"
+            "create function storage.foldername(name text) returns text[] language plpgsql immutable as $$ DECLARE"
+            " _parts text[]; BEGIN\n -- Split on \"/\"\n SELECT string_to_array(name, '/') INTO _parts;\n"
+            " RETURN _parts[1 : array_length(_parts,1) - 1]; END $$;"
+            "create function storage.filename(name text) returns text language plpgsql as $$ DECLARE _parts text[]; BEGIN"
+            " select string_to_array(name, '/') into _parts; return _parts[array_length(_parts,1)]; END $$"
+        ),
+        (
+            "(storage.foldername('x/' || owner_id::text || '/' || email))[2] = auth.uid()::text"
+            " or storage.filename('a/' || email) = auth.uid()::text or (storage.foldername(email))[1] is not null"
+            " or cardinality(storage.foldername('')) = 0"
+        ),
+    ),
     "overloaded": (
         (
             "create function o.f(a uuid) returns boolean language sql as $$ select a = auth.uid() $$;"

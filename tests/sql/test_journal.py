@@ -452,10 +452,25 @@ def test_a_busy_table_is_not_waited_for(database: Database, db: Connection):
     assert len(db.execute("select name from public.bridge_watched()").fetchall()) == 3
 
 
+def test_tables_are_named_as_the_worker_names_them(db: Connection):
+    """As SQL has them, or without their quotes; where that may be two tables, it is refused."""
+    db.execute(
+        'create table public."Rooms" (id int primary key); create table public."Both" (id int primary key)'
+    )
+    for function in ("bridge_publish", "bridge_watch", "bridge_unwatch"):
+        for name in ("public.Rooms", 'public."Rooms"', 'PUBLIC."Rooms"', "public.Both"):
+            table = "Both" if "Both" in name else "Rooms"
+            assert f'"{table}"' in told(db, f"select public.{function}(%s)", name)
+    db.execute("create table public.both (id int primary key)")
+    with pytest.raises(psycopg.errors.AmbiguousAlias, match=r"may be .*both.* or .*Both"):
+        told(db, "select public.bridge_watch(%s)", "public.Both")
+
+
 def test_the_catalog_tells_which_tables_are_journalled(logs: Connection):
     """Under their own names: the rows of a partition come as those of the table that is watched."""
     names = ("public.messages", "public.logs", "public.logs_1")
     assert [in_catalog(logs, name).journalled for name in names] == [True, True, False]
+    assert [in_catalog(logs, name).partition_of for name in names] == [None, None, "public.logs"]
     logs.execute("alter table public.logs_1 disable trigger user")
     assert not in_catalog(logs, "public.logs").journalled
     logs.execute("alter table public.messages disable trigger user")

@@ -49,6 +49,22 @@ def test_which_table_plays_which_part_can_be_set() -> None:
     assert (single.dialogs, single.messages) == ("public.rooms", "public.rooms")
 
 
+def test_a_table_is_named_as_in_sql_or_without_quotes() -> None:
+    """A comma or a dot in quotes is part of a name; the parts can be named in either way."""
+    config = load(
+        BRIDGE_TABLES='public."Rooms", public.posts, "my, app"."a.b"', BRIDGE_DIALOG_TABLE="public.Rooms"
+    )
+    assert config.tables == ('public."Rooms"', "public.posts", '"my, app"."a.b"')
+    assert config.dialogs == "public.Rooms"
+
+
+@pytest.mark.parametrize("name", ["rooms", "a.b.c", 'public."Rooms', "public.", "public.a b"])
+def test_what_names_no_table_stops_the_start(name: str) -> None:
+    """With the form of one."""
+    with pytest.raises(ConfigError, match=r"write schema and name, like public\.messages"):
+        load(BRIDGE_TABLES=name)
+
+
 @pytest.mark.parametrize(
     "origin", ["*", "null", "https://app.example.com/", "http://localhost:5173", "capacitor://localhost"]
 )

@@ -2,12 +2,14 @@
 
 import inspect
 import re
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
-from bridge import errors
+from bridge import errors, metrics
 from bridge.connection import handshake, limits, messages, poll, session
+from bridge.events import ResyncReason
 from bridge.fanout import EventEncoder, notices
 from tests.support.stack import ROOT
 
@@ -67,3 +69,47 @@ def test_the_limits_are_those_of_the_code():
         f"0 to {poll.MAX_TIMEOUT_S:g}, default {poll.DEFAULT_TIMEOUT_S:g}",
     ):
         assert text in PROTOCOL, text
+
+
+MISSING = (ROOT / "docs" / "missing.md").read_text()
+
+
+def _words(annotation: Any) -> set[str]:
+    """Return the words of a Literal, or of a union of some."""
+    return {
+        word for part in get_args(annotation) for word in ([part] if isinstance(part, str) else _words(part))
+    }
+
+
+def _documented(heading: str) -> dict[str, list[str]]:
+    """Return the rows of the table under ``heading``, by their first cell."""
+    section = MISSING.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+    return {cells[0].strip(" `"): cells[1:] for cells in rows}
+
+
+@pytest.mark.parametrize(
+    ("heading", "words"),
+    [
+        ("Reasons of `resync`", _words(ResyncReason)),
+        ("Changes that do not reach somebody", _words(metrics.Undelivered)),
+    ],
+)
+def test_whatever_does_not_arrive_is_documented_with_what_to_do(heading: str, words: set[str]):
+    """Every reason of the code and no other; the type checker holds the code to these words."""
+    found = _documented(heading)
+    assert found.keys() == words
+    assert all(cell.strip() for cells in found.values() for cell in cells)
+
+
+def test_the_reasons_of_the_browser_client_and_of_frames_are_named():
+    """They are no types here: the sources say them."""
+    client = "".join(p.read_text() for p in (ROOT / "bridge" / "client" / "src").glob("*.ts"))
+    own = set(re.findall(r"resync\('(\w+)'", client)) | set(re.findall(r"this\.reason = '(\w+)'", client))
+    code = "".join(p.read_text() for p in (ROOT / "bridge").rglob("*.py"))
+    skipped = set(re.findall(r'FRAMES_SKIPPED\.labels\("(\w+)"\)', code))
+    assert own
+    assert skipped
+    for word in own | skipped:
+        assert f"`{word}`" in MISSING, word
+    assert len(re.findall(r"UNDELIVERABLE\.labels", code)) == 1  # in undelivered(), which checks the reason

@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+import structlog
 
 from bridge.capture import JournalSource, RealtimeSource
 from bridge.clock import SystemClock
@@ -40,7 +41,7 @@ async def test_the_journal_is_taken_where_it_is(stack: LocalStack, capture: str,
     """The choice is kept in the settings, so that a later load makes the same one."""
     found = await opened(stack, capture=capture, upstream=upstream)
     assert isinstance(found.source, JournalSource)
-    assert found.settings.capture == "journal"
+    assert found.settings.kept == "journal"
     assert "public.dialog_participants" in found.tables
 
 
@@ -48,7 +49,7 @@ async def test_the_tables_can_be_chosen_all_the_same(stack: LocalStack):
     """Then the journal is not looked at."""
     found = await opened(stack, capture="tables")
     assert isinstance(found.source, RealtimeSource)
-    assert (found.settings.capture, found.source.tables) == ("tables", found.tables)
+    assert (found.settings.kept, found.source.tables) == ("tables", found.tables)
 
 
 async def test_tables_that_are_not_in_the_journal_stop_the_start_with_what_to_do(stack: LocalStack):
@@ -58,8 +59,15 @@ async def test_tables_that_are_not_in_the_journal_stop_the_start_with_what_to_do
         try:
             with pytest.raises(ConfigError, match=r"select public.bridge_watch\('public.messages'\)"):
                 await opened(stack, capture="journal")
-            assert isinstance((await opened(stack)).source, RealtimeSource)
-            with pytest.raises(ConfigError, match="brings the journal only"):
+            with structlog.testing.capture_logs() as logs:
+                found = await opened(stack, tables=("public.Dialogs", 'public."messages"'))
+            assert isinstance(found.source, RealtimeSource)
+            assert found.names.tables == ("public.dialogs", "public.messages")
+            [chosen] = [line for line in logs if line["event"] == "capture_chosen"]
+            assert chosen["hint"] == "select public.bridge_watch('public.messages')"
+            with pytest.raises(
+                ConfigError, match=r"brings the journal only.*select public.bridge_watch\('pub"
+            ):
                 await opened(stack, upstream="wal")
         finally:
             connection.execute("select public.bridge_watch('public.messages')")

@@ -35,25 +35,28 @@ def _part(side: Expr, array_type: str, catalog: Catalog) -> Expr:
 
 
 def subscripted(t: Translating, fields: Node, names: Names) -> Expr:
-    """``array[position]``.
+    """``array[position]`` and ``array[first:last]``.
 
     Raises:
-        CompileError: it is a slice, a jsonb value, or an array whose first position need not be 1: a column's
-            JSON does not tell.
+        CompileError: it is a slice without an end, a jsonb value, or an array whose first position need not
+            be 1: a column's JSON does not tell.
     """
     if len(fields["indirection"]) != 1:
         raise CompileError("several subscripts are not supported in memory")
     kind, indices = open_node(fields["indirection"][0])
-    if kind != "A_Indices" or set(indices) != {"uidx"}:
+    bounds = [indices[bound] for bound in ("lidx", "uidx") if bound in indices]
+    if kind != "A_Indices" or len(bounds) != (2 if indices.get("is_slice") else 1):
         raise CompileError("this subscript is not supported in memory")
     array = t.value(fields["arg"], names)
     element = types.element_of(array.type)
-    position = coercion.implicit(t.value(indices["uidx"], names), "int", t.context.catalog)
+    positions = [coercion.implicit(t.value(bound, names), "int", t.context.catalog) for bound in bounds]
     if not _starts_at_one(array):
         raise CompileError(
             "a subscript of an array whose first position is not known is not supported in memory"
         )
-    return Call(builtins.SUBSCRIPT, (array, position), element)
+    if len(positions) > 1:
+        return Call(builtins.PART, (array, *positions), array.type)
+    return Call(builtins.SUBSCRIPT, (array, *positions), element)
 
 
 def split(arguments: list[Expr], catalog: Catalog) -> Expr | None:
@@ -87,7 +90,7 @@ def _starts_at_one(expr: Expr) -> bool:
     match expr:
         case ArrayOf() | Rows(kind="array" | "array_agg") | Const():
             return True
-        case Call(name=builtins.SPLIT):
+        case Call(name=builtins.SPLIT | builtins.PART):
             return True
         case Call(name="same" | builtins.CONCATENATED, args=args):
             return all(map(_starts_at_one, args))

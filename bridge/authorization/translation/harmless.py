@@ -4,6 +4,8 @@ Only forms of which it is certain are known here; whatever else there is may fai
 """
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 from bridge.authorization.translation.context import Node, open_node, strings
 from bridge.authorization.translation.names import Names
@@ -57,6 +59,37 @@ def cannot_fail(node: Node, names: Names) -> bool:
             return known and _none_fails(fields.get("args", []), names)
         case _:
             return False
+
+
+def fails_in_planning(node: Node, names: Names) -> bool:
+    """True if Postgres may fail in ``node`` before it looks at any row, whatever stands before ``node``.
+
+    To estimate how many rows a comparison with a column selects, it computes the other side, where that
+    needs no row: ``current_setting('app.tenant')`` fails every SELECT where nobody has set it.
+    Source: ``get_restriction_variable`` in ``utils/adt/selfuncs.c``.
+    """
+    return any(
+        "A_Expr" in inner
+        and any(
+            not _kinds(side).intersection(("ColumnRef", "SubLink"))
+            and "FuncCall" in _kinds(side)
+            and not cannot_fail(side, names)
+            for side in (inner["A_Expr"].get("lexpr"), inner["A_Expr"].get("rexpr"))
+            if side is not None
+        )
+        for inner in _walk(node)
+    )
+
+
+def _walk(node: Any) -> Iterator[Node]:
+    if isinstance(node, dict):
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _walk(inner)
+
+
+def _kinds(node: Node) -> set[str]:
+    return {kind for inner in _walk(node) for kind in inner}
 
 
 def _none_fails(nodes: list[Node], names: Names) -> bool:

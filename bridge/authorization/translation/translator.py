@@ -21,7 +21,7 @@ from bridge.authorization.translation.context import (
     parse_expression,
     strings,
 )
-from bridge.authorization.translation.harmless import cannot_fail
+from bridge.authorization.translation.harmless import cannot_fail, fails_in_planning
 from bridge.authorization.translation.names import InScope, Names
 from bridge.errors import CompileError
 
@@ -74,7 +74,11 @@ class Translator:
         try:
             return self.condition(node, names)
         except CompileError as error:
-            opaque = Opaque(str(error), raises=not cannot_fail(node, names))
+            opaque = Opaque(
+                str(error),
+                raises=not cannot_fail(node, names),
+                planned=fails_in_planning(node, names),
+            )
             return checks.refusal(self, node, names) or opaque
 
     def condition(self, node: Node, names: Names) -> Expr:

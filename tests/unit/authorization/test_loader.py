@@ -66,6 +66,20 @@ SETTINGS = Settings(
 )
 
 
+def test_settings_name_tables_as_sql_has_them_or_without_quotes() -> None:
+    """One named twice is watched once; what is none is left for the message that says so."""
+    written = msgspec.structs.replace(
+        SETTINGS,
+        tables=("public.Rooms", 'public."Posts"', "public.POSTS", "public.rooms", "public.gone"),
+        dialog_table="Public.rooms",
+        message_table="public.Posts",
+    )
+    found = written.of(catalog(table("rooms"), table("Posts")))
+
+    assert found.tables == ("public.rooms", "public.Posts", "public.POSTS", "public.gone")
+    assert (found.dialog_table, found.message_table) == ("public.rooms", "public.Posts")
+
+
 def roster() -> Roster:
     return Roster(linger_s=1.0, clock=ManualClock())
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from bridge.authorization.catalog import Table
-from bridge.authorization.planset import PlanSet, chosen_capture, compile_plans, unwatchable
+from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.errors import ConfigError
 from tests.support.catalogs import catalog, column, policy, table
 
@@ -45,14 +45,6 @@ def test_the_columns_whose_values_decide() -> None:
     assert compiled(NOTES, MEMBERS).read_columns["public.members"] == {"room_id", "user_id"}
     whole = compiled(table("notes", columns, "public.unknown(notes.*)"), watched=["public.notes"])
     assert whole.read_columns["public.notes"] == set(whole.catalog.by_name["public.notes"].by_name)
-
-
-def test_a_partitioned_table_is_watched_by_its_partitions() -> None:
-    """Postgres would refuse to add it to the publication, where it is a member already."""
-    parts = table("parts", "id uuid", "true", kind="p", publications=())
-    with pytest.raises(ConfigError, match=r"is partitioned, .* and watch them"):
-        compiled(parts, watched=["public.parts"])
-    assert compiled(table("parts", "id uuid", "true", kind="p"), watched=["public.parts"]).watched
 
 
 def test_a_watched_table_that_is_looked_into_is_captured_once() -> None:
@@ -125,29 +117,6 @@ def test_a_table_that_cannot_be_watched_stops_the_start(tables: list[Table], mes
     """The message says what to do about it."""
     with pytest.raises(ConfigError, match=message):
         compiled(*tables)
-
-
-def test_a_table_of_supabase_itself_is_not_advised_to_be_published() -> None:
-    """The project does not own it, and what is in auth.users is for nobody."""
-    users = msgspec.structs.replace(table("users", publications=()), schema="auth")
-    reason = unwatchable(users, "tables")
-
-    assert reason is not None
-    assert "auth.users is a table of Supabase Auth" in reason
-    assert "alter publication" not in reason
-
-
-def test_a_table_in_the_journal_need_not_be_published() -> None:
-    """And one that is not says how it gets there; without a choice, the journal is taken if it has them all."""
-    notes = msgspec.structs.replace(table("notes", publications=()), journalled=True)
-    assert unwatchable(notes, "journal") is None
-    assert "select public.bridge_watch('public.members')" in str(unwatchable(MEMBERS, "journal"))
-    catalog = compiled(table("notes"), MEMBERS).catalog
-    assert chosen_capture(catalog, ["public.notes"], "auto") == "tables"
-    assert chosen_capture(catalog, ["public.notes"], "journal") == "journal"
-    both = msgspec.structs.replace(catalog, tables=(notes, *catalog.tables[1:]))
-    assert chosen_capture(both, ["public.notes"], "auto") == "journal"
-    assert chosen_capture(both, ["public.notes", "public.members"], "auto") == "tables"
 
 
 def test_a_digest_changes_with_the_meaning_alone() -> None:

@@ -17,6 +17,15 @@ def encoded(event: RowEvent, action: str = "INSERT", columns: frozenset[str] | N
     return json.loads(encoder.encode(event, View(action=action, columns=columns), "e-1").payload)  # type: ignore[arg-type]
 
 
+def test_tables_play_their_parts_by_the_names_of_the_database() -> None:
+    """Which are known once its catalog has been read."""
+    late = EventEncoder(dialog_table="public.Rooms", message_table='public."Posts"')
+    assert late.type_of("public.Posts", "INSERT") == "row_change"
+    late.name_tables(dialog_table="public.rooms", message_table="public.Posts")
+    assert late.type_of("public.Posts", "INSERT") == "new_message"
+    assert late.type_of("public.rooms", "INSERT") == "dialog_update"
+
+
 @pytest.mark.parametrize(
     ("size", "header"),
     [

@@ -19,8 +19,7 @@ U = "0000000A-0000-4000-8000-00000000000a"
     ("name", "message"),
     [
         ("rooms", r"did you mean public\.rooms\?"),
-        ("public.Rooms", r"did you mean public\.rooms\?"),
-        ('public."rooms"', r"did you mean public\.rooms\?"),
+        ('public."Rooms"', r"did you mean public\.rooms\?"),
         ("nowhere.in_particular", r"give schema and name"),
         ("public.seen", r"is a view, which has no policies and no changes of its own: name the tables"),
     ],

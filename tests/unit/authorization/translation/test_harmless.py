@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.authorization.translation.context import parse_expression
-from bridge.authorization.translation.harmless import cannot_fail
+from bridge.authorization.translation.harmless import cannot_fail, fails_in_planning
 from bridge.authorization.translation.names import InScope, Names
 from tests.support.catalogs import column, table
 
@@ -74,3 +74,21 @@ def test_a_form_that_cannot_fail(text: str) -> None:
 def test_whatever_else_there_is_may_fail(text: str) -> None:
     """A pattern, a cast, a division, a row, a function that is not known, a subquery."""
     assert not cannot_fail(parse_expression(text), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "fails"),
+    [
+        ("body = current_setting('app.tenant'::text)", True),
+        ("(current_setting('app.tenant'::text, true))::uuid = (body)::uuid", True),
+        ("not (score > 1 or body = public.tenant())", True),
+        ("body = auth.uid()::text", False),
+        ("body = public.tenant(body)", False),
+        ("body = (select public.tenant())", False),
+        ("public.tenant()", False),  # no comparison, of which something would be estimated
+        ("score = (1 / 0)", False),  # a constant, which failed when the policy was made
+    ],
+)
+def test_what_needs_no_row_may_fail_before_any_is_looked_at(text: str, fails: bool) -> None:  # noqa: FBT001
+    """The other side of a comparison, while Postgres estimates what that selects."""
+    assert fails_in_planning(parse_expression(text), NAMES) is fails

@@ -1,0 +1,22 @@
+"""Finds the table that somebody names: as ``regclass`` does, or by its own spelling without quotes."""
+
+from bridge.authorization.catalog import Catalog, Table
+from bridge.errors import ConfigError
+from bridge.identifiers import folded, plain
+
+
+def named_table(catalog: Catalog, text: str) -> Table | None:
+    """Return the table that ``text`` names; None if there is none.
+
+    ``public.Rooms`` is ``public.rooms``, as in SQL, or else ``public."Rooms"``.
+
+    Raises:
+        ConfigError: there are both.
+    """
+    meant = dict.fromkeys((folded(text), plain(text)))
+    found = [table for parts in meant for table in catalog.tables if (table.schema, table.name) == parts]
+    if len(found) > 1:
+        raise ConfigError(
+            f"{text} may be {' or '.join(table.quoted for table in found)}: write one of them like that"
+        )
+    return found[0] if found else None
