@@ -305,8 +305,7 @@ def soak(**settings: Any) -> None:
         click.echo(f"from commit to client: {outcome.delay_s * 1000:.1f} ms (median)", err=True)
         click.echo(f"clients that had to read again: {outcome.rereads}", err=True)
         click.echo(outcome.line())
-        verdict = outcome.verdict
-        failed = bool(verdict.lost or verdict.duplicated or verdict.leaked)
+        failed = outcome.verdict.failed
 
     _run(run_it)
     if failed:

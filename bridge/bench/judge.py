@@ -16,6 +16,7 @@ class Recorded(msgspec.Struct, frozen=True):
         id: Its id.
         table: ``dialogs``, ``messages`` or ``dialog_participants``.
         action: INSERT, UPDATE or DELETE.
+        key: Primary key of the row.
         dialog: The dialog that it is of.
         user: The owner of a dialog, or the user of a membership.
         at: When it was recorded, in seconds since 1970.
@@ -24,6 +25,7 @@ class Recorded(msgspec.Struct, frozen=True):
     id: int
     table: str
     action: str
+    key: str
     dialog: str
     user: str | None
     at: float
@@ -35,7 +37,13 @@ class Verdict(msgspec.Struct):
     lost: int = 0
     duplicated: int = 0
     leaked: int = 0
+    disordered: int = 0
     examples: dict[str, str] = {}
+
+    @property
+    def failed(self) -> bool:
+        """True if anything was wrong."""
+        return bool(self.lost or self.duplicated or self.leaked or self.disordered)
 
     def add(self, kind: str, example: str) -> None:
         """Count one."""
@@ -60,6 +68,7 @@ class History:
 
     def __init__(self, journal: Sequence[Recorded]) -> None:
         self.journal = journal
+        self.by_id = {row.id: row for row in journal}
         self.stays: dict[tuple[str, str], list[Stay]] = {}
         self.changed: set[tuple[str, str]] = set()
         """Memberships that came or went."""
@@ -81,8 +90,16 @@ class History:
                         stay.last = row.id
                         break
 
-    def may_have(self, user: str, seen: Seen, id_: int) -> bool:
-        """True if ``user`` was in the dialog when the row was written, or later, until it was sent."""
+    def may_have(self, user: str, seen: Seen, id_: int, part: str) -> bool:
+        """True if ``user`` may have been sent this.
+
+        An event is of a row of the journal, and of its dialog: what was rolled back, or is told of another dialog,
+        nobody may have.  Of a row that changed who is in the dialog, it is told in parts, and to that user.
+        Otherwise ``user`` was in the dialog when the row was written, or later, until the event was sent.
+        """
+        row = self.by_id.get(id_)
+        if row is None or row.dialog != seen.dialog or (part and row.user != user):
+            return False
         return any(
             stay.at <= seen.at + 1.0 and (stay.last is None or stay.last >= id_)
             for stay in self.stays.get((user, seen.dialog or ""), ())
@@ -98,14 +115,22 @@ def judge_events(
     *,
     until: int,
 ) -> None:
-    """Judge what a page was sent: nothing but its user's, and all of the dialogs that it never left."""
-    got = set()
+    """Judge what a page was sent: nothing but its user's, in order, and all of the dialogs that it never left."""
+    got: set[int] = set()
+    latest: dict[tuple[str, str], int] = {}
     for one in seen:
         number, _, part = one.id.partition("-")[2].partition(".")
-        if not part:
-            got.add(int(number))
-        if not history.may_have(user, one, int(number)):
+        id_ = int(number)
+        if not history.may_have(user, one, id_, part):
             verdict.add("leaked", f"{user} was sent {one}")
+        elif not part:
+            # Changes of one row wait for each other, so their ids rise; those of different rows need not.
+            got.add(id_)
+            row = history.by_id[id_]
+            before = latest.setdefault((row.table, row.key), id_)
+            if id_ < before:
+                verdict.add("disordered", f"{user} was sent {row} after {history.by_id[before]}")
+            latest[row.table, row.key] = max(before, id_)
     first: Position | None = None
     excused: list[tuple[Position, Position]] = []
     for reread in rereads:
@@ -146,7 +171,9 @@ def recorded(rows: Iterable[tuple[int, str, str, Mapping[str, str], float]]) -> 
     found = []
     for id_, relation, action, record, at in rows:
         table = relation.partition(".")[2]
+        is_membership = table == "dialog_participants"
         dialog = record["id"] if table == "dialogs" else record["dialog_id"]
+        key = f"{dialog} {record['user_id']}" if is_membership else record["id"]
         user = {"dialogs": record.get("owner_id"), "dialog_participants": record.get("user_id")}.get(table)
-        found.append(Recorded(id_, table, action, dialog, user, at))
+        found.append(Recorded(id_, table, action, key, dialog, user, at))
     return found
