@@ -64,3 +64,19 @@ def rereads(stage: Stage) -> int:
 async def _log(stage: Stage) -> str:
     """What the first worker has logged."""
     return await asyncio.to_thread((stage.folder / "worker-0.log").read_text)
+
+
+async def missing(stage: Stage, user: str, cursor: str, got: list[str]) -> list[str]:
+    """What another page of the user, never away, got since then of dialogs that are its own for good."""
+    async with await psycopg.AsyncConnection.connect(stage.local.database_url) as connection:
+        found = await connection.execute("select id::text from public.dialogs where owner_id = %s", (user,))
+        own = {dialog for (dialog,) in await found.fetchall()}
+    page = next(page for page in stage.pages if page.user == user)
+    first, last = _number(cursor), max(map(_number, got))
+    wanted = [one.id for one in page.seen if one.dialog in own and first < _number(one.id) <= last]
+    return [id_ for id_ in wanted if id_ not in got and "." not in id_]
+
+
+def _number(text: str) -> int:
+    """The row of the journal that an id or a cursor names."""
+    return int(text.partition("-")[2].partition(".")[0])
