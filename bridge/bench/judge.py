@@ -93,9 +93,9 @@ class History:
     def may_have(self, user: str, seen: Seen, id_: int, part: str) -> bool:
         """True if ``user`` may have been sent this.
 
-        An event is of a row of the journal, and of its dialog: what was rolled back, or is told of another dialog,
-        nobody may have.  Of a row that changed who is in the dialog, it is told in parts, and to that user.
-        Otherwise ``user`` was in the dialog when the row was written, or later, until the event was sent.
+        An event is of a row of the journal, and of its dialog: nobody may have what was rolled back, or what
+        is told of another dialog.  Parts tell what a row did to who is in the dialog, and go to that user.
+        And ``user`` was in the dialog when the row was written, or later, until the event was sent.
         """
         row = self.by_id.get(id_)
         if row is None or row.dialog != seen.dialog or (part and row.user != user):
@@ -115,7 +115,7 @@ def judge_events(
     *,
     until: int,
 ) -> None:
-    """Judge what a page was sent: nothing but its user's, in order, and all of the dialogs that it never left."""
+    """Judge what a page was sent: its user's only, in order, and all of the dialogs that it never left."""
     got: set[int] = set()
     latest: dict[tuple[str, str], int] = {}
     for one in seen:

@@ -94,6 +94,7 @@ async def soak(settings: Settings, *, say: Callable[[str], None]) -> Outcome:
         workers=settings.workers,
         seed=settings.seed,
         BRIDGE_UPSTREAM=settings.upstream,
+        BRIDGE_PING_INTERVAL_S="3",  # a client that is gone is noticed while the soak runs
     ) as stage:
         say(f"{settings.workers} worker(s), {settings.clients} clients; logs in {stage.folder}")
         run = _Run(settings, stage, say)

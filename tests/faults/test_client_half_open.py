@@ -39,7 +39,7 @@ async def test_the_worker_lets_go_of_it_and_it_resumes_elsewhere():
                 assert await connections(stage, user) == held + 1
                 proxy.freeze()
                 async with asyncio.timeout(5):
-                    while await connections(stage, user) > held:
+                    while await connections(stage, user) > held:  # noqa: ASYNC110 - asked over HTTP
                         await asyncio.sleep(0.1)
                 assert client.socket.close_code is None  # it has heard nothing of that
                 before = list(client.events)

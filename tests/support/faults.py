@@ -26,8 +26,7 @@ async def survives(
 ) -> Stage:
     """Have the fault happen while others write; assert that nothing was lost, doubled or leaked.
 
-    Args:
-        logged: An event that a worker has to have logged.
+    ``logged`` is an event that the first worker has to have logged.
     """
     async with running_stage(clients=clients, polling=clients // 3, workers=workers, **settings) as stage:
         async with asyncio.TaskGroup() as tasks:
