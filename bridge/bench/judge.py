@@ -8,6 +8,9 @@ from bridge.bench.page import Reread, Seen
 from bridge.bench.reader import Rows
 from bridge.position import Position
 
+SLACK_S = 1.0
+"""Time within which it cannot be told what was committed first: ids and times are taken before the commit."""
+
 
 class Recorded(msgspec.Struct, frozen=True):
     """A row of the journal.
@@ -57,6 +60,7 @@ class Stay(msgspec.Struct):
     first: int
     at: float
     last: int | None = None
+    ended_at: float = 0.0
 
 
 class History:
@@ -87,7 +91,7 @@ class History:
                 self.changed.add(key)
                 for stay in reversed(stays):
                     if stay.last is None:
-                        stay.last = row.id
+                        stay.last, stay.ended_at = row.id, row.at
                         break
 
     def may_have(self, user: str, seen: Seen, id_: int, part: str) -> bool:
@@ -101,7 +105,8 @@ class History:
         if row is None or row.dialog != seen.dialog or (part and row.user != user):
             return False
         return any(
-            stay.at <= seen.at + 1.0 and (stay.last is None or stay.last >= id_)
+            stay.at <= seen.at + SLACK_S
+            and (stay.last is None or stay.last >= id_ or stay.ended_at + SLACK_S > row.at)
             for stay in self.stays.get((user, seen.dialog or ""), ())
         )
 
@@ -122,7 +127,7 @@ def judge_events(
         number, _, part = one.id.partition("-")[2].partition(".")
         id_ = int(number)
         if not history.may_have(user, one, id_, part):
-            verdict.add("leaked", f"{user} was sent {one}")
+            verdict.add("leaked", f"{user} was sent {one}, which is of {history.by_id.get(id_)}")
         elif not part:
             # Changes of one row wait for each other, so their ids rise; those of different rows need not.
             got.add(id_)

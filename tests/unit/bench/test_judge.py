@@ -9,7 +9,7 @@ JOURNAL = [
     Recorded(2, "dialog_participants", "INSERT", "d bob", "d", BOB, 2.0),
     Recorded(3, "messages", "INSERT", "m", "d", None, 3.0),
     Recorded(4, "dialog_participants", "DELETE", "d bob", "d", BOB, 4.0),
-    Recorded(5, "messages", "INSERT", "n", "d", None, 5.0),
+    Recorded(5, "messages", "INSERT", "n", "d", None, 5.5),
 ]
 
 
@@ -50,6 +50,8 @@ def test_an_event_of_a_dialog_that_the_user_is_not_in_is_a_leak():
     assert verdict(CAT, "3").leaked == 1
     assert verdict(BOB, "4.0a0b0c0d").leaked == 0
     assert verdict(BOB, "3", at=0.5).leaked == 1  # before it was a member
+    at_once = Recorded(6, "messages", "INSERT", "o", "d", None, 4.5)
+    assert verdict(BOB, "6", further=(at_once,)).leaked == 0  # may have been committed before it left
 
 
 def test_an_event_of_nothing_that_was_committed_is_a_leak():
