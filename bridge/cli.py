@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import click
@@ -62,19 +63,22 @@ class Count(click.ParamType[int]):
 
 
 def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run ``main`` with an event that SIGTERM and SIGINT set; the second signal ends at once."""
+    """Run ``main`` with an event that SIGTERM, SIGINT, SIGHUP set; a second SIGTERM or SIGINT ends it."""
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def on_signal() -> None:
-            if stop.is_set():
+        def on_signal(*, insists: bool) -> None:
+            if stop.is_set() and insists:
                 os._exit(130)
             stop.set()
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_signal)
+            loop.add_signal_handler(number, partial(on_signal, insists=True))
+        # A terminal that is closed hangs up, often twice: that is no impatience.  nohup has it ignored.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, partial(on_signal, insists=False))
         await main(stop)
 
     try:
@@ -109,7 +113,10 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Any:
 def _advice(error: Any) -> str:
     number = error.errno or 0
     if number in (48, 98):  # address in use, on macOS and Linux
-        return "another process listens there; stop it, or choose another port"
+        return (
+            "another process listens there, maybe another worker: stop it, or set BRIDGE_PORT and "
+            "BRIDGE_ADMIN_PORT (of bridge demo: --port) to ports that are free"
+        )
     if number < 0 or number in (8, 49, 99):  # no such name, no such address
         return "set BRIDGE_HOST and BRIDGE_ADMIN_HOST to addresses of this machine"
     if isinstance(error, PermissionError):
@@ -305,8 +312,7 @@ def soak(**settings: Any) -> None:
         click.echo(f"from commit to client: {outcome.delay_s * 1000:.1f} ms (median)", err=True)
         click.echo(f"clients that had to read again: {outcome.rereads}", err=True)
         click.echo(outcome.line())
-        verdict = outcome.verdict
-        failed = bool(verdict.lost or verdict.duplicated or verdict.leaked)
+        failed = outcome.verdict.failed
 
     _run(run_it)
     if failed:

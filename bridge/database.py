@@ -1,5 +1,6 @@
 """Connections to the project's database itself, by ``SUPABASE_DB_URL``; no message shows its password."""
 
+import re
 from typing import Any
 
 import psycopg
@@ -10,8 +11,8 @@ from bridge.errors import ConfigError, SourceError
 CONNECT_TIMEOUT_S = 10
 
 _MALFORMED = (
-    "SUPABASE_DB_URL is no connection string: write postgresql://user:password@host:port/name, "
-    "with special characters of the password percent-encoded"
+    "SUPABASE_DB_URL is no connection string: write postgresql://user:password@host:5432/name, with special "
+    "characters of the password percent-encoded (%40 for @, %2F for / and %3A for :)"
 )
 
 _ADVICE = (
@@ -41,23 +42,39 @@ def database_url(text: str) -> str:
     return url
 
 
+def parameters(url: str) -> dict[str, Any]:
+    """Return the connection parameters of a connection string.
+
+    Raises:
+        ConfigError: it is none; what libpq says of it is not told, because it may quote the password.
+    """
+    try:
+        known = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ConfigError(_MALFORMED) from None
+    # An unescaped @, / or : of a password ends up in one of these, and from there in an error's message.
+    numbers = [str(known.get(name) or "0") for name in ("port", "connect_timeout")]
+    if any("@" in str(known.get(name) or "") for name in ("host", "dbname")) or not all(
+        re.fullmatch(r"[\d,]+", number) for number in numbers
+    ):
+        raise ConfigError(_MALFORMED)
+    return known
+
+
 async def connect(url: str, *, autocommit: bool = False) -> psycopg.AsyncConnection[Any]:
     """Connect to the database; the caller closes the connection.
 
     Prepares no statements, so that a pooler in transaction mode will do.
 
     Raises:
+        ConfigError: it is no connection string.
         SourceError: the database cannot be reached, or lets nobody in with this.
     """
-    if _is_cut_short(url):
-        raise SourceError(_MALFORMED)
+    timeout_s = int(parameters(url).get("connect_timeout", CONNECT_TIMEOUT_S) or 0)
     try:
-        timeout_s = conninfo_to_dict(url).get("connect_timeout", CONNECT_TIMEOUT_S)
         return await psycopg.AsyncConnection.connect(
-            url, autocommit=autocommit, prepare_threshold=None, connect_timeout=int(timeout_s or 0)
+            url, autocommit=autocommit, prepare_threshold=None, connect_timeout=timeout_s
         )
-    except (psycopg.ProgrammingError, ValueError):  # which quote a part of the URL, so maybe the password
-        raise SourceError(_MALFORMED) from None
     except psycopg.OperationalError as error:
         said = first_line(error)
         advice = next((advice for words, advice in _ADVICE if words in said), "check host and port in it")
@@ -67,12 +84,3 @@ async def connect(url: str, *, autocommit: bool = False) -> psycopg.AsyncConnect
 def first_line(error: psycopg.Error) -> str:
     """Return the first line of what Postgres said."""
     return str(error).strip().partition("\n")[0][:200]
-
-
-def _is_cut_short(url: str) -> bool:
-    """Tell whether libpq would take a part of the password for the host, and name it in its message."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgres", "postgresql"):
-        return False
-    authority = rest.partition("/")[0]
-    return authority.count("@") > 1 or ("@" in rest and "@" not in authority)

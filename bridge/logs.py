@@ -4,6 +4,7 @@ Standard-library loggers of our dependencies are not shown below WARNING and nev
 message arguments: some of them print whole frames.
 """
 
+import contextlib
 import logging
 import re
 import sys
@@ -21,6 +22,18 @@ _SECRET_FIELD = re.compile(r"(^|_)(token|key|secret|password)$|^(apikey|jwt|auth
 
 # They log frames, rows or URLs with keys in them.
 _TALKATIVE = ("realtime", "websockets", "httpx", "httpcore", "postgrest", "supabase", "uvicorn", "asyncio")
+
+
+class _Stderr:
+    """The process's stderr; a line that nobody can read any more, as its terminal is gone, stops nothing."""
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -67,7 +80,7 @@ def configure(*, log_format: Literal["json", "console"], level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=_Stderr()),  # type: ignore[arg-type]  # all that is called
         cache_logger_on_first_use=False,
     )
     for name in _TALKATIVE:

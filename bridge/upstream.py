@@ -17,6 +17,7 @@ from bridge.backoff import Backoff
 from bridge.capture import JournalSource, RealtimeSource, WalSource
 from bridge.clock import Clock
 from bridge.config import Config
+from bridge.database import parameters
 from bridge.errors import ConfigError, SourceError
 from bridge.journal import JOURNAL
 from bridge.minting import expires_at, mint_token
@@ -114,8 +115,10 @@ async def open_upstream(
         known: Is told of the tables; the caller keeps it up to date.
 
     Raises:
-        ConfigError: a watched table does not exist or cannot be watched.
+        ConfigError: a watched table does not exist or cannot be watched, or the database's URL is none.
     """
+    if config.upstream == "wal":
+        parameters(config.database_url or "")  # what is no URL will not become one by trying again
     settings = authorization_settings(config)
     planset = await _compiled(settings, rpc, clock)
     known = Known() if known is None else known

@@ -5,11 +5,22 @@ import signal
 from collections.abc import Awaitable, Callable
 from random import Random
 
+import psycopg
+
 from bridge.bench.stage import Stage
 from bridge.bench.worker import Worker
 from bridge.bench.world import hold_transaction
 
 Fault = Callable[[], Awaitable[None]]
+
+_READER = "public.bridge_journal_since(bigint, jsonb, integer)"
+
+# PostgREST answers with the status that a function raises.
+_BROKEN = """
+create or replace function public.bridge_journal_since(
+    after bigint, holes jsonb default '[]', max_rows integer default 10000
+) returns text language plpgsql as $$ begin raise sqlstate 'PT500' using message = 'a fault'; end $$
+"""
 
 
 class Faults:
@@ -32,7 +43,9 @@ class Faults:
             "upstream cut": self._cut_upstream,
             "upstream slow": self._slow_upstream,
             "long transaction": self._hold_transaction,
+            "rpc error": self._break_rpc,
             "all clients cut": self._cut_clients,
+            "clients half-open": self._vanish_clients,
         }
         if not spare_workers:
             self.all |= {
@@ -78,6 +91,22 @@ class Faults:
     async def _cut_clients(self) -> None:
         for page in self._stage.pages:
             page.drop()
+
+    async def _vanish_clients(self) -> None:
+        for page in self._random.sample(self._stage.pages, max(1, len(self._stage.pages) // 10)):
+            page.vanish()
+
+    async def _break_rpc(self) -> None:
+        """Have the journal answer with 500 whoever reads it."""
+        url = self._stage.local.database_url
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            found = await connection.execute("select pg_get_functiondef(%s::regprocedure)", (_READER,))
+            [definition] = await found.fetchone() or [""]
+            await connection.execute(_BROKEN)
+            try:
+                await asyncio.sleep(self._random.uniform(1, 4))
+            finally:
+                await connection.execute(str(definition).encode())
 
     async def _restart(self, number: signal.Signals) -> None:
         worker = self._worker()

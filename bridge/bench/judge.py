@@ -19,6 +19,7 @@ class Recorded(msgspec.Struct, frozen=True):
         id: Its id.
         table: ``dialogs``, ``messages`` or ``dialog_participants``.
         action: INSERT, UPDATE or DELETE.
+        key: Primary key of the row.
         dialog: The dialog that it is of.
         user: The owner of a dialog, or the user of a membership.
         at: When it was committed, in seconds since 1970.  Ids are handed out before that, so that who was
@@ -28,6 +29,7 @@ class Recorded(msgspec.Struct, frozen=True):
     id: int
     table: str
     action: str
+    key: str
     dialog: str
     user: str | None
     at: float
@@ -39,7 +41,13 @@ class Verdict(msgspec.Struct):
     lost: int = 0
     duplicated: int = 0
     leaked: int = 0
+    disordered: int = 0
     examples: dict[str, str] = {}
+
+    @property
+    def failed(self) -> bool:
+        """True if anything was wrong."""
+        return bool(self.lost or self.duplicated or self.leaked or self.disordered)
 
     def add(self, kind: str, example: str) -> None:
         """Count one."""
@@ -70,6 +78,7 @@ class History:
 
     def __init__(self, journal: Sequence[Recorded]) -> None:
         self.journal = journal
+        self.by_id = {row.id: row for row in journal}
         self.stays: dict[tuple[str, str], list[Stay]] = {}
         self.changed: set[tuple[str, str]] = set()
         """Memberships that came or went."""
@@ -90,13 +99,19 @@ class History:
                     if stay.until is None:
                         stay.until = row.at
                         break
-        self._at = {row.id: row.at for row in journal}
 
-    def may_have(self, user: str, seen: Seen, id_: int) -> bool:
-        """True if ``user`` was in the dialog when the row was committed, or later, until it was sent."""
-        committed = self._at[id_]
+    def may_have(self, user: str, seen: Seen, id_: int, part: str) -> bool:
+        """True if ``user`` may have been sent this.
+
+        An event is of a row of the journal, and of its dialog: nobody may have what was rolled back, or what
+        is told of another dialog.  Parts tell what a row did to who is in the dialog, and go to that user.
+        And ``user`` was in the dialog when the row was committed, or later, until the event was sent.
+        """
+        row = self.by_id.get(id_)
+        if row is None or row.dialog != seen.dialog or (part and row.user != user):
+            return False
         return any(
-            stay.since <= seen.at + AT_ONCE_S and (stay.until is None or stay.until >= committed - AT_ONCE_S)
+            stay.since <= seen.at + AT_ONCE_S and (stay.until is None or stay.until >= row.at - AT_ONCE_S)
             for stay in self.stays.get((user, seen.dialog or ""), ())
         )
 
@@ -110,15 +125,26 @@ def judge_events(
     *,
     until: int,
 ) -> None:
-    """Judge what a page was sent: nothing but its user's, and all of the dialogs that it never left."""
-    got = set()
+    """Judge what a page was sent: its user's only, in order, and all of the dialogs that it never left."""
+    got: set[int] = set()
+    latest: dict[tuple[str, str], int] = {}
     for one in seen:
         number, _, part = one.id.partition("-")[2].partition(".")
-        if not part:
-            got.add(int(number))
-        if not history.may_have(user, one, int(number)):
+        id_ = int(number)
+        if not history.may_have(user, one, id_, part):
             stays = history.stays.get((user, one.dialog or ""))
-            verdict.add("leaked", f"{user} was sent {one}, and was there {stays}")
+            verdict.add(
+                "leaked",
+                f"{user} was sent {one}, which is of {history.by_id.get(id_)}, and was there {stays}",
+            )
+        elif not part:
+            # Changes of one row wait for each other, so their ids rise; those of different rows need not.
+            got.add(id_)
+            row = history.by_id[id_]
+            before = latest.setdefault((row.table, row.key), id_)
+            if id_ < before:
+                verdict.add("disordered", f"{user} was sent {row} after {history.by_id[before]}")
+            latest[row.table, row.key] = max(before, id_)
     first: Position | None = None
     excused: list[tuple[Position, Position]] = []
     for reread in rereads:
@@ -159,7 +185,9 @@ def recorded(rows: Iterable[tuple[int, str, str, Mapping[str, str], float]]) -> 
     found = []
     for id_, relation, action, record, at in rows:
         table = relation.partition(".")[2]
+        is_membership = table == "dialog_participants"
         dialog = record["id"] if table == "dialogs" else record["dialog_id"]
+        key = f"{dialog} {record['user_id']}" if is_membership else record["id"]
         user = {"dialogs": record.get("owner_id"), "dialog_participants": record.get("user_id")}.get(table)
-        found.append(Recorded(id_, table, action, dialog, user, at))
+        found.append(Recorded(id_, table, action, key, dialog, user, at))
     return found

@@ -65,6 +65,8 @@ class Page:
         self._reader = reader
         self._random = chooser
         self._socket: ClientConnection | None = None
+        self._vanished: list[ClientConnection] = []
+        self._waiting: asyncio.Timeout | None = None
         self._limit: asyncio.Timeout | None = None
 
     def drop(self) -> None:
@@ -75,28 +77,49 @@ class Page:
         if limit is not None and not limit.expired():
             limit.reschedule(0.0)
 
+    def vanish(self) -> None:
+        """Leave the connection half-open: nothing is read or answered any more, and nobody says so.
+
+        Its own pings end it after some seconds.  Long polling just loses its connection.
+        """
+        if self._socket is None:
+            self.drop()
+            return
+        self._socket.transport.pause_reading()
+        self._vanished.append(self._socket)
+        if self._waiting is not None:  # else it sees that after the message that it is at
+            self._waiting.reschedule(0.0)
+            self._waiting = None
+
     async def stream(self) -> None:
         """Follow over WebSocket, for ever."""
-        while True:
-            with contextlib.suppress(OSError, WebSocketException, TimeoutError):
-                url = f"ws://127.0.0.1:{self._random.choice(self._ports)}/ws"
-                async with (
-                    asyncio.timeout(None) as limit,
-                    connect(
-                        url,
-                        subprotocols=["bridge.v1", f"bearer.{self._token}"],  # type: ignore[list-item]
-                        max_size=None,
-                        compression=None,
-                        open_timeout=5,
-                        close_timeout=0.1,
-                        ping_interval=5,
-                        ping_timeout=5,
-                    ) as socket,
-                ):
-                    self._socket = socket
-                    await self._converse(socket, limit)
-            self._socket = None
-            await asyncio.sleep(self._random.random() * RECONNECT_S)
+        try:
+            while True:
+                with contextlib.suppress(OSError, WebSocketException, TimeoutError):
+                    await self._follow()
+                await asyncio.sleep(self._random.random() * RECONNECT_S)
+        finally:
+            for socket in self._vanished:
+                socket.transport.abort()
+
+    async def _follow(self) -> None:
+        async with asyncio.timeout(None) as limit:
+            self._socket = socket = await connect(
+                f"ws://127.0.0.1:{self._random.choice(self._ports)}/ws",
+                subprotocols=["bridge.v1", f"bearer.{self._token}"],  # type: ignore[list-item]
+                max_size=None,
+                compression=None,
+                open_timeout=5,
+                close_timeout=0.1,
+                ping_interval=5,
+                ping_timeout=5,
+            )
+            try:
+                await self._converse(socket, limit)
+            finally:
+                self._socket = None
+                if socket not in self._vanished:
+                    await socket.close()
 
     async def _converse(self, socket: ClientConnection, limit: asyncio.Timeout) -> None:
         subscription: dict[str, Any] = {"type": "subscribe"}
@@ -104,8 +127,8 @@ class Page:
             subscription["since"] = self.cursor
         await socket.send(msgspec.json.encode(subscription).decode())
         limit.reschedule(asyncio.get_running_loop().time() + ANSWER_S)
-        async for text in socket:
-            message = msgspec.json.decode(text)
+        while socket not in self._vanished:
+            message = msgspec.json.decode(await self._receive(socket))
             match message["type"]:
                 case "subscribed":
                     limit.reschedule(None)
@@ -116,6 +139,13 @@ class Page:
                     return
                 case _ if "eventType" in message:
                     await self._take(message)
+
+    async def _receive(self, socket: ClientConnection) -> str | bytes:
+        try:
+            async with asyncio.timeout(None) as self._waiting:
+                return await socket.recv()
+        finally:
+            self._waiting = None
 
     async def poll(self) -> None:
         """Follow by long polling, for ever."""

@@ -88,12 +88,13 @@ class TcpProxy:
                 writer.write(chunk)
                 await writer.drain()
                 self.passed_bytes += len(chunk) if counts else 0
+        await self._flowing.wait()  # nor does the other side hear of an end
 
 
 @contextlib.asynccontextmanager
-async def tcp_proxy(host: str, port: int) -> AsyncIterator[TcpProxy]:
+async def tcp_proxy(host: str, port: int, kind: type[TcpProxy] = TcpProxy) -> AsyncIterator[TcpProxy]:
     """Run a proxy before ``host``:``port``; its connections are cut at the end."""
-    proxy = TcpProxy(host, port)
+    proxy = kind(host, port)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
     try:

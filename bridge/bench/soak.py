@@ -73,12 +73,12 @@ class Outcome(msgspec.Struct):
     memory: dict[str, float]
 
     def line(self) -> str:
-        """Return the last line."""
+        """Return the last line; who is told the older after the newer has lost the newer."""
         v = self.verdict
         return (
             f"changes {self.changes} deliveries {self.deliveries} faults {self.faults} "
             f"gaps_filled {self.gaps_filled} resumes {self.resumes} "
-            f"lost {v.lost} duplicated {v.duplicated} leaked {v.leaked}"
+            f"lost {v.lost + v.disordered} duplicated {v.duplicated} leaked {v.leaked}"
         )
 
 
@@ -100,13 +100,18 @@ async def soak(settings: Settings, *, say: Callable[[str], None]) -> Outcome:
         seed=settings.seed,
         BRIDGE_UPSTREAM=settings.upstream,
         BRIDGE_HISTORY_S=str(HISTORY_S),
+        BRIDGE_PING_INTERVAL_S="3",  # a client that is gone is noticed while the soak runs
     ) as stage:
         say(f"{settings.workers} worker(s), {settings.clients} clients; logs in {stage.folder}")
         run = _Run(settings, stage, say)
         await run.disturb()
         say("writers and faults have ended, the clients catch up")
         await stage.settle(SETTLE_S)
-        return await run.outcome()
+        outcome = await run.outcome()
+        if outcome.verdict.failed:
+            stage.keeps_folder = True
+            say(f"the workers' logs stay in {stage.folder}")
+        return outcome
 
 
 class _Run:

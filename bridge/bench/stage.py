@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import statistics
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from bridge.bench.judge import History, Recorded, Verdict, judge_events, judge_p
 from bridge.bench.page import Page
 from bridge.bench.proxy import TcpProxy, tcp_proxy
 from bridge.bench.reader import Reader
-from bridge.bench.worker import Worker
+from bridge.bench.worker import RUN, Worker
 from bridge.bench.world import World, user_id
 from bridge.errors import SourceError
 from bridge.local.stack import LocalStack
@@ -30,7 +31,7 @@ from bridge.migration.state import files
 READY_S = 60.0
 
 
-class Stage(msgspec.Struct, frozen=True):
+class Stage(msgspec.Struct):
     """What is running.
 
     Attributes:
@@ -41,7 +42,8 @@ class Stage(msgspec.Struct, frozen=True):
         pages: The clients, each of another user.
         world: What is written.
         reader: Reads as a user.
-        folder: Where the workers log.
+        folder: Where the workers log; removed at the end, unless something went wrong.
+        keeps_folder: Set it to keep the folder all the same.
     """
 
     local: LocalStack
@@ -52,6 +54,7 @@ class Stage(msgspec.Struct, frozen=True):
     world: World
     reader: Reader
     folder: Path
+    keeps_folder: bool = False
 
     async def settle(self, within_s: float) -> bool:
         """Wait until every page has what its user sees; False if that takes too long."""
@@ -102,7 +105,14 @@ class Stage(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def running_stage(
-    *, clients: int, polling: int, workers: int = 1, seed: int = 1, **settings: str
+    *,
+    clients: int,
+    polling: int,
+    workers: int = 1,
+    seed: int = 1,
+    proxy: type[TcpProxy] = TcpProxy,
+    command: Sequence[str] = RUN,
+    **settings: str,
 ) -> AsyncIterator[Stage]:
     """Run a stage until the block ends; its clients have joined.
 
@@ -111,38 +121,51 @@ async def running_stage(
         polling: How many of them poll.
         workers: Number of workers.
         seed: Makes the choices the same again.
+        proxy: What stands between the workers and Realtime.
+        command: What a worker is started with, after ``python -m``.
         settings: Of the workers, as environment variables.
 
     Raises:
         SourceError: a part did not start.
     """
-    async with AsyncExitStack() as stack:
-        local = await stack.enter_async_context(LocalStack())
-        await local.apply_sql(files())
-        users = [user_id(number) for number in range(clients)]
-        world = World(users, random.Random(seed))  # noqa: S311 - to be the same again
-        await world.found(local.database_url)
-        api = await stack.enter_async_context(tcp_proxy("127.0.0.1", urlsplit(local.url).port or 0))
-        postgres = await stack.enter_async_context(tcp_proxy("127.0.0.1", local.postgres.port))
-        folder = Path(tempfile.mkdtemp(prefix="bridge-bench-"))  # stays: a defect is found in the logs
-        environment = _environment(local, api, postgres, settings)
-        started = [Worker(environment, folder / f"worker-{number}.log") for number in range(workers)]
-        for worker in started:
-            stack.push_async_callback(worker.end, SIGTERM)
-            await worker.start()
-        await until_ready(started, folder)
-        reader = await stack.enter_async_context(Reader(local.database_url))
-        chooser = random.Random(seed + 1)  # noqa: S311 - to be the same again
-        ports = [worker.port for worker in started]
-        pages = [Page(user, local.token(user, ttl_s=86_400), ports, reader, chooser) for user in users]
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        for number, page in enumerate(pages):
-            follow = page.poll() if number < polling else page.stream()
-            stack.callback(tasks.create_task(follow, name=f"page-{number}").cancel)
-        async with asyncio.timeout(READY_S):
-            while any(page.cursor is None for page in pages):  # noqa: ASYNC110 - pages are many
-                await asyncio.sleep(0.1)
-        yield Stage(local, api, postgres, started, pages, world, reader, folder)
+    folder = Path(tempfile.mkdtemp(prefix="bridge-bench-"))
+    try:
+        async with AsyncExitStack() as stack:
+            local = await stack.enter_async_context(LocalStack())
+            await local.apply_sql(files())
+            users = [user_id(number) for number in range(clients)]
+            world = World(users, random.Random(seed))  # noqa: S311 - to be the same again
+            await world.found(local.database_url)
+            api = await stack.enter_async_context(
+                tcp_proxy("127.0.0.1", urlsplit(local.url).port or 0, kind=proxy)
+            )
+            postgres = await stack.enter_async_context(tcp_proxy("127.0.0.1", local.postgres.port))
+            environment = _environment(local, api, postgres, settings)
+            started = [
+                Worker(environment, folder / f"worker-{number}.log", command) for number in range(workers)
+            ]
+            for worker in started:
+                stack.push_async_callback(worker.end, SIGTERM)
+                await worker.start()
+            await until_ready(started, folder)
+            reader = await stack.enter_async_context(Reader(local.database_url))
+            chooser = random.Random(seed + 1)  # noqa: S311 - to be the same again
+            ports = [worker.port for worker in started]
+            pages = [Page(user, local.token(user, ttl_s=86_400), ports, reader, chooser) for user in users]
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            for number, page in enumerate(pages):
+                follow = page.poll() if number < polling else page.stream()
+                stack.callback(tasks.create_task(follow, name=f"page-{number}").cancel)
+            async with asyncio.timeout(READY_S):
+                while any(page.cursor is None for page in pages):  # noqa: ASYNC110 - pages are many
+                    await asyncio.sleep(0.1)
+            stage = Stage(local, api, postgres, started, pages, world, reader, folder)
+            yield stage
+    except BaseException as error:
+        error.add_note(f"the workers' logs are in {folder}")
+        raise
+    if not stage.keeps_folder:
+        shutil.rmtree(folder)
 
 
 def _environment(
@@ -189,8 +212,8 @@ async def _journal(database_url: str) -> list[Recorded]:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         cursor: Any = await connection.execute(
             "select id, relation, action, coalesce(record, old_record), "
-            "extract(epoch from pg_xact_commit_timestamp(txid::xid))::float8 from bridge.journal "
-            "where action <> 'TRUNCATE' order by id"
+            "extract(epoch from coalesce(pg_xact_commit_timestamp(txid::xid), recorded_at))::float8 "
+            "from bridge.journal where action <> 'TRUNCATE' order by id"
         )
         rows = await cursor.fetchall()
     return recorded(

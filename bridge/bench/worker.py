@@ -5,8 +5,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+RUN = ("bridge", "run")
 
 
 def free_port() -> int:
@@ -17,14 +19,15 @@ def free_port() -> int:
 
 
 class Worker:
-    """A ``bridge run`` that can be killed and started again on the same port.
+    """A ``bridge run``, or another such program, that can be killed and started again on the same port.
 
     Args:
         environment: Its settings.
         log: Where it logs.
+        command: What it is started with, after ``python -m``.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> None:
         self.port = free_port()
         self.admin_port = free_port()
         self._environment = {
@@ -33,6 +36,7 @@ class Worker:
             "BRIDGE_ADMIN_PORT": str(self.admin_port),
         }
         self._log = log
+        self._command = command
         self._process: asyncio.subprocess.Process | None = None
         self.started_s = 0.0
 
@@ -45,7 +49,7 @@ class Worker:
         """Start it; returns at once."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "bridge", "run", env=self._environment, stdout=log, stderr=log
+                sys.executable, "-m", *self._command, env=self._environment, stdout=log, stderr=log
             )
         self.started_s = asyncio.get_running_loop().time()
 

@@ -1,7 +1,6 @@
 """Why a database does not replicate, and what to do about it.  Never quotes a password."""
 
 import re
-from typing import Any
 
 import msgspec
 from psycopg import ProgrammingError
@@ -120,28 +119,6 @@ def _refused(reason: str, gap: GapReason = "upstream_disconnected") -> Replicati
         if re.search(pattern, reason, re.IGNORECASE):
             return ReplicationError(reason, advice, gap)
     return ReplicationError(reason, RUNNING, gap)
-
-
-def parameters(database_url: str) -> dict[str, Any]:
-    """Return the connection parameters of ``database_url``.
-
-    Raises:
-        ReplicationError: it is none; what libpq says of it is not told, because it may quote the password.
-    """
-    try:
-        known = conninfo_to_dict(database_url)
-    except ProgrammingError:
-        known = None
-    # An unescaped @, / or : in a password ends up in one of these, and from there in an error's message.
-    places = [] if known is None else [str(known.get(name) or "") for name in ("host", "dbname", "user")]
-    ports = str((known or {}).get("port") or "5432")
-    if known is None or any("@" in place for place in places) or not re.fullmatch(r"[\d,]+", ports):
-        raise ReplicationError(
-            "SUPABASE_DB_URL is no connection string",
-            "write postgresql://user:password@host:5432/database, with %40 for @, %2F for / and %3A for :"
-            " in the password",
-        )
-    return known
 
 
 def redacted(text: str, database_url: str) -> str:

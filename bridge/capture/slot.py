@@ -15,7 +15,8 @@ import psycopg
 import structlog
 from psycopg import pq
 
-from bridge.capture.refusal import Facts, ReplicationError, explain, judge, parameters
+from bridge.capture.refusal import Facts, ReplicationError, explain, judge
+from bridge.database import parameters
 from bridge.journal import JOURNAL, NAME, SCHEMA
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

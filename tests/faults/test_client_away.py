@@ -2,11 +2,11 @@
 
 import asyncio
 
-import psycopg
 import pytest
 
-from bridge.bench.stage import Stage, running_stage
+from bridge.bench.stage import running_stage
 from tests.support.clients import websocket_client
+from tests.support.faults import missing
 
 
 @pytest.mark.parametrize(("away_s", "recovered"), [(1.0, True), (5.0, False)])
@@ -28,20 +28,4 @@ async def test_it_gets_everything_or_is_told_to_read_again(away_s: float, recove
         if not recovered:
             assert subscribed["cursor"] != cursor
         else:
-            assert await _missing(stage, user, cursor, [event["id"] for event in client.events]) == []
-
-
-async def _missing(stage: Stage, user: str, cursor: str, got: list[str]) -> list[str]:
-    """What another page of the user, never away, got since then of dialogs that are its own for good."""
-    async with await psycopg.AsyncConnection.connect(stage.local.database_url) as connection:
-        found = await connection.execute("select id::text from public.dialogs where owner_id = %s", (user,))
-        own = {dialog for (dialog,) in await found.fetchall()}
-    page = next(page for page in stage.pages if page.user == user)
-    first, last = _number(cursor), max(map(_number, got))
-    wanted = [one.id for one in page.seen if one.dialog in own and first < _number(one.id) <= last]
-    return [id_ for id_ in wanted if id_ not in got and "." not in id_]
-
-
-def _number(text: str) -> int:
-    """The row of the journal that an id or a cursor names."""
-    return int(text.partition("-")[2].partition(".")[0])
+            assert await missing(stage, user, cursor, [event["id"] for event in client.events]) == []

@@ -3,7 +3,7 @@
 import asyncio
 
 from bridge.bench.stage import Stage
-from tests.support.faults import rereads, run_sql, survives, worker_log
+from tests.support.faults import rereads, run_sql, survives
 
 NAME = "function public.bridge_journal_since(bigint, jsonb, integer)"
 
@@ -16,6 +16,4 @@ async def test_what_streams_in_order_comes_and_the_rest_waits():
         await asyncio.sleep(4)
         await run_sql(stage, f"grant execute on {NAME} to service_role")
 
-    stage = await survives(fault)
-    assert rereads(stage) == 0
-    assert "journal_unreadable" in await worker_log(stage)
+    assert rereads(await survives(fault, logged="journal_unreadable")) == 0

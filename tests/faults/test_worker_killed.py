@@ -9,17 +9,16 @@ from bridge.bench.stage import Stage
 from tests.support.faults import survives
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_who_comes_back_to_the_new_process_has_everything(number: signal.Signals):
-    """The cursor means the same to it; what was committed meanwhile it has read."""
+@pytest.mark.parametrize(("number", "clients"), [(signal.SIGTERM, 30), (signal.SIGKILL, 12)])
+async def test_who_comes_back_to_the_new_process_has_everything(number: signal.Signals, clients: int):
+    """Under load, too.  The cursor means the same to it; what was committed meanwhile it has read."""
 
     async def fault(stage: Stage) -> None:
-        for _ in range(2):
-            await stage.workers[0].end(number)
-            await stage.workers[0].start()
-            await asyncio.sleep(3)
+        await stage.workers[0].end(number)
+        await stage.workers[0].start()
+        await asyncio.sleep(3)
 
-    stage = await survives(fault)
+    stage = await survives(fault, clients=clients, rate=4.0 * clients)
     assert sum(page.resumes for page in stage.pages) > 0
 
 

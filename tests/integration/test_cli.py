@@ -222,9 +222,53 @@ def test_a_taken_port_is_named():
             BRIDGE_PORT=port,
             BRIDGE_ADMIN_PORT="0",
         )
-    assert result.returncode != 0
-    assert port in result.stderr
+    assert result.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+    assert "set BRIDGE_PORT" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+async def test_a_hang_up_has_the_worker_leave_in_order(stack: LocalStack):
+    """SIGHUP drains as SIGTERM does, also when the terminal is gone that it logs to; a second one changes nothing."""
+    terminal, its_end = os.openpty()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    worker = await asyncio.create_subprocess_exec(
+        *BRIDGE, "run", env=environment(stack, BRIDGE_PORT=str(port)), stderr=its_end
+    )
+    os.close(its_end)
+    said = b""
+    async with asyncio.timeout(30):
+        while b"service_ready" not in said:
+            said += await asyncio.to_thread(os.read, terminal, 10_000)
+        async with websocket_client(f"ws://127.0.0.1:{port}/ws", stack.token(str(uuid.uuid4()))) as client:
+            os.close(terminal)
+            worker.send_signal(signal.SIGHUP)
+            worker.send_signal(signal.SIGHUP)
+            await client.until_type("reconnect")
+            worker.send_signal(signal.SIGHUP)
+            await client.socket.wait_closed()
+            assert client.socket.close_code == 1012
+        await worker.wait()
+    assert worker.returncode in (0, 120)  # Python's word for a stderr that is gone
+
+
+async def test_a_database_url_that_is_none_ends_the_start():
+    """Trying again would not make it one: one line, without what may be a password."""
+    result = await asyncio.to_thread(
+        _run,
+        "run",
+        SUPABASE_URL="http://127.0.0.1:1",
+        SUPABASE_SERVICE_ROLE_KEY="k",
+        BRIDGE_UPSTREAM="wal",
+        SUPABASE_DB_URL="postgresql://postgres:s3cret@x@y:z/postgres",
+        BRIDGE_PORT="0",
+        BRIDGE_ADMIN_PORT="0",
+    )
+    assert result.returncode == 2
+    assert "SUPABASE_DB_URL is no connection string: write postgresql://" in result.stderr
+    assert not {"s3cret", "Traceback"} & set(result.stderr.replace("/", " ").replace(":", " ").split())
 
 
 def test_an_address_of_another_machine_is_advised_on():

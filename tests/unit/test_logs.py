@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +112,16 @@ def test_talkative_libraries_are_silent() -> None:
 
     assert not logging.getLogger("realtime._async.client").isEnabledFor(logging.ERROR)  # noqa: TID251 - asked
     assert not logging.getLogger("websockets.server").isEnabledFor(logging.ERROR)  # noqa: TID251 - asked
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_log_that_nobody_can_read_any_more_stops_nothing(log_format: Any, monkeypatch: pytest.MonkeyPatch):
+    """Its terminal is closed, or its pipe."""
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        configure(log_format=log_format, level="info")
+        structlog.get_logger().info("service_ready", filling="x" * 100_000)
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="space"):
+            full.flush()  # as it was: nothing could be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())

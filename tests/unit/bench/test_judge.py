@@ -1,24 +1,29 @@
-"""The judge finds what is planted: a lost event, one that is not the user's, a picture that is not theirs."""
+"""The judge finds what is planted: events that are lost, in disorder or not the user's, and wrong pictures."""
 
 from bridge.bench.judge import History, Recorded, Verdict, judge_events, judge_picture, recorded
 from bridge.bench.page import Reread, Seen
 
 ANN, BOB, CAT = "ann", "bob", "cat"
 JOURNAL = [
-    Recorded(1, "dialogs", "INSERT", "d", ANN, 1.0),
-    Recorded(2, "dialog_participants", "INSERT", "d", BOB, 2.0),
-    Recorded(3, "messages", "INSERT", "d", None, 3.0),
-    Recorded(4, "dialog_participants", "DELETE", "d", BOB, 4.0),
-    Recorded(5, "messages", "INSERT", "d", None, 5.0),
+    Recorded(1, "dialogs", "INSERT", "d", "d", ANN, 1.0),
+    Recorded(2, "dialog_participants", "INSERT", "d bob", "d", BOB, 2.0),
+    Recorded(3, "messages", "INSERT", "m", "d", None, 3.0),
+    Recorded(4, "dialog_participants", "DELETE", "d bob", "d", BOB, 4.0),
+    Recorded(5, "messages", "INSERT", "n", "d", None, 5.5),
 ]
 
 
 def verdict(
-    user: str, *ids: str, rereads: tuple[Reread, ...] = (Reread("", "v-1"),), at: float = 9.0
+    user: str,
+    *ids: str,
+    rereads: tuple[Reread, ...] = (Reread("", "v-1"),),
+    at: float = 9.0,
+    dialog: str = "d",
+    further: tuple[Recorded, ...] = (),
 ) -> Verdict:
     found = Verdict()
-    seen = [Seen(f"s-{id_}", "d", at) for id_ in ids]
-    judge_events(found, History(JOURNAL), user, seen, rereads, until=5)
+    seen = [Seen(f"s-{id_}", dialog, at) for id_ in ids]
+    judge_events(found, History([*JOURNAL, *further]), user, seen, rereads, until=5)
     return found
 
 
@@ -45,6 +50,32 @@ def test_an_event_of_a_dialog_that_the_user_is_not_in_is_a_leak():
     assert verdict(CAT, "3").leaked == 1
     assert verdict(BOB, "4.0a0b0c0d").leaked == 0
     assert verdict(BOB, "3", at=0.5).leaked == 1  # before it was a member
+    overtaken = Recorded(6, "messages", "INSERT", "o", "d", None, 3.9)  # its id is the later one
+    assert verdict(BOB, "6", further=(overtaken,)).leaked == 0
+    after = Recorded(6, "messages", "INSERT", "o", "d", None, 4.1)
+    assert verdict(BOB, "6", further=(after,)).leaked == 1
+
+
+def test_an_event_of_nothing_that_was_committed_is_a_leak():
+    """Rolled back, or told of another dialog than its own, or because of another user's membership."""
+    assert verdict(ANN, "3", "6").leaked == 1
+    assert verdict(ANN, "3", dialog="e").leaked == 1
+    assert verdict(BOB, "2.0a0b0c0d").leaked == 0
+    assert verdict(ANN, "2.0a0b0c0d").leaked == 1
+    assert verdict(BOB, "3.0a0b0c0d").leaked == 1
+
+
+def test_changes_of_one_row_come_in_their_order():
+    """Whoever is told: also who was not always there.  Those of different rows may come in any order."""
+    edits = tuple(Recorded(id_, "messages", "UPDATE", "m", "d", None, 3.0) for id_ in (6, 7))
+    assert verdict(ANN, "5", "3", "6", "7", further=edits).disordered == 0
+    assert verdict(ANN, "3", "5", "7", "6", further=edits).disordered == 1
+    assert verdict(ANN, "6", "7", "3", "5", further=edits).disordered == 1
+    early = (Recorded(0, "messages", "INSERT", "m", "d", None, 0.5),)
+    assert verdict(BOB, "3", "0", further=early).disordered == 1
+    found = verdict(ANN, "3", "5", "7", "6", further=edits)
+    assert found.failed
+    assert "id=6" in found.examples["disordered"]
 
 
 def test_a_picture_is_what_select_shows():

@@ -10,7 +10,6 @@ from bridge.capture.refusal import (
     ReplicationError,
     explain,
     judge,
-    parameters,
     redacted,
 )
 
@@ -87,29 +86,6 @@ def test_a_database_that_lacks_something_is_told_what(fact: dict[str, object], m
     """Before a slot is made."""
     with pytest.raises(ReplicationError, match=message):
         judge(Facts(**{**FINE, **fact}), publication="p", table="bridge.journal")
-
-
-@pytest.mark.parametrize(
-    "password", ["pa@ss", "pa/ss", "1/pa@ss", "pa?ss", "pa%ss", "pa:ss@x/y", "pa:ss", "pa%25ss"]
-)
-def test_a_password_that_is_not_escaped_is_not_quoted(password: str):
-    """Libpq would take a part of it for a host, a port or a database, and print it."""
-    url = f"postgresql://postgres:{password}@db.example.org:5432/postgres"
-    if password in ("pa%25ss", "pa:ss", "pa?ss"):
-        assert (parameters(url)["host"], parameters(url)["password"]) == (
-            "db.example.org",
-            password.replace("%25", "%"),
-        )
-        return
-    with pytest.raises(ReplicationError, match="%40 for @") as caught:
-        parameters(url)
-    assert "pa" not in str(caught.value).replace("password", "")
-
-
-def test_a_connection_string_may_have_either_form():
-    """As a URL, with several hosts, and as key and value."""
-    assert parameters("postgresql://u:p%40ss@a:1,b:2/d")["password"] == "p@ss"
-    assert parameters("host=a dbname=d user=u password='p@ ss'")["password"] == "p@ ss"
 
 
 def test_the_password_is_taken_out_of_whatever_quotes_it():
