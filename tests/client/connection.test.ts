@@ -100,6 +100,19 @@ test('a blocked WebSocket is polled around, and taken back without a lost or dou
   assert.deepEqual([...new Set(states(statuses))], ['connecting', 'polling', 'live']);
 });
 
+test('more dialogs than fit into a URL are polled for as all', async () => {
+  const http = polls();
+  const { connection } = make({ fetch: http.fetch });
+  connection.want(new Set(['d1', 'd2']));
+  connection.connect();
+  (await socket(0)).lose(1006);
+  await until(() => http.asked[0]);
+  assert.equal(http.asked[0]?.searchParams.get('dialogs'), 'd1,d2');
+  connection.want(new Set(Array.from({ length: 2_000 }, (_, n) => `d${n}`)));
+  await until(() => http.asked[1]);
+  assert.equal(http.asked[1]?.searchParams.get('dialogs'), null);
+});
+
 test('a WebSocket that neither opens nor fails is given up', async () => {
   const http = polls();
   const { connection } = make({ fetch: http.fetch });
