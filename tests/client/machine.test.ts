@@ -192,7 +192,9 @@ test('a refused origin is final over HTTP too, but not what a proxy answers', ()
 
 test('a server that restarts says when to come back', () => {
   const [state] = run(live(), [{ kind: 'drain', afterMs: 420 }, lost(1012)], context(60_000));
-  assert.equal(as('waiting', state).at, 60_420);
+  assert.deepEqual([as('waiting', state).at, as('waiting', state).attempt], [60_420, 1]);
+  const [again] = run({ ...as('live', live()), attempt: 4 }, [{ kind: 'drain', afterMs: 420 }, lost(1012)], context(5_000));
+  assert.equal(as('waiting', again).attempt, 1, 'that is no failure');
 });
 
 test('silence is asked about after a ping interval, and believed after another five seconds', () => {

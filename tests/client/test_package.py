@@ -43,7 +43,7 @@ def test_the_client_has_no_dependencies_at_run_time():
 
 
 def test_the_package_on_npm_has_the_license():
-    """npm takes files of its folder only."""
+    """What is published are files of its folder only."""
     assert (CLIENT / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
 
 

@@ -151,7 +151,8 @@ const TABLE: Table = {
     lost: (s, i, c) => {
       const attempt = c.now - s.since < SETTLED_MS ? s.attempt : 0;
       if (s.drainMs !== null && i.verdict !== 'final') {
-        return [{ ...wait(attempt, 'socket', 'the server restarts', c), at: c.now + s.drainMs, told: true, code: i.code }];
+        // Nothing has failed, and the server itself spreads its clients.
+        return [{ ...wait(0, 'socket', 'the server restarts', c), at: c.now + s.drainMs, told: true, code: i.code }];
       }
       return [(isOurs(i) ? null : flapping(s, c.now, c)) ?? lost(attempt, 'socket', i, c)];
     },
