@@ -122,6 +122,26 @@ test('a WebSocket that neither opens nor fails is given up', async () => {
   assert.equal(hanging.readyState, 3);
 });
 
+test('who closes while the token is asked for, or while polling, opens nothing any more', async () => {
+  let give = (_: string): void => undefined;
+  const { connection, statuses } = make({ getToken: () => new Promise<string>((resolve) => (give = resolve)) });
+  connection.connect();
+  connection.close();
+  connection.close();
+  give('t');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([FakeSocket.made.length, ...states(statuses)], [0, 'connecting', 'closed']);
+  const http = polls();
+  const polled = make({ fetch: http.fetch });
+  polled.connection.connect();
+  (await socket(0)).lose(1006);
+  await until(() => http.asked[0]);
+  polled.connection.close();
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assert.deepEqual([http.asked.length, FakeSocket.made.length, polled.statuses.at(-1)?.state], [1, 1, 'closed']);
+  assert.deepEqual(polled.messages, [], 'and no error is told');
+});
+
 test('nothing that a dropped socket still says is heard', async () => {
   const { connection, messages } = make();
   connection.connect();
