@@ -68,12 +68,13 @@ async def test_a_websocket_that_never_lasts_gives_way_to_polling(browser: Browse
         stop = asyncio.Event()
         publishing = tasks.create_task(publish_for_a_while(bridge, stop))
         await client.page.evaluate(
-            "window.cutting = setInterval(() => { for (const s of BlockableSocket.made) s.close(); }, 150)"
+            "window.cut = () => { for (const socket of BlockableSocket.made) socket.close(); };"
+            "window.lasts = bridge.on('status', ({state}) => { if (state === 'live') setTimeout(cut, 50); }); cut()"
         )
         await client.until_state("polling")
         assert await client.page.evaluate("bridge.status.reason") == "the WebSocket does not last"
         assert (await client.statuses()).count("waiting") <= 3
-        await client.page.evaluate("clearInterval(cutting)")
+        await client.page.evaluate("lasts()")
         await client.until_state("live")
         stop.set()
         count = await publishing
