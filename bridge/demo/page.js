@@ -35,7 +35,7 @@ function chat(user) {
     url: location.origin,
     getToken: () => user.token,
     WebSocket: BlockableSocket,
-    timings: { probeMs: 2_000, probeCapMs: 10_000 }, // so that the way back is seen soon
+    timings: { probeMs: 2_000, probeCapMs: 10_000, retryCapMs: 5_000 }, // so that the way back is seen soon
   });
 
   function put(row) {

@@ -27,8 +27,9 @@ function avatar(id, name) {
 export function createView({ user, nameOf, choose, write, block, signOut, seen }) {
   const ended = new AbortController();
   const on = (target, name, act) => target.addEventListener(name, act, { signal: ended.signal });
-  const [chat, list, body, log] = ['#chat', '#dialogs', '#body', '#messages'].map(find);
+  const [chat, list, body, log, rows] = ['#chat', '#dialogs', '#body', '#messages', '#messages ol'].map(find);
   const shown = new Map(); // message id -> element
+  const listed = new Map(); // dialog id -> element
   let dialog = null;
   let countdown;
 
@@ -58,11 +59,20 @@ export function createView({ user, nameOf, choose, write, block, signOut, seen }
     item.classList.toggle('follows', previous?.sender_id === message.sender_id);
     item.classList.toggle('pending', pending);
     const [text, time] = item.querySelectorAll('.text, time');
-    if (text.textContent !== message.body) text.textContent = message.body;
+    setText(text, message.body);
     const at = new Date(message.created_at);
     time.dateTime = at.toISOString();
     time.textContent = pending ? 'sending' : at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
     return item;
+  }
+
+  /** Moving an element that is in its place would have a screen reader read it again, and take focus and clicks from it. */
+  function putAt(parent, place, item) {
+    if (parent.children[place] !== item) parent.insertBefore(item, parent.children[place] ?? null);
+  }
+
+  function setText(target, text) {
+    if (target.textContent !== text) target.textContent = text;
   }
 
   function showMessages(messages, pending) {
@@ -73,47 +83,52 @@ export function createView({ user, nameOf, choose, write, block, signOut, seen }
     messages.forEach((message, place) => {
       added ||= !shown.has(message.id);
       const item = row(message, messages[place - 1], pending.has(message.id));
-      // Moving an element that is in its place would have a screen reader read it again.
-      if (log.children[place] !== item) log.insertBefore(item, log.children[place] ?? null);
+      putAt(rows, place, item);
     });
     if (stay) showLatest();
     else if (added) find('#latest').hidden = false;
   }
 
+  function dialogItem({ id, title }) {
+    let item = listed.get(id);
+    if (item !== undefined) return item;
+    item = document.createElement('li');
+    const button = item.appendChild(element('button', ''));
+    button.type = 'button';
+    const words = element('span', 'words');
+    words.append(element('strong', ''), element('span', ''));
+    const badge = element('span', 'unread');
+    badge.append(element('span', ''), element('span', 'hidden'));
+    button.append(avatar(id, title), words, badge);
+    button.onclick = () => {
+      choose(id);
+      chat.dataset.showing = 'messages';
+      body.focus();
+    };
+    listed.set(id, item);
+    return item;
+  }
+
   function showDialogs(dialogs, chosen) {
-    const focused = document.activeElement?.dataset?.dialog;
-    list.replaceChildren(...dialogs.map((one) => {
-      const item = document.createElement('li');
-      const button = item.appendChild(element('button', ''));
-      button.type = 'button';
-      button.dataset.dialog = one.id;
-      button.setAttribute('aria-current', String(one.id === chosen?.id));
-      const words = element('span', 'words');
-      const last = one.last ? `${nameOf(one.last.sender_id)}: ${one.last.body}` : 'No messages yet';
-      words.append(element('strong', '', one.title), element('span', '', last));
-      button.append(avatar(one.id, one.title), words);
-      if (one.unread) {
-        const badge = element('span', 'unread', String(one.unread));
-        badge.append(element('span', 'hidden', ' unread'));
-        button.append(badge);
-      }
-      button.onclick = () => {
-        choose(one.id);
-        chat.dataset.showing = 'messages';
-        body.focus();
-      };
-      return item;
-    }));
-    if (focused) list.querySelector(`[data-dialog="${focused}"]`)?.focus();
+    const wanted = new Set(dialogs.map(({ id }) => id));
+    for (const [id, item] of listed) if (!wanted.has(id)) { item.remove(); listed.delete(id); }
+    dialogs.forEach((one, place) => {
+      const item = dialogItem(one);
+      item.firstChild.setAttribute('aria-current', String(one.id === chosen?.id));
+      setText(item.querySelector('strong'), one.title);
+      setText(item.querySelector('.words span'), one.last ? `${nameOf(one.last.sender_id)}: ${one.last.body}` : 'No messages yet');
+      const badge = item.querySelector('.unread');
+      badge.hidden = one.unread === 0;
+      setText(badge.firstChild, one.unread ? String(one.unread) : '');
+      setText(badge.lastChild, one.unread ? ' unread' : '');
+      putAt(list, place, item);
+    });
     const count = dialogs.reduce((sum, one) => sum + one.unread, 0);
     document.title = `${count ? `(${count}) ` : ''}${chosen?.title ?? 'Supabase Realtime bridge'}`;
   }
 
-  function statusText({ state, reason, retryAt, upstream }) {
-    if (state === 'waiting') {
-      const left = Math.ceil((retryAt - Date.now()) / 1000);
-      return `${reason === 'offline' ? 'Offline' : 'Lost'}, ${left > 0 ? `again in ${left} s` : 'trying'}`;
-    }
+  function statusText({ state, reason, upstream }) {
+    if (state === 'waiting') return reason === 'offline' ? 'Offline' : 'Lost';
     if (state === 'closed' && reason) return `Closed: ${reason}`;
     if ((state === 'live' || state === 'polling') && upstream && upstream !== 'live') return 'Catching up';
     return WORDS[state];
@@ -121,17 +136,18 @@ export function createView({ user, nameOf, choose, write, block, signOut, seen }
 
   function status(now) {
     clearInterval(countdown);
-    const line = find('#status');
-    const write = () => {
-      const text = statusText(now);
-      if (line.textContent !== text) line.textContent = text;
+    setText(find('#status'), statusText(now));
+    // Beside what is read out: nobody wants to hear every second.
+    const count = () => {
+      const left = Math.ceil((now.retryAt - Date.now()) / 1000);
+      setText(find('#retry'), now.state !== 'waiting' ? '' : left > 0 ? `again in ${left} s` : 'trying');
     };
-    write();
-    if (now.state === 'waiting') countdown = setInterval(write, 1000);
-    line.dataset.state = now.state;
-    line.title = now.reason;
-    find('#transport').textContent = TRANSPORTS[now.state] ?? 'none';
-    find('#hint').textContent = HINTS[now.state] ?? 'What was missed comes when the connection is back.';
+    count();
+    if (now.state === 'waiting') countdown = setInterval(count, 1000);
+    find('#status').dataset.state = now.state;
+    find('#status').title = now.reason;
+    setText(find('#transport'), TRANSPORTS[now.state] ?? 'none');
+    setText(find('#hint'), HINTS[now.state] ?? 'What was missed comes when the connection is back.');
   }
 
   on(find('#composer'), 'submit', (event) => {
@@ -139,6 +155,7 @@ export function createView({ user, nameOf, choose, write, block, signOut, seen }
     const text = body.value.trim();
     if (!text || dialog === null) return;
     body.value = '';
+    setText(find('#notice'), '');
     write(text);
   });
   on(body, 'keydown', (event) => {
@@ -175,14 +192,13 @@ export function createView({ user, nameOf, choose, write, block, signOut, seen }
       find('#latency').textContent = ms < 1000 ? `${Math.max(0, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
     },
     say(text) {
-      find('#hint').textContent = text;
+      setText(find('#notice'), text);
     },
     end() {
       ended.abort();
       clearInterval(countdown);
       chat.hidden = true;
-      log.replaceChildren();
-      list.replaceChildren();
+      for (const shownBefore of [rows, list, find('#notice')]) shownBefore.replaceChildren();
     },
   };
 }

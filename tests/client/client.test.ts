@@ -146,6 +146,19 @@ test('the status is the same object until it changes', () => {
   sink.status(live);
   assert.equal(client.status, live);
   assert.equal(told, live);
+  sink.status({ ...live });
+  assert.equal(client.status, live, 'nor where a leader says the same again');
+});
+
+test('an error that no handler wants is on the console, not nowhere', (t) => {
+  const { client, sink } = make();
+  const logged = t.mock.method(console, 'error', () => undefined);
+  const error = { type: 'error', code: 'token', message: 'getToken failed', cause: new Error('no network') };
+  sink.message(error);
+  assert.deepEqual(logged.mock.calls[0]?.arguments, ['bridge: getToken failed', error.cause]);
+  client.on('error', ({ code }) => assert.equal(code, 'token'));
+  sink.message(error);
+  assert.equal(logged.mock.callCount(), 1);
 });
 
 test('ten thousand messages leave nothing behind but the names of the latest', () => {

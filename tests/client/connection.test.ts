@@ -100,6 +100,19 @@ test('a blocked WebSocket is polled around, and taken back without a lost or dou
   assert.deepEqual([...new Set(states(statuses))], ['connecting', 'polling', 'live']);
 });
 
+test('more dialogs than fit into a URL are polled for as all', async () => {
+  const http = polls();
+  const { connection } = make({ fetch: http.fetch });
+  connection.want(new Set(['d1', 'd2']));
+  connection.connect();
+  (await socket(0)).lose(1006);
+  await until(() => http.asked[0]);
+  assert.equal(http.asked[0]?.searchParams.get('dialogs'), 'd1,d2');
+  connection.want(new Set(Array.from({ length: 2_000 }, (_, n) => `d${n}`)));
+  await until(() => http.asked[1]);
+  assert.equal(http.asked[1]?.searchParams.get('dialogs'), null);
+});
+
 test('a WebSocket that neither opens nor fails is given up', async () => {
   const http = polls();
   const { connection } = make({ fetch: http.fetch });
@@ -107,6 +120,26 @@ test('a WebSocket that neither opens nor fails is given up', async () => {
   const hanging = await socket(0);
   await until(() => http.answer[0]);
   assert.equal(hanging.readyState, 3);
+});
+
+test('who closes while the token is asked for, or while polling, opens nothing any more', async () => {
+  let give = (_: string): void => undefined;
+  const { connection, statuses } = make({ getToken: () => new Promise<string>((resolve) => (give = resolve)) });
+  connection.connect();
+  connection.close();
+  connection.close();
+  give('t');
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.deepEqual([FakeSocket.made.length, ...states(statuses)], [0, 'connecting', 'closed']);
+  const http = polls();
+  const polled = make({ fetch: http.fetch });
+  polled.connection.connect();
+  (await socket(0)).lose(1006);
+  await until(() => http.asked[0]);
+  polled.connection.close();
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assert.deepEqual([http.asked.length, FakeSocket.made.length, polled.statuses.at(-1)?.state], [1, 1, 'closed']);
+  assert.deepEqual(polled.messages, [], 'and no error is told');
 });
 
 test('nothing that a dropped socket still says is heard', async () => {

@@ -81,6 +81,62 @@ test('what failed is tried again after a random time that doubles, up to half a 
   assert.equal(as('opening', again).attempt, 1);
 });
 
+/** One WebSocket after the other, each lost `afterMs` after it opened; the state after each loss, while none is polled. */
+function flaps(afterMs: number, input: (c: Context) => Input, count: number): State[] {
+  const found: State[] = [];
+  let [state, now] = [next({ kind: 'idle' }, { kind: 'connect' }, context(0))[0], 0];
+  while (found.length < count && state.kind !== 'polling') {
+    [state] = run(state, [{ kind: 'opened' }, CONNECTED], context(now));
+    now += afterMs;
+    [state] = next(state, input(context(now)), context(now));
+    found.push(state);
+    if (state.kind === 'waiting') [state] = next(state, { kind: 'time' }, context((now = state.at)));
+  }
+  return found;
+}
+
+test('WebSockets that open and are cut again and again give way to polling', () => {
+  for (const code of [1000, 1005, 1006]) {
+    assert.deepEqual(flaps(3_000, () => lost(code), 9).map((state) => state.kind), ['waiting', 'waiting', 'polling'], `${code}`);
+  }
+  const last = as('polling', flaps(3_000, () => lost(1006), 9).at(-1) as State);
+  assert.deepEqual([last.reason, last.answered], ['the WebSocket does not last', false]);
+  // What lasts, and what the bridge itself ends, is not polled around.
+  for (const [afterMs, code] of [[10_000, 1006], [3_000, 1011], [3_000, 4430]] as const) {
+    assert.deepEqual(flaps(afterMs, () => lost(code), 5).map((state) => state.kind), Array(5).fill('waiting'), `${code}`);
+  }
+});
+
+test('while WebSockets do not last they are tried ever less often, until one does', () => {
+  let state = flaps(3_000, () => lost(1006), 9).at(-1) as State;
+  let now = 9_000;
+  const pauses: number[] = [];
+  for (let round = 0; round < 6; round++) {
+    [state] = next(state, { kind: 'polled' }, context(now));
+    const { at } = as('polling', state);
+    pauses.push(at - now);
+    [state] = run(state, [{ kind: 'time' }, { kind: 'opened' }, CONNECTED], context(at));
+    [state] = next(as('live', state), lost(1006), context((now = at + 2_000)));
+  }
+  assert.ok(pauses.every((pause, n) => pause >= (pauses[n - 1] ?? 0) && pause <= 45_000) && pauses.at(-1) === 45_000, `${pauses}`);
+  [state] = run(state, [{ kind: 'time' }, { kind: 'opened' }, CONNECTED], context(1e6));
+  assert.equal(as('waiting', next(state, lost(1006), context(1e6 + 10_000))[0]).attempt, 1, 'as if nothing had been');
+});
+
+test('WebSockets that fall silent as soon as they are open give way to polling as well', () => {
+  let state = live();
+  for (let round = 0, now = 0; round < 3; round++) {
+    // Nothing is heard after `connected`, nor is the ping answered.
+    [state] = run(state, [{ kind: 'time' }], context(now + 25_000, { heardAt: now }));
+    [state] = next(state, { kind: 'time' }, context(now + 30_000, { heardAt: now }));
+    if (round < 2) {
+      now = as('waiting', state).at;
+      [state] = run(state, [{ kind: 'time' }, { kind: 'opened' }, CONNECTED], context(now));
+    }
+  }
+  assert.equal(as('polling', state).reason, 'the WebSocket does not last');
+});
+
 test('failures count until a connection has lasted ten seconds', () => {
   const [third] = run({ ...as('opening', next({ kind: 'idle' }, { kind: 'connect' }, context(0))[0]), attempt: 3 }, [CONNECTED], context(0));
   assert.equal(as('waiting', next(third, lost(1011), context(9_999))[0]).attempt, 4);
@@ -136,7 +192,9 @@ test('a refused origin is final over HTTP too, but not what a proxy answers', ()
 
 test('a server that restarts says when to come back', () => {
   const [state] = run(live(), [{ kind: 'drain', afterMs: 420 }, lost(1012)], context(60_000));
-  assert.equal(as('waiting', state).at, 60_420);
+  assert.deepEqual([as('waiting', state).at, as('waiting', state).attempt], [60_420, 1]);
+  const [again] = run({ ...as('live', live()), attempt: 4 }, [{ kind: 'drain', afterMs: 420 }, lost(1012)], context(5_000));
+  assert.equal(as('waiting', again).attempt, 1, 'that is no failure');
 });
 
 test('silence is asked about after a ping interval, and believed after another five seconds', () => {

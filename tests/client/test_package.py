@@ -42,6 +42,11 @@ def test_the_client_has_no_dependencies_at_run_time():
         assert not re.search(r"\bimport\s*[\"'{*]", module.read_text()) or module.name == "react.js"
 
 
+def test_the_package_on_npm_has_the_license():
+    """What is published are files of its folder only."""
+    assert (CLIENT / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+
+
 @pytest.mark.timeout(240)
 def test_a_wheel_holds_the_built_client_and_not_its_source(tmp_path: Path):
     """`pip install` is enough to serve /client.js."""

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.support.chat import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -92,6 +94,30 @@ async def chromium() -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+@contextlib.asynccontextmanager
+async def one_window() -> AsyncIterator[BrowserContext]:
+    """Run a browser of one window, as people have it: a tab is hidden while another one is in front of it."""
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    port = free_port()
+    async with async_playwright() as playwright:
+        started = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", f"--remote-debugging-port={port}"],
+            ignore_default_args=[
+                "--disable-background-timer-throttling",
+                "--disable-backgrounding-occluded-windows",
+                "--disable-renderer-backgrounding",
+            ],
+        )
+        try:
+            # Pages that Playwright has opened itself are made to believe that they are always visible.
+            browser = await playwright.chromium.connect_over_cdp(f"http://127.0.0.1:{port}", no_defaults=True)
+            yield browser.contexts[0]
+        finally:
+            await started.close()
 
 
 async def client_page(

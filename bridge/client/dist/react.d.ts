@@ -1,4 +1,3 @@
-/** React hooks: rows that stay current, and the status of the connection. */
 import type { ReactElement, ReactNode } from 'react';
 import type { BridgeClient, Row, Status } from './client.js';
 /** What a hook returns; a new object whenever something has changed, and only then. */

@@ -90,21 +90,30 @@ export interface Resync {
 }
 
 export interface BridgeError {
-  /** The server's word (docs/errors.md), or `handler`, `resync`, `message`. */
+  /** The server's word (docs/errors.md), or the client's: `token`, `handler`, `resync`. */
   readonly code: string;
   readonly message: string;
   readonly cause?: unknown;
 }
 
-/** Every event, with what its handlers get. */
-export interface Events<Database = DatabaseLike, Messages extends string = 'messages', Dialogs extends string = 'dialogs'> {
+/** The events that are changes of rows. */
+export interface ChangeEvents<Database = DatabaseLike, Messages extends string = 'messages', Dialogs extends string = 'dialogs'> {
+  /** A message has come into the user's sight. */
   new_message: Inserted<RowOf<Database, Messages>> & { readonly type: 'new_message' };
   message_update: Updated<RowOf<Database, Messages>> & { readonly type: 'message_update' };
+  /** A message has left the user's sight: deleted, or not for this user any more. */
   message_delete: Deleted<RowOf<Database, Messages>> & { readonly type: 'message_delete' };
+  /** A dialog has come into sight (INSERT), changed (UPDATE) or gone (DELETE): `eventType` says which. */
   dialog_update: Change<RowOf<Database, Dialogs>> & { readonly type: 'dialog_update' };
+  /** A row of any other captured table; `table` says of which. */
   row_change: Change & { readonly type: 'row_change' };
-  /** Each of the five above, in their common order. */
-  change: Change & { readonly type: 'new_message' | 'message_update' | 'message_delete' | 'dialog_update' | 'row_change' };
+}
+
+/** Every event, with what its handlers get. */
+export interface Events<Database = DatabaseLike, Messages extends string = 'messages', Dialogs extends string = 'dialogs'>
+  extends ChangeEvents<Database, Messages, Dialogs> {
+  /** Each of these, in their common order: a union that `type` tells apart. */
+  change: ChangeEvents<Database, Messages, Dialogs>[keyof ChangeEvents];
   /**
    * Read your rows.  A handler may return a promise: events wait until it is settled, and none is lost or overtaken.
    * One that rejects is called again later.
@@ -148,11 +157,11 @@ export interface Timings {
 }
 
 export interface Options {
-  /** Where the bridge is: `https://bridge.example.com`, with a path if it is behind one. */
+  /** Where the bridge is: `https://bridge.example.com`, with a path if it is behind one.  Anything else throws a TypeError. */
   readonly url: string;
   /**
    * Returns the access token of the signed-in user: asked before each attempt to connect and before the token expires.
-   * null means signed out: the client closes.
+   * null means signed out: the client closes.  One that throws, or takes more than ten seconds, is asked again later.
    */
   readonly getToken: () => string | null | undefined | Promise<string | null | undefined>;
   /**
@@ -175,11 +184,13 @@ export interface BridgeClient<
   readonly status: Status;
   /** Connect, and stay connected.  Doing it twice does nothing; while waiting it means now. */
   connect(): void;
-  /** Disconnect; `connect` goes on from where this stopped. */
+  /** Disconnect, at once and without an error; handlers and subscriptions stay.  `connect` goes on from where this stopped. */
   close(): void;
-  /** Call `handler` at each event; returns a function that ends it. */
+  /** Call `handler` at each event; returns a function that ends it.  The same handler twice is called once. */
   on<Name extends keyof Events>(name: Name, handler: Handler<Events<Database, Messages, Dialogs>[Name]>): () => void;
+  /** Call `handler` at the next event only; returns a function that ends the wait. */
   once<Name extends keyof Events>(name: Name, handler: Handler<Events<Database, Messages, Dialogs>[Name]>): () => void;
+  /** End what `on` or `once` began with this handler; one that is not known is ignored. */
   off<Name extends keyof Events>(name: Name, handler: Handler<Events<Database, Messages, Dialogs>[Name]>): void;
   /**
    * Want the events of these dialogs; without `dialogs`, of all that the user may see.  All subscriptions share one

@@ -27,7 +27,9 @@ export class Client implements BridgeClient {
     this.link = link(options, {
       message: (message) => this.receive(message),
       status: (status) => {
-        this.current = status;
+        // A leader tells each tab that comes, and the others hear it again.
+        if (JSON.stringify(status) === JSON.stringify(this.current)) return;
+        this.current = Object.freeze(status);
         this.emit('status', status);
       },
     });
@@ -88,6 +90,7 @@ export class Client implements BridgeClient {
     let message: ServerMessage | undefined;
     while (!this.isReading && (message = this.waiting.shift()) !== undefined) {
       if (message.type === 'resync') this.read(message as ServerMessage & Resync, 0);
+      else if (message.type === 'error') this.report(message as ServerMessage & Events['error']);
       else if (!isChange(message)) this.emit(message.type, message);
       else if (this.isNew(message)) {
         this.emit(message.type, message);

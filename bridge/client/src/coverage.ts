@@ -30,7 +30,7 @@ export interface PollAnswer {
 }
 
 /** Ids in one message to the server, at most. */
-const MAX_DIALOGS = 1000;
+export const MAX_DIALOGS = 1000;
 export const NONE: ReadonlySet<string> = new Set();
 
 export class Coverage {

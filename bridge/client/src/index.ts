@@ -7,9 +7,14 @@ import { SharedConnection, canShare } from './shared.js';
 export type * from './api.js';
 
 /** Make a client of the bridge at `options.url`; it connects when told to. */
-export const createBridgeClient: CreateBridgeClient = (options: Options) =>
+export const createBridgeClient: CreateBridgeClient = (options: Options) => {
+  // The browser would take anything else for a path of the page, and the client would wait for it for ever.
+  if (!/^https?:\/\/[^/?#]+[^?#]*$/.test(options.url)) {
+    throw new TypeError(`bridge: url is ${JSON.stringify(options.url)}: give it like https://bridge.example.com`);
+  }
   // The rows' types exist only for the compiler: what the server sends is what `Database` says, or the page is wrong.
-  new Client(options, (given, sink) => {
+  return new Client(options, (given, sink) => {
     const Kind = given.shared && canShare() ? SharedConnection : Connection;
     return new Kind(given, sink, browser);
   }) as unknown as ReturnType<CreateBridgeClient>;
+};

@@ -18,6 +18,8 @@ export type State =
       readonly kind: 'live';
       readonly attempt: number;
       readonly since: number;
+      /** How many WebSockets were tried beside polling before this one. */
+      readonly probes: number;
       readonly pingMs: number;
       /** When the silence is looked at. */
       readonly watchAt: number;
@@ -88,6 +90,8 @@ export type Step = readonly [State, ...Command[]];
 
 /** Live for less than this, and the failures before still count. */
 const SETTLED_MS = 10_000;
+/** This many in a row that did not settle: the network lets WebSockets open, but not live. */
+const FLAPS = 3;
 /** Whoever is told that the server is full stays away at least this long. */
 const LATER_MS = 5_000;
 /** An offline browser tries all the same, in case it is wrong about that. */
@@ -120,19 +124,18 @@ const TABLE: Table = {
     connect: stay,
     close: shut,
     opened: (s, _, c) => [{ ...s, at: c.now + c.timings.openMs }],
-    connected: (s, i, c) => [live(s.attempt, i, c)],
+    connected: (s, i, c) => [live(s.attempt, 0, i, c)],
     authenticated: stay,
     // Whatever stands between may also close it politely; the bridge has a reason, and a code above these.
     lost: (s, i, c) => {
-      const isOurs = i.verdict !== 'network' && (i.code === null || i.code > 1006 || i.verdict === 'final');
-      return [isOurs ? lost(s.attempt, 'socket', i, c) : polling(s.attempt, 'the WebSocket failed', c)];
+      return [isOurs(i) ? lost(s.attempt, 'socket', i, c) : polling(s.attempt, 0, 'the WebSocket failed', c)];
     },
     drain: stay,
     polled: stay,
     pollFailed: stay,
     tokenFailed: (s, _, c) => [wait(s.attempt, 'socket', 'no token', c)],
     signedOut,
-    time: (s, _, c) => (c.now < s.at ? [s] : [polling(s.attempt, 'the WebSocket did not open', c)]),
+    time: (s, _, c) => (c.now < s.at ? [s] : [polling(s.attempt, 0, 'the WebSocket did not open', c)]),
     online: stay,
     offline: stay,
     visible: stay,
@@ -147,8 +150,11 @@ const TABLE: Table = {
     authenticated: (s, i, c) => [{ ...s, refreshAt: c.now + renewIn(i.leftMs) }],
     lost: (s, i, c) => {
       const attempt = c.now - s.since < SETTLED_MS ? s.attempt : 0;
-      if (s.drainMs === null || i.verdict === 'final') return [lost(attempt, 'socket', i, c)];
-      return [{ ...wait(attempt, 'socket', 'the server restarts', c), at: c.now + s.drainMs, told: true, code: i.code }];
+      if (s.drainMs !== null && i.verdict !== 'final') {
+        // Nothing has failed, and the server itself spreads its clients.
+        return [{ ...wait(0, 'socket', 'the server restarts', c), at: c.now + s.drainMs, told: true, code: i.code }];
+      }
+      return [(isOurs(i) ? null : flapping(s, c.now, c)) ?? lost(attempt, 'socket', i, c)];
     },
     drain: (s, i) => [{ ...s, drainMs: i.afterMs }],
     polled: stay,
@@ -161,7 +167,7 @@ const TABLE: Table = {
       if (c.now < s.watchAt) return [s];
       if (c.heardAt >= s.pingedAt && c.now - c.heardAt < s.pingMs) return [{ ...s, pingedAt: 0, watchAt: c.heardAt + s.pingMs }];
       if (s.pingedAt === 0 || c.heardAt >= s.pingedAt) return ask(s, c, c.timings.pongMs);
-      return [wait(0, 'socket', 'the server does not answer', c)];
+      return [flapping(s, c.heardAt, c) ?? wait(c.heardAt - s.since < SETTLED_MS ? s.attempt : 0, 'socket', 'the server does not answer', c)];
     },
     // The network may be another one, or none, or the machine has slept: is the server still there?
     online: (s, _, c) => ask(s, c, c.timings.openMs),
@@ -174,7 +180,7 @@ const TABLE: Table = {
     connect: stay,
     close: shut,
     opened: (s, _, c) => [s.probing ? { ...s, at: c.now + c.timings.openMs } : s],
-    connected: (s, i, c) => [live(s.attempt, i, c)],
+    connected: (s, i, c) => [live(s.attempt, s.probes + 1, i, c)],
     authenticated: stay,
     lost: (s, i, c) => (i.verdict === 'final' ? [lost(s.attempt, 'poll', i, c)] : [s.probing ? probeLater(s, c) : s]),
     drain: stay,
@@ -265,19 +271,34 @@ function opening(attempt: number, c: Context): State {
   return { kind: 'opening', attempt, at: Infinity, reason: c.offline ? 'offline' : '' };
 }
 
-function live(attempt: number, i: { pingMs: number; leftMs: number }, c: Context): State {
+function live(attempt: number, probes: number, i: { pingMs: number; leftMs: number }, c: Context): State {
   const watchAt = c.now + i.pingMs;
   const refreshAt = c.now + renewIn(i.leftMs);
-  return { kind: 'live', attempt, since: c.now, pingMs: i.pingMs, watchAt, pingedAt: 0, refreshAt, drainMs: null };
+  return { kind: 'live', attempt, since: c.now, probes, pingMs: i.pingMs, watchAt, pingedAt: 0, refreshAt, drainMs: null };
 }
 
-function polling(attempt: number, reason: string, c: Context): State {
-  return { kind: 'polling', attempt, answered: false, probes: 0, probing: false, at: c.now + c.timings.probeMs, reason };
+function polling(attempt: number, probes: number, reason: string, c: Context): State {
+  const at = c.now + (probes === 0 ? c.timings.probeMs : probePauseMs(probes, c));
+  return { kind: 'polling', attempt, answered: false, probes, probing: false, at, reason };
+}
+
+/** What `lost` is unless the bridge itself has ended the connection. */
+function isOurs(i: { verdict: Verdict; code: number | null }): boolean {
+  return i.verdict !== 'network' && (i.code === null || i.code > 1006 || i.verdict === 'final');
+}
+
+/** Polling, where WebSockets open but do not last until `until`; null where one that is lost is only lost. */
+function flapping(s: Extract<State, { kind: 'live' }>, until: number, c: Context): State | null {
+  if (until - s.since >= SETTLED_MS || (s.probes === 0 && s.attempt < FLAPS - 1)) return null;
+  return polling(0, s.probes || 1, 'the WebSocket does not last', c);
+}
+
+function probePauseMs(probes: number, c: Context): number {
+  return (c.hidden ? 4 : 1) * Math.min(c.timings.probeCapMs, c.timings.probeMs * 2 ** probes) * (0.5 + c.random / 2);
 }
 
 function probeLater(s: Extract<State, { kind: 'polling' }>, c: Context): State {
-  const pauseMs = Math.min(c.timings.probeCapMs, c.timings.probeMs * 2 ** s.probes) * (0.5 + c.random / 2);
-  return { ...s, probing: false, probes: s.probes + 1, at: c.now + (c.hidden ? 4 : 1) * pauseMs };
+  return { ...s, probing: false, probes: s.probes + 1, at: c.now + probePauseMs(s.probes, c) };
 }
 
 function probeNow(s: Extract<State, { kind: 'polling' }>, _: Input, c: Context): Step {

@@ -1,3 +1,5 @@
+'use client'; // what uses hooks is no server component
+
 /** React hooks: rows that stay current, and the status of the connection. */
 
 import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useRef, useSyncExternalStore } from 'react';

@@ -1,7 +1,7 @@
 /** The two ways to the bridge.  Each only carries; what it means is decided elsewhere. */
 
 import type { Options } from './api.js';
-import type { PollAnswer, PollQuery, ServerMessage } from './coverage.js';
+import { MAX_DIALOGS, type PollAnswer, type PollQuery, type ServerMessage } from './coverage.js';
 import { ofHttpStatus, type Verdict } from './verdicts.js';
 
 /** Fits into a header: neither too long for the server, nor of other characters than a subprotocol may have. */
@@ -50,6 +50,8 @@ export type Polled =
   | { readonly ok: true; readonly answer: PollAnswer }
   | { readonly ok: false; readonly verdict: Verdict; readonly code: number | null; readonly reason: string };
 
+/** Characters of ids in a URL: proxies take about 8,000 in a line (nginx).  Also more than 1,000 ids the bridge refuses. */
+const MAX_IDS_LENGTH = 6_000;
 /** How much longer than it was asked to an answer may take. */
 const GRACE_MS = 5_000;
 
@@ -63,8 +65,10 @@ export async function pollOnce(
 ): Promise<Polled> {
   const parameters = new URLSearchParams({ timeout_s: String(waitMs / 1000) });
   if (query.since !== null) parameters.set('since', query.since);
-  // No dialog has this id: a poll that only waits.
-  if (query.dialogs !== null) parameters.set('dialogs', [...query.dialogs].join(',') || '-');
+  // No dialog has the id `-`: a poll that only waits.  More than fit into a URL are asked for as all: hearing of other
+  // dialogs too is better than being refused.
+  const dialogs = query.dialogs === null ? '' : [...query.dialogs].join(',') || '-';
+  if (dialogs !== '' && dialogs.length <= MAX_IDS_LENGTH && (query.dialogs?.size ?? 0) <= MAX_DIALOGS) parameters.set('dialogs', dialogs);
   const limited = new AbortController();
   const abort = (): void => limited.abort();
   const timer = setTimeout(abort, waitMs + GRACE_MS);

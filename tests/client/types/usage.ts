@@ -18,6 +18,12 @@ typed.on('new_message', ({ new: row, eventType }) => {
 });
 typed.on('message_delete', ({ old }) => old.id);
 typed.on('dialog_update', (payload) => (payload.eventType === 'DELETE' ? payload.old.id : payload.new.title));
+typed.on('change', (payload) => {
+  if (payload.type === 'new_message') return payload.new.body.length;
+  if (payload.type === 'dialog_update') return payload.eventType === 'DELETE' ? payload.old.id : payload.new.title;
+  // @ts-expect-error what else there is has no title
+  return payload.new.title.length;
+});
 typed.on('status', (status: Status) => status.retryAt);
 // @ts-expect-error there is no such event
 typed.on('new_mesage', () => undefined);
