@@ -15,7 +15,6 @@ from bridge import metrics
 from bridge.authorization import (
     Authorizer,
     CatalogChangedError,
-    Deliver,
     Effect,
     Pace,
     Pending,
@@ -237,7 +236,7 @@ class Pipeline:
             elif change.table not in self._tables:
                 self._deliver(change, ())
             else:
-                metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
+                self._note_age(change)
                 try:
                     effects = await self._authorizer.begin(change, self._database)
                 except (CatalogChangedError, RpcError) as error:
@@ -284,8 +283,6 @@ class Pipeline:
                 self._log_timeout(change.table, effect)
             now.append(effect)
         self._audience.deliver(change, now)
-        if any(isinstance(effect, Deliver) for effect in effects):
-            metrics.CHANGE_TO_WRITE.observe(self._clock.monotonic_s() - change.received_s)
 
     async def _retry_afresh(self, changes: Sequence[Change], error: BridgeError) -> None:
         """Load everything anew and apply ``changes`` once more; clients read again in any case."""
@@ -320,13 +317,14 @@ class Pipeline:
             return
         log.info("upstream_state_changed", state=state, before=self.state)
         self.state = state
-        metrics.UPSTREAM_LIVE.set(state == "live")
+        metrics.show_upstream(state)
         self._audience.announce_status(state)
 
-    def _age_s(self, change: Change) -> float:
+    def _note_age(self, change: Change) -> None:
         try:
             committed = dt.datetime.fromisoformat(change.commit_timestamp)
         except ValueError:
-            return 0.0
+            return  # upstream did not say
         since_receipt_s = self._clock.monotonic_s() - change.received_s
-        return max(0.0, (self._clock.now() - committed).total_seconds() - since_receipt_s)
+        age_s = (self._clock.now() - committed).total_seconds() - since_receipt_s
+        metrics.COMMIT_TO_RECEIVE.observe(max(0.0, age_s))

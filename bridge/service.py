@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
+from bridge import metrics
 from bridge.authorization import (
     Authorizer,
     Deliver,
@@ -62,8 +63,9 @@ class Addresses(msgspec.Struct, frozen=True):
 class _HubAudience:
     """Gives the pipeline's effects to the hub."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, flusher: Flusher) -> None:
         self._hub = hub
+        self._flusher = flusher
 
     def begin(self, version: str, position: Position) -> None:
         self._hub.begin(version, position)
@@ -75,22 +77,26 @@ class _HubAudience:
         self._carry(change, effects, told=False)
 
     def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
-        self._carry(change, effects, told=True)
+        if self._carry(change, effects, told=True):
+            self._flusher.note(change.received_s)
 
     def remind(self, resync: Resync) -> None:
         self._hub.resync(resync.principals, "visibility_changed", late=True)
 
-    def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> None:
+    def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> int:
         hub = self._hub
+        count = 0
         hub.advance(change.id, change.position)
         for number, effect in enumerate(effects, 1):
             match effect:
                 case Deliver(event=event, deliveries=deliveries):
-                    hub.publish(event, deliveries, is_last=not _concern_more(effect, effects[number:]))
+                    is_last = not _concern_more(effect, effects[number:])
+                    count += hub.publish(event, deliveries, is_last=is_last)
                 case Resync(principals=principals):
                     hub.resync(principals, "visibility_changed")
                 case Shifted(role=role, users=users):
                     hub.mark(role, users, told=told)
+        return count
 
     def announce_status(self, state: UpstreamState) -> None:
         self._hub.announce_status(state)
@@ -188,6 +194,7 @@ class _Worker:
             decide=self._decide,
             roster=self._roster,
         )
+        self._flusher = Flusher(asyncio.get_running_loop(), clock)
         self._verifier = Verifier(
             clock=clock,
             secret=config.jwt_secret,
@@ -197,7 +204,7 @@ class _Worker:
         self.server = Server(
             _connection_settings(config),
             hub=self._hub,
-            flusher=Flusher(asyncio.get_running_loop()),
+            flusher=self._flusher,
             verifier=self._verifier,
             clock=clock,
             readiness=self._readiness,
@@ -210,6 +217,7 @@ class _Worker:
         upstream = await open_upstream(self._config, rpc, clock=self._clock, known=known)
         settings, source = upstream.settings, upstream.source
         self._source = source
+        metrics.CHANGES_WAITING.set_function(lambda: source.waiting)
 
         async def load_again() -> Authorizer:
             authorizer = await load(rpc, settings, self._roster, self._clock)
@@ -235,7 +243,7 @@ class _Worker:
             load=load_again,
             compile_again=compile_again,
             database=rpc,
-            audience=_HubAudience(self._hub),
+            audience=_HubAudience(self._hub, self._flusher),
             tables=upstream.tables,
             clock=self._clock,
             backoff=_backoff(),
