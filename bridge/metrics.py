@@ -176,6 +176,12 @@ def show_upstream(state: UpstreamState) -> None:
         UPSTREAM_STATE.labels(other).set(other == state)
 
 
+def note_closed(close_code: int) -> None:
+    """Count a WebSocket that ended; a client may choose a code of its own, and those are one label."""
+    is_known = close_code < CHOSEN_CODES or close_code in OWN_CODES
+    CONNECTIONS_CLOSED.labels(str(close_code) if is_known else "other").inc()
+
+
 def expect_tables(tables: Iterable[str]) -> None:
     """Show the counters of watched tables before there is anything to count."""
     for table in tables:
@@ -190,6 +196,11 @@ def exposition() -> bytes:
     """Return all metrics in the Prometheus text format."""
     return generate_latest(REGISTRY)
 
+
+CHOSEN_CODES = 3000
+"""From here on a close code means what the peers want it to (RFC 6455 section 7.4.2)."""
+
+OWN_CODES = range(4400, 4500)
 
 UNDELIVERABLE_REASONS = (
     "asked_timeout",

@@ -46,14 +46,6 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 INTERNAL_ERROR = 1011
 """RFC 6455: the server met something that it was not made for."""
 
-OWN_CODES = frozenset(range(4400, 4500))
-"""Close codes that may be ours."""
-
-
-def _counted(code: int) -> str:
-    """Return what metrics call a close code: a client may choose any, and we answer with the same."""
-    return str(code) if code < 3000 or code in OWN_CODES else "other"  # noqa: PLR2004 - RFC 6455, 7.4.2
-
 
 class WebSocketConnection(asyncio.Protocol):
     """One client.
@@ -144,7 +136,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._work.cancel()
         sent = self._protocol.close_sent
         code = 1006 if sent is None else sent.code
-        metrics.CONNECTIONS_CLOSED.labels(_counted(code)).inc()
+        metrics.note_closed(code)
         refusal = self._session.refusal
         log.info(
             "connection_closed",
