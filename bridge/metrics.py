@@ -94,7 +94,7 @@ JOURNAL_PRUNES = Counter(
 )
 FRAMES_SKIPPED = Counter(
     "bridge_frames_skipped_total",
-    "Upstream frames that could not be used, by reason; each is a change nobody hears of.",
+    "Upstream frames that could not be used, by reason; without the journal nobody hears of such a change.",
     ["reason"],
     registry=REGISTRY,
 )
