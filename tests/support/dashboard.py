@@ -134,8 +134,10 @@ def _lines(panel: Mapping[str, Any], series: Sequence[Series], start_s: float, e
     def x(at: float) -> float:
         return 46 + 350 * (at - start_s) / (end_s - start_s)
 
+    height = 78_000 / (64 * panel["gridPos"]["w"])  # so that it fills its place
+
     def y(value: float) -> float:
-        return 125 - 115 * value / top
+        return height - 5 - (height - 15) * value / top
 
     parts = []
     for share in (0, 0.5, 1):
@@ -165,4 +167,4 @@ def _lines(panel: Mapping[str, Any], series: Sequence[Series], start_s: float, e
     names = "".join(
         f'<i style="background:{COLORS[n % len(COLORS)]}"></i>{html.escape(name)}' for n, name in moved
     )
-    return f'<svg width="100%" viewBox="0 0 400 130">{"".join(parts)}</svg><div class="legend">{names}</div>'
+    return f'<svg width="100%" viewBox="0 0 400 {height:.0f}">{"".join(parts)}</svg><div class="legend">{names}</div>'
