@@ -1,7 +1,7 @@
 """No secret, token or row content comes out of a worker, but to whom it is for.
 
-Three workers, one for each way in which changes come, at debug level and with every library allowed to speak,
-go through what a bad day has: refused tokens, nonsense, errors of the database, a lost upstream, a drain.  Every
+Two workers, by both captures and both transports, at debug level and with every library allowed to speak, go
+through what a bad day has: refused tokens, nonsense, errors of the database, a lost upstream, a drain.  Every
 secret, and what rows and messages hold, has the word canary in it.
 """
 
@@ -10,7 +10,6 @@ import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import httpx
 import psycopg
@@ -21,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from bridge.clock import SystemClock
 from bridge.local.stack import LocalStack
 from bridge.minting import mint_token
-from tests.support.clients import Client, websocket_client
+from tests.support.clients import websocket_client
 from tests.support.stack import MIGRATIONS, QUICK
 from tests.support.worker import Worker, running_worker
 
@@ -30,7 +29,6 @@ SECRET = "canary-jwt-secret-of-more-than-32-bytes"
 PASSWORD = "canary-db-password"
 
 WAYS = (
-    {"BRIDGE_CAPTURE": "journal", "BRIDGE_UPSTREAM": "realtime"},
     {"BRIDGE_CAPTURE": "journal", "BRIDGE_UPSTREAM": "wal"},
     {"BRIDGE_CAPTURE": "tables", "BRIDGE_UPSTREAM": "realtime"},
 )
@@ -153,8 +151,15 @@ async def _admin(worker: Worker, outcome: Outcome) -> None:
             outcome.add(path.replace(CANARY, "unknown"), answer.text.replace(f"/{CANARY}", ""))
 
 
-def _is_told(client: Client, body: str) -> Any:
-    return client.until(lambda m: m.get("new", {}).get("body") == body)
+async def _come_back(worker: Worker, token: str, cursor: str) -> None:
+    """Resume over both transports, also with a cursor that is none."""
+    async with websocket_client(worker.ws_url, token, since=cursor):
+        pass
+    async with httpx.AsyncClient(base_url=worker.url) as http:
+        headers = {"Authorization": f"Bearer {token}"}
+        for since in (cursor, f"{CANARY}-0"):
+            query = {"since": since, "timeout_s": "0"}
+            assert (await http.get("/poll", params=query, headers=headers)).status_code == 200
 
 
 async def test_nothing_comes_out_of_a_worker_but_to_whom_it_is_for(stack: LocalStack):
@@ -183,15 +188,19 @@ async def test_nothing_comes_out_of_a_worker_but_to_whom_it_is_for(stack: LocalS
                 "insert into public.dialogs (id, owner_id, title) values (%s, %s, %s)", (dialog, user, CANARY)
             )
 
-            async def say(body: str) -> None:
-                await connection.execute(
-                    "insert into public.messages (dialog_id, sender_id, body) values (%s, %s, %s)",
-                    (dialog, user, body),
-                )
-                for client in clients:
-                    await _is_told(client, body)
+            async def say_until_told(body: str) -> None:
+                """Say it again until all have heard it: where tables are captured an outage swallows some."""
+                async with asyncio.timeout(60):
+                    while not all(
+                        any(m.get("new", {}).get("body") == body for m in c.messages) for c in clients
+                    ):
+                        await connection.execute(
+                            "insert into public.messages (dialog_id, sender_id, body) values (%s, %s, %s)",
+                            (dialog, user, body),
+                        )
+                        await asyncio.sleep(0.3)
 
-            await say(f"{CANARY} first")
+            await say_until_told(f"{CANARY} first")
             async with asyncio.TaskGroup() as tasks:
                 for worker in workers:
                     tasks.create_task(_refused(worker, refused, outcome))
@@ -226,14 +235,8 @@ async def test_nothing_comes_out_of_a_worker_but_to_whom_it_is_for(stack: LocalS
             for worker, client in zip(workers, clients, strict=True):
                 await worker.logged("upstream_joined", count=2)
                 cursor = next(m["cursor"] for m in reversed(client.messages) if m.get("cursor"))
-                async with websocket_client(worker.ws_url, token, since=cursor):
-                    pass
-                async with httpx.AsyncClient(base_url=worker.url) as http:
-                    headers = {"Authorization": f"Bearer {token}"}
-                    for since in (cursor, f"{CANARY}-0"):
-                        query = {"since": since, "timeout_s": "0"}
-                        assert (await http.get("/poll", params=query, headers=headers)).status_code == 200
-            await say(f"{CANARY} last")
+                await _come_back(worker, token, cursor)
+            await say_until_told(f"{CANARY} last")
             for worker in workers:
                 await _admin(worker, outcome)
         for way, worker in zip(WAYS, workers, strict=True):
