@@ -61,6 +61,16 @@ def test_a_counter_of_known_labels_exists_before_it_counts() -> None:
         assert f"{series} " in text
 
 
+def test_a_close_code_that_a_client_chose_is_no_label() -> None:
+    """It may choose one of two thousand; ours and those of the protocol are told apart."""
+    for code in (1000, 1006, 1012, 4401, 4430, *range(3000, 4400), *range(4500, 5000)):
+        metrics.note_closed(code)
+    shown = {s.labels["close_code"] for s in _now("bridge_connections_closed")}
+
+    assert {"1000", "1012", "4430", "other"} <= shown
+    assert len(shown) < 30
+
+
 def test_upstream_is_in_one_state() -> None:
     """1 for that, 0 for the others."""
     metrics.show_upstream("catching_up")
