@@ -27,6 +27,7 @@ from bridge.errors import BridgeError, ConfigError, RpcError
 from bridge.events import Change, Event, Gap, Live, Paused, Principal, Resumed, RowEvent, UpstreamState, View
 from bridge.ports import Audience, Database, Source
 from bridge.reminders import Reminders
+from bridge.tracing import Tracing
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Pipeline:
         clock: Source of time.
         backoff: Waits between attempts to load.
         on_first_live: Called once, when changes flow for the first time.
+        tracing: Told of each change's way; None where nobody asks for that.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Pipeline:
         clock: Clock,
         backoff: Backoff,
         on_first_live: Callable[[], None],
+        tracing: Tracing | None = None,
     ) -> None:
         self.state: UpstreamState = "down"
         self._source = source
@@ -72,6 +75,7 @@ class Pipeline:
         self._clock = clock
         self._backoff = backoff
         self._on_first_live: Callable[[], None] | None = on_first_live
+        self._tracing = tracing
         self._authorizer: Authorizer | None = None
         self._reloading = False
         self._usable = False
@@ -237,6 +241,8 @@ class Pipeline:
                 self._deliver(change, ())
             else:
                 self._note_age(change)
+                if self._tracing is not None:
+                    self._tracing.begin(change)
                 try:
                     effects = await self._authorizer.begin(change, self._database)
                 except (CatalogChangedError, RpcError) as error:
@@ -274,6 +280,8 @@ class Pipeline:
             self._deliver(change, effects)
 
     def _deliver(self, change: Change, effects: Sequence[Effect]) -> None:
+        if self._tracing is not None:
+            self._tracing.decided(change)
         now: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Resync) and effect.may_wait:
@@ -283,6 +291,8 @@ class Pipeline:
                 self._log_timeout(change.table, effect)
             now.append(effect)
         self._audience.deliver(change, now)
+        if self._tracing is not None:
+            self._tracing.delivered(change)
 
     async def _retry_afresh(self, changes: Sequence[Change], error: BridgeError) -> None:
         """Load everything anew and apply ``changes`` once more; clients read again in any case."""

@@ -40,6 +40,7 @@ from bridge.position import Position
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
 from bridge.supervisor import Supervisor
+from bridge.tracing import Tracing
 from bridge.upstream import Known, Source, open_upstream
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -134,6 +135,7 @@ async def serve(
     on_ready: Callable[[Addresses], None] | None = None,
     routes: Sequence[BaseRoute] = (),
     supervisor: Supervisor | None = None,
+    tracing: Tracing | None = None,
 ) -> None:
     """Run the worker until ``stop``.
 
@@ -144,6 +146,7 @@ async def serve(
         on_ready: Called once changes flow for the first time.
         routes: Further routes of the public port.
         supervisor: Is told how the worker fares.
+        tracing: Is told of each change's way.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
@@ -155,7 +158,7 @@ async def serve(
     if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
-    worker = _Worker(config, clock, routes)
+    worker = _Worker(config, clock, routes, tracing)
     worker.server.open()
     supervisor = supervisor or Supervisor()
     # Ready is who listens: how long the project is away is nothing that a restart would mend.
@@ -176,14 +179,19 @@ async def serve(
             reassuring.cancel()
     finally:
         await rpc.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
     log.info("service_stopped")
 
 
 class _Worker:
     """The stages of one process."""
 
-    def __init__(self, config: Config, clock: Clock, routes: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, routes: Sequence[BaseRoute], tracing: Tracing | None
+    ) -> None:
         self._config = config
+        self._tracing = tracing
         self._clock = clock
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
@@ -248,6 +256,7 @@ class _Worker:
             clock=self._clock,
             backoff=_backoff(),
             on_first_live=first_live,
+            tracing=self._tracing,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(source.run(), name="capture")
