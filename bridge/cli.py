@@ -137,11 +137,13 @@ def run() -> None:
     """Run the worker, configured by the environment (docs/configuration.md)."""
     from bridge.service import serve  # noqa: PLC0415 - `bridge token` should not load every stage
     from bridge.supervisor import Supervisor  # noqa: PLC0415 - as above
+    from bridge.tracing import Tracing  # noqa: PLC0415 - as above
 
     config = _config()
     logs.configure(log_format=config.log_format, level=config.log_level)
     supervisor = Supervisor.from_environment(os.environ)
-    _run(lambda stop: serve(config, stop=stop, clock=SystemClock(), supervisor=supervisor))
+    tracing = Tracing.from_environment(os.environ, clock := SystemClock())
+    _run(lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing))
 
 
 @main.command()

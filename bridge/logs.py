@@ -21,7 +21,18 @@ _SECRETS = (
 _SECRET_FIELD = re.compile(r"(^|_)(token|key|secret|password)$|^(apikey|jwt|authorization)$", re.IGNORECASE)
 
 # They log frames, rows or URLs with keys in them.
-_TALKATIVE = ("realtime", "websockets", "httpx", "httpcore", "postgrest", "supabase", "uvicorn", "asyncio")
+_TALKATIVE = (
+    "realtime",
+    "websockets",
+    "httpx",
+    "httpcore",
+    "postgrest",
+    "supabase",
+    "uvicorn",
+    "asyncio",
+    "opentelemetry",
+    "urllib3",
+)
 
 
 class _Stderr:

@@ -1,19 +1,42 @@
 """Every metric of the bridge, in one place; names follow the Prometheus conventions.
 
-The stages count here, the admin port shows it.  Help texts say what a rising value means.
+The stages count here, the admin port shows it, docs/metrics.md says what a rise means.  Labels have few
+values: tables, reasons, codes; never a user, a dialog or anything else that a client chooses.  A series that
+can be known exists from the start, at 0: the first step of a counter that comes out of nothing is no increase
+to Prometheus.
 """
 
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from bridge.events import Action, GapReason, UpstreamState
+
+# A second series for each counter, which nobody asks for.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
 
+ProcessCollector(registry=REGISTRY)  # memory, CPU, open files, start time
+
+# Clients
+
 CONNECTIONS = Gauge("bridge_connections", "Clients that are connected now.", ["transport"], registry=REGISTRY)
+CONNECTIONS_LIMIT = Gauge(
+    "bridge_connections_limit", "Clients that may be connected: BRIDGE_MAX_CONNECTIONS.", registry=REGISTRY
+)
 CONNECTIONS_CLOSED = Counter(
     "bridge_connections_closed_total",
     "WebSocket connections that ended, by close code; a rise of 44xx codes names a client problem.",
     ["close_code"],
+    registry=REGISTRY,
+)
+POLLS = Counter(
+    "bridge_polls_total",
+    "Long polls that were answered, by code: ok, or why they were refused.",
+    ["code"],
     registry=REGISTRY,
 )
 AUTH_FAILURES = Counter(
@@ -22,12 +45,56 @@ AUTH_FAILURES = Counter(
     ["code"],
     registry=REGISTRY,
 )
-CHANGES = Counter(
-    "bridge_changes_total", "Row changes received from upstream.", ["table", "action"], registry=REGISTRY
+RESUMES = Counter(
+    "bridge_resumes_total",
+    "Subscriptions with a cursor; recovered=false clients have to read their rows again.",
+    ["recovered"],
+    registry=REGISTRY,
+)
+REPLAYED = Counter(
+    "bridge_replayed_events_total", "Past events offered to clients that came back.", registry=REGISTRY
+)
+SLOW_CONSUMERS = Counter(
+    "bridge_slow_consumers_total", "Clients cut off because they read too slowly (4430).", registry=REGISTRY
+)
+
+# Upstream
+
+UPSTREAM_STATE = Gauge(
+    "bridge_upstream_state",
+    "1 for the state that upstream is in: live, catching_up (rows are being loaded) or down.",
+    ["state"],
+    registry=REGISTRY,
+)
+UPSTREAM_CONNECTS = Counter(
+    "bridge_upstream_connects_total",
+    "Attempts to join upstream, by result; failures rise while Realtime is away.",
+    ["result"],
+    registry=REGISTRY,
+)
+UPSTREAM_MESSAGES = Counter(
+    "bridge_upstream_messages_total",
+    "Changes that Realtime sent to this worker, which Supabase bills; none over WAL.",
+    registry=REGISTRY,
+)
+GAPS = Counter(
+    "bridge_gaps_total", "Times that changes may have been missed, by reason.", ["reason"], registry=REGISTRY
+)
+JOURNAL_ROWS = Counter(
+    "bridge_journal_rows_total",
+    "Rows of the journal by how they came first: stream, read (what it lost, or late brought: late), past.",
+    ["via"],
+    registry=REGISTRY,
+)
+JOURNAL_PRUNES = Counter(
+    "bridge_journal_prunes_total",
+    "Attempts to delete old rows of the journal, by result; without done ones it grows.",
+    ["result"],
+    registry=REGISTRY,
 )
 FRAMES_SKIPPED = Counter(
     "bridge_frames_skipped_total",
-    "Upstream frames that could not be used, by reason; each is a change nobody hears of.",
+    "Upstream frames that could not be used, by reason; without the journal nobody hears of such a change.",
     ["reason"],
     registry=REGISTRY,
 )
@@ -35,6 +102,37 @@ ROWS_REREAD = Counter(
     "bridge_rows_reread_total",
     "Rows read again by primary key because upstream left values out (413, unchanged TOAST, NaN).",
     ["result"],
+    registry=REGISTRY,
+)
+RPC_DURATION = Histogram(
+    "bridge_rpc_duration_seconds",
+    "Calls of the bridge's functions in the database, from request to answer.",
+    ["function"],
+    buckets=(0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    registry=REGISTRY,
+)
+RPC_FAILURES = Counter(
+    "bridge_rpc_failures_total",
+    "Calls of the bridge's functions that failed; they are tried again.",
+    ["function"],
+    registry=REGISTRY,
+)
+
+# Changes and their way
+
+CHANGES = Counter(
+    "bridge_changes_total", "Row changes received from upstream.", ["table", "action"], registry=REGISTRY
+)
+CHANGES_WAITING = Gauge(
+    "bridge_changes_waiting", "Changes that have arrived and not been relayed yet.", registry=REGISTRY
+)
+DELIVERIES = Counter(
+    "bridge_deliveries_total", "Events put into outboxes, one per client.", ["type"], registry=REGISTRY
+)
+DENIED = Counter(
+    "bridge_denied_total",
+    "Events that the policies kept from a connected user, one per user.",
+    ["type"],
     registry=REGISTRY,
 )
 UNDELIVERABLE = Counter(
@@ -60,54 +158,49 @@ ASKED = Counter(
     ["table"],
     registry=REGISTRY,
 )
-DELIVERIES = Counter(
-    "bridge_deliveries_total", "Events put into outboxes, one per client.", ["type"], registry=REGISTRY
-)
-UPSTREAM_LIVE = Gauge(
-    "bridge_upstream_live", "1 while upstream is joined and nothing is missing, else 0.", registry=REGISTRY
-)
-UPSTREAM_CONNECTS = Counter(
-    "bridge_upstream_connects_total",
-    "Attempts to join upstream, by result; failures rise while Realtime is away.",
-    ["result"],
-    registry=REGISTRY,
-)
-GAPS = Counter(
-    "bridge_gaps_total", "Times that changes may have been missed, by reason.", ["reason"], registry=REGISTRY
-)
-JOURNAL_ROWS = Counter(
-    "bridge_journal_rows_total",
-    "Rows of the journal by how they came first: stream, read (what it lost, or late brought: late), past.",
-    ["via"],
-    registry=REGISTRY,
-)
-RESUMES = Counter(
-    "bridge_resumes_total",
-    "Subscriptions with a cursor; recovered=false clients have to read their rows again.",
-    ["recovered"],
-    registry=REGISTRY,
-)
-SLOW_CONSUMERS = Counter(
-    "bridge_slow_consumers_total", "Clients cut off because they read too slowly (4430).", registry=REGISTRY
-)
-LOOKUP_ROWS = Gauge(
-    "bridge_lookup_rows", "Rows held in memory for the policies to look into.", ["table"], registry=REGISTRY
-)
-HISTORY_EVENTS = Gauge(
-    "bridge_history_events", "Events held in memory for clients that resume.", registry=REGISTRY
-)
-CHANGE_TO_WRITE = Histogram(
-    "bridge_change_to_write_seconds",
-    "From the arrival of a change to its frames being in the outboxes.",
-    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-    registry=REGISTRY,
-)
 COMMIT_TO_RECEIVE = Histogram(
     "bridge_commit_to_receive_seconds",
     "From the commit in Postgres to the arrival of the change here, by the wall clocks of both.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
 )
+RECEIVE_TO_WRITE = Histogram(
+    "bridge_receive_to_write_seconds",
+    "From the arrival of a change to its frames being written to the sockets of those who see it.",
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+    registry=REGISTRY,
+)
+
+# Memory
+
+LOOKUP_ROWS = Gauge(
+    "bridge_lookup_rows", "Rows held in memory for the policies to look into.", ["table"], registry=REGISTRY
+)
+HISTORY_EVENTS = Gauge(
+    "bridge_history_events", "Events held in memory for clients that resume.", registry=REGISTRY
+)
+
+
+def show_upstream(state: UpstreamState) -> None:
+    """Show the state that upstream is in now, and that it is in no other."""
+    for other in get_args(UpstreamState):
+        UPSTREAM_STATE.labels(other).set(other == state)
+
+
+def note_closed(close_code: int) -> None:
+    """Count a WebSocket that ended; a client may choose a code of its own, and those are one label."""
+    is_known = close_code < CHOSEN_CODES or close_code in OWN_CODES
+    CONNECTIONS_CLOSED.labels(str(close_code) if is_known else "other").inc()
+
+
+def expect_tables(tables: Iterable[str]) -> None:
+    """Show the counters of watched tables before there is anything to count."""
+    for table in tables:
+        ASKED.labels(table)
+        for action in get_args(Action):
+            CHANGES.labels(table, action)
+        for reason in get_args(Undelivered):
+            UNDELIVERABLE.labels(table, reason)
 
 
 def undelivered(table: str, reason: Undelivered) -> None:
@@ -118,3 +211,28 @@ def undelivered(table: str, reason: Undelivered) -> None:
 def exposition() -> bytes:
     """Return all metrics in the Prometheus text format."""
     return generate_latest(REGISTRY)
+
+
+CHOSEN_CODES = 3000
+"""From here on a close code means what the peers want it to (RFC 6455 section 7.4.2)."""
+
+OWN_CODES = range(4400, 4500)
+
+_KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
+    (AUTH_FAILURES, ("forbidden", "invalid_token", "token_expired")),
+    (CONNECTIONS, ("poll", "websocket")),
+    (CONNECTIONS_CLOSED, ("1006", "1011", "4401", "4429", "4430")),
+    (FRAMES_SKIPPED, ("too_large", "undecodable")),
+    (GAPS, (*get_args(GapReason), "catalog_changed", "database_unreachable")),
+    (JOURNAL_PRUNES, ("done", "failed")),
+    (JOURNAL_ROWS, ("late", "past", "read", "stream")),
+    (POLLS, ("ok",)),
+    (RESUMES, ("false", "true")),
+    (ROWS_REREAD, ("failed", "gone", "read")),
+    (RPC_FAILURES, ("bridge_catalog_marker", "bridge_journal_since", "bridge_visible")),
+    (UPSTREAM_CONNECTS, ("failed", "joined")),
+)
+for _metric, _values in _KNOWN:
+    for _value in _values:
+        _metric.labels(_value)
+show_upstream("down")

@@ -15,7 +15,6 @@ from bridge import metrics
 from bridge.authorization import (
     Authorizer,
     CatalogChangedError,
-    Deliver,
     Effect,
     Pace,
     Pending,
@@ -40,6 +39,7 @@ from bridge.events import (
 )
 from bridge.ports import Audience, Database, Source
 from bridge.reminders import Reminders
+from bridge.tracing import Tracing
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -60,6 +60,7 @@ class Pipeline:
         clock: Source of time.
         backoff: Waits between attempts to load.
         on_first_live: Called once, when changes flow for the first time.
+        tracing: Told of each change's way; None where nobody asks for that.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Pipeline:
         clock: Clock,
         backoff: Backoff,
         on_first_live: Callable[[], None],
+        tracing: Tracing | None = None,
     ) -> None:
         self.state: UpstreamState = "down"
         self._source = source
@@ -85,6 +87,7 @@ class Pipeline:
         self._clock = clock
         self._backoff = backoff
         self._on_first_live: Callable[[], None] | None = on_first_live
+        self._tracing = tracing
         self._authorizer: Authorizer | None = None
         self._reloading = False
         self._usable = False
@@ -249,7 +252,9 @@ class Pipeline:
             elif change.table not in self._tables:
                 self._deliver(change, ())
             else:
-                metrics.COMMIT_TO_RECEIVE.observe(self._age_s(change))
+                self._note_age(change)
+                if self._tracing is not None:
+                    self._tracing.begin(change)
                 try:
                     effects = await self._authorizer.begin(change, self._database)
                 except (CatalogChangedError, RpcError) as error:
@@ -287,6 +292,8 @@ class Pipeline:
             self._deliver(change, effects)
 
     def _deliver(self, change: Change, effects: Sequence[Effect]) -> None:
+        if self._tracing is not None:
+            self._tracing.decided(change)
         now: list[Effect] = []
         for effect in effects:
             if isinstance(effect, Resync) and effect.may_wait:
@@ -296,8 +303,8 @@ class Pipeline:
                 self._log_timeout(change.table, effect)
             now.append(effect)
         self._audience.deliver(change, now)
-        if any(isinstance(effect, Deliver) for effect in effects):
-            metrics.CHANGE_TO_WRITE.observe(self._clock.monotonic_s() - change.received_s)
+        if self._tracing is not None:
+            self._tracing.delivered(change)
 
     async def _retry_afresh(self, changes: Sequence[Change], error: BridgeError) -> None:
         """Load everything anew and apply ``changes`` once more; clients read again in any case."""
@@ -334,13 +341,14 @@ class Pipeline:
             return
         log.info("upstream_state_changed", state=state, before=self.state)
         self.state = state
-        metrics.UPSTREAM_LIVE.set(state == "live")
+        metrics.show_upstream(state)
         self._audience.announce_status(state)
 
-    def _age_s(self, change: Change) -> float:
+    def _note_age(self, change: Change) -> None:
         try:
             committed = dt.datetime.fromisoformat(change.commit_timestamp)
         except ValueError:
-            return 0.0
+            return  # upstream did not say
         since_receipt_s = self._clock.monotonic_s() - change.received_s
-        return max(0.0, (self._clock.now() - committed).total_seconds() - since_receipt_s)
+        age_s = (self._clock.now() - committed).total_seconds() - since_receipt_s
+        metrics.COMMIT_TO_RECEIVE.observe(max(0.0, age_s))

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import structlog
 
+from bridge import metrics
 from bridge.errors import RpcError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -25,8 +26,10 @@ async def prune_journal(journal: Journal, keep_s: float) -> None:
         try:
             count = await journal.prune_journal(keep_s)
         except RpcError as error:
+            metrics.JOURNAL_PRUNES.labels("failed").inc()
             log.warning("journal_not_pruned", reason=str(error))
         else:
+            metrics.JOURNAL_PRUNES.labels("done").inc()
             if count:
                 log.info("journal_pruned", rows=count)
         await asyncio.sleep(PRUNE_EVERY_S)

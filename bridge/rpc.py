@@ -11,6 +11,7 @@ import msgspec
 from postgrest.exceptions import APIError
 from supabase import AsyncClient, AsyncClientOptions, acreate_client
 
+from bridge import metrics
 from bridge.errors import AskedTimeoutError, RpcError
 from bridge.events import Principal, Row, Seen
 from bridge.journal import JournalHoles, JournalPage
@@ -177,6 +178,11 @@ class ProjectRpc:
         return answer
 
     async def _answer(self, function: str, arguments: dict[str, Any]) -> Any:
+        failures, duration = metrics.RPC_FAILURES.labels(function), metrics.RPC_DURATION.labels(function)
+        with failures.count_exceptions(RpcError), duration.time():
+            return await self._asked(function, arguments)
+
+    async def _asked(self, function: str, arguments: dict[str, Any]) -> Any:
         try:
             return (await self._client.rpc(function, arguments).execute()).data
         except APIError as error:

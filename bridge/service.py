@@ -14,6 +14,7 @@ import msgspec
 import structlog
 from starlette.routing import BaseRoute
 
+from bridge import metrics
 from bridge.authorization import (
     Authorizer,
     Deliver,
@@ -39,6 +40,7 @@ from bridge.position import Position
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
 from bridge.supervisor import Supervisor
+from bridge.tracing import Tracing
 from bridge.upstream import Known, Source, open_upstream
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -62,8 +64,9 @@ class Addresses(msgspec.Struct, frozen=True):
 class _HubAudience:
     """Gives the pipeline's effects to the hub."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, flusher: Flusher) -> None:
         self._hub = hub
+        self._flusher = flusher
 
     def begin(self, version: str, position: Position) -> None:
         self._hub.begin(version, position)
@@ -75,22 +78,26 @@ class _HubAudience:
         self._carry(change, effects, told=False)
 
     def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
-        self._carry(change, effects, told=True)
+        if self._carry(change, effects, told=True):
+            self._flusher.note(change.received_s)
 
     def remind(self, resync: Resync) -> None:
         self._hub.resync(resync.principals, "visibility_changed", late=True)
 
-    def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> None:
+    def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> int:
         hub = self._hub
+        count = 0
         hub.advance(change.id, change.position)
         for number, effect in enumerate(effects, 1):
             match effect:
                 case Deliver(event=event, deliveries=deliveries):
-                    hub.publish(event, deliveries, is_last=not _concern_more(effect, effects[number:]))
+                    is_last = not _concern_more(effect, effects[number:])
+                    count += hub.publish(event, deliveries, is_last=is_last)
                 case Resync(principals=principals):
                     hub.resync(principals, "visibility_changed")
                 case Shifted(role=role, users=users):
                     hub.mark(role, users, told=told)
+        return count
 
     def announce_status(self, state: UpstreamState) -> None:
         self._hub.announce_status(state)
@@ -128,6 +135,7 @@ async def serve(
     on_ready: Callable[[Addresses], None] | None = None,
     routes: Sequence[BaseRoute] = (),
     supervisor: Supervisor | None = None,
+    tracing: Tracing | None = None,
 ) -> None:
     """Run the worker until ``stop``.
 
@@ -138,6 +146,7 @@ async def serve(
         on_ready: Called once changes flow for the first time.
         routes: Further routes of the public port.
         supervisor: Is told how the worker fares.
+        tracing: Is told of each change's way.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
@@ -149,7 +158,7 @@ async def serve(
     if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
-    worker = _Worker(config, clock, routes)
+    worker = _Worker(config, clock, routes, tracing)
     worker.server.open()
     supervisor = supervisor or Supervisor()
     # Ready is who listens: how long the project is away is nothing that a restart would mend.
@@ -170,14 +179,19 @@ async def serve(
             reassuring.cancel()
     finally:
         await rpc.close()
+        if tracing is not None:
+            await asyncio.to_thread(tracing.close)
     log.info("service_stopped")
 
 
 class _Worker:
     """The stages of one process."""
 
-    def __init__(self, config: Config, clock: Clock, routes: Sequence[BaseRoute]) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, routes: Sequence[BaseRoute], tracing: Tracing | None
+    ) -> None:
         self._config = config
+        self._tracing = tracing
         self._clock = clock
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
@@ -189,6 +203,7 @@ class _Worker:
             decide=self._decide,
             roster=self._roster,
         )
+        self._flusher = Flusher(asyncio.get_running_loop(), clock)
         self._verifier = Verifier(
             clock=clock,
             secret=config.jwt_secret,
@@ -198,7 +213,7 @@ class _Worker:
         self.server = Server(
             _connection_settings(config),
             hub=self._hub,
-            flusher=Flusher(asyncio.get_running_loop()),
+            flusher=self._flusher,
             verifier=self._verifier,
             clock=clock,
             readiness=self._readiness,
@@ -214,6 +229,7 @@ class _Worker:
             dialog_table=upstream.names.dialog_table, message_table=upstream.names.message_table
         )
         self._source = source
+        metrics.CHANGES_WAITING.set_function(lambda: source.waiting)
 
         async def load_again() -> Authorizer:
             authorizer = await load(rpc, settings, self._roster, self._clock)
@@ -239,11 +255,12 @@ class _Worker:
             load=load_again,
             compile_again=compile_again,
             database=rpc,
-            audience=_HubAudience(self._hub),
+            audience=_HubAudience(self._hub, self._flusher),
             tables=upstream.tables,
             clock=self._clock,
             backoff=_backoff(),
             on_first_live=first_live,
+            tracing=self._tracing,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(source.run(), name="capture")

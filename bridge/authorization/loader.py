@@ -151,6 +151,8 @@ async def load(database: CatalogReader, settings: Settings, roster: Roster, cloc
     settings = settings.of(planset.catalog)
     _say_what_hides_rows(planset, settings)
     memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)
+    metrics.expect_tables(planset.watched)
+    metrics.LOOKUP_ROWS.clear()  # those of tables that the policies do not read any more
     for name, lookup in planset.lookups.items():
         await load_pages(database, lookup)
         metrics.LOOKUP_ROWS.labels(name).set_function(functools.partial(len, lookup))

@@ -245,6 +245,8 @@ class RealtimeSource:
             return True
         if isinstance(frame, System) and not frame.ok:
             self._details.append(frame.message[:300])
+        if isinstance(frame, RawChange):
+            metrics.UPSTREAM_MESSAGES.inc()
         self._put(self._supervision.receive_frame(frame, now_s), size_bytes=len(text))
         return self._supervision.lost is None
 

@@ -130,7 +130,9 @@ class Polls:
         try:
             self._context.connections.enter_user(identity.principal)
             try:
-                return await self._poll(request, identity, query)
+                answer = await self._poll(request, identity, query)
+                metrics.POLLS.labels("ok").inc()
+                return answer
             finally:
                 self._context.connections.leave_user(identity.principal)
         except ClientError as error:
@@ -232,6 +234,7 @@ def _answer(
 
 def refusal(error: ClientError) -> Response:
     """Return the HTTP answer to a request that is refused."""
+    metrics.POLLS.labels(error.code).inc()
     if isinstance(error, InvalidTokenError | TokenExpiredError | ForbiddenError):
         metrics.AUTH_FAILURES.labels(error.code).inc()
     headers = {"Cache-Control": "no-store"}

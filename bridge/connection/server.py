@@ -109,6 +109,7 @@ class Server:
             _Uvicorn(_config(public, ws=self._make_connection)),
             _Uvicorn(_config(admin_application(self._not_ready, self._connections))),
         )
+        metrics.CONNECTIONS_LIMIT.set(settings.max_connections)
         metrics.CONNECTIONS.labels("websocket").set_function(lambda: len(self._sweeper))
 
     @property

@@ -136,7 +136,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._work.cancel()
         sent = self._protocol.close_sent
         code = 1006 if sent is None else sent.code
-        metrics.CONNECTIONS_CLOSED.labels(str(code)).inc()
+        metrics.note_closed(code)
         refusal = self._session.refusal
         log.info(
             "connection_closed",

@@ -66,6 +66,7 @@ class Hub:
         self._by_principal: dict[Principal, list[Subscriber]] = {}
         self._moved = asyncio.Event()
         self._waiting = 0
+        metrics.HISTORY_EVENTS.set_function(lambda: len(history))
 
     @property
     def cursor(self) -> str:
@@ -204,6 +205,7 @@ class Hub:
                     continue
                 frame = self._encoder.encode(event, wanted, cursor)
                 subscriber.sink.offer(frame)
+                metrics.REPLAYED.inc()
                 unread += len(frame.wire)
                 if unread > REPLAY_BYTES:
                     unread = 0
@@ -248,8 +250,8 @@ class Hub:
         if self._waiting and self._history.is_open:
             self._move()
 
-    def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> None:
-        """Keep an event and put its views into the outboxes of those who see it.
+    def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> int:
+        """Keep an event and put its views into the outboxes of those who see it; return how many got one.
 
         Args:
             event: The event.
@@ -257,12 +259,13 @@ class Hub:
             is_last: False if some of them may get another event of the same change.
         """
         cursor = self._history.append(event, is_last=is_last).cursor
-        metrics.HISTORY_EVENTS.set(len(self._history))
         encoded: dict[View, Frame] = {}
-        count = 0
+        count = shown = 0
         for delivery in deliveries:
             for principal in delivery.principals:
-                for subscriber in self._by_principal.get(principal, ()):
+                here = self._by_principal.get(principal, ())
+                shown += bool(here)
+                for subscriber in here:
                     if not subscriber.subscribed:
                         continue
                     view = delivery.view
@@ -278,6 +281,10 @@ class Hub:
                     count += 1
         if count:
             metrics.DELIVERIES.labels(self._encoder.type_of(event.table, _action(event))).inc(count)
+        if event.only is None and self._history.is_open and shown < len(self._by_principal):
+            kind = self._encoder.type_of(event.table, _action(event))
+            metrics.DENIED.labels(kind).inc(len(self._by_principal) - shown)
+        return count
 
     def resync(
         self, principals: Iterable[Principal] | None, reason: ResyncReason, *, late: bool = False

@@ -86,7 +86,7 @@ async def serve() -> None:
             ping_interval_s=25.0,
         ),
         hub=hub,
-        flusher=Flusher(asyncio.get_running_loop()),
+        flusher=Flusher(asyncio.get_running_loop(), clock),
         verifier=Verifier(clock=clock, secret=SECRET, keys=None),
         clock=clock,
         readiness=list,

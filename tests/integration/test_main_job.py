@@ -13,7 +13,7 @@ import pytest
 from bridge.local.stack import LocalStack
 from tests.support.clients import Client, Event, Poller, websocket_client
 from tests.support.witness import Writer, install, witnessed
-from tests.support.worker import Worker, running_worker
+from tests.support.worker import running_worker
 
 USERS = [str(uuid.UUID(int=0xABCDEF00_0000_4000_8000_000000000000 + n)) for n in range(50)]
 CONNECTIONS_PER_USER = 4
@@ -330,24 +330,3 @@ async def test_the_worker_drains_on_sigterm(stack: LocalStack):
             await client.socket.wait_closed()
             assert client.socket.close_code == 1012
         assert code == 0
-
-
-def _leaked(worker: Worker, *secrets: str) -> list[str]:
-    return [secret for secret in secrets if secret in worker.raw_log]
-
-
-async def test_the_log_holds_no_row_and_no_token(stack: LocalStack):
-    """At debug level a message, a user's token and the service key leave no trace in the log."""
-    owner = str(uuid.uuid4())
-    token = stack.token(owner)
-    async with (
-        await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as connection,
-        running_worker(stack, BRIDGE_LOG_LEVEL="debug") as worker,
-        websocket_client(worker.ws_url, token) as client,
-    ):
-        dialog = await _dialog(connection, owner)
-        await _say(connection, dialog, owner, "canary-7141")
-        await client.until(lambda m: m.get("new", {}).get("body") == "canary-7141")
-        await connection.execute("delete from public.dialogs where id = %s", (dialog,))
-        await client.until(lambda m: m.get("type") == "dialog_update" and m["eventType"] == "DELETE")
-    assert not _leaked(worker, "canary-7141", token, stack.service_role_key, stack.jwt_secret)

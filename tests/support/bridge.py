@@ -58,7 +58,7 @@ class Bridge:
         self.server = Server(
             Settings(**(defaults | settings)),
             hub=self.hub,
-            flusher=Flusher(asyncio.get_running_loop()),
+            flusher=Flusher(asyncio.get_running_loop(), clock),
             verifier=Verifier(clock=clock, secret=SECRET, keys=None),
             clock=clock,
             readiness=lambda: self.readiness,

@@ -99,10 +99,10 @@ class CountingHub(Hub):
 
     changes = 0
 
-    def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> None:
+    def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> int:
         self.changes += 1
         self.advance(self.changes, str(self.changes))
-        super().publish(event, deliveries, is_last=is_last)
+        return super().publish(event, deliveries, is_last=is_last)
 
 
 def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None) -> Hub:

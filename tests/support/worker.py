@@ -19,6 +19,7 @@ class Worker:
 
     Attributes:
         log: Every line it logged, decoded.
+        raw_log: All that it wrote, to stdout and stderr.
     """
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
@@ -43,8 +44,8 @@ class Worker:
 
     async def read_log(self) -> None:
         """Read what it logs until it ends."""
-        assert self.process.stderr is not None
-        async for line in self.process.stderr:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
             self.raw_log += line.decode()
             with contextlib.suppress(json.JSONDecodeError):
                 self.log.append(json.loads(line))
@@ -99,8 +100,9 @@ async def running_worker(
         "-m",
         *command,
         env=environment(stack, **settings),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=2**20,
     )
     worker = Worker(process)
     async with asyncio.TaskGroup() as tasks:

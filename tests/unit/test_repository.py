@@ -49,7 +49,7 @@ def test_documented_defaults_are_those_of_the_code():
 def test_every_metric_says_what_it_counts():
     """A help text that is a sentence, and a name of the form that Prometheus wants."""
     for family in metrics.REGISTRY.collect():
-        assert family.name.startswith("bridge_")
+        assert family.name.startswith(("bridge_", "process_"))
         assert len(family.documentation) > 20
         assert family.documentation.endswith(".")
 

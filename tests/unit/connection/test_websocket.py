@@ -51,7 +51,7 @@ class World:
         self.context = Context(
             **{
                 "hub": self.hub,
-                "flusher": Flusher(self.loop),  # type: ignore[arg-type]
+                "flusher": Flusher(self.loop, self.clock),  # type: ignore[arg-type]
                 "verifier": Verifier(clock=self.clock, secret=SECRET, keys=None),
                 "origins": Origins(()),
                 "connections": Connections(limit=9, limit_per_user=9),

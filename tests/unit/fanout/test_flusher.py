@@ -2,6 +2,10 @@
 
 import asyncio
 
+import pytest
+
+from bridge import metrics
+from bridge.clock import ManualClock, SystemClock
 from bridge.fanout import Flusher
 
 
@@ -19,7 +23,7 @@ class Outbox:
 
 async def test_what_is_marked_is_written_in_the_next_iteration():
     """All of it, once, and not before."""
-    flusher = Flusher(asyncio.get_running_loop())
+    flusher = Flusher(asyncio.get_running_loop(), SystemClock())
     outboxes = [Outbox(), Outbox()]
     for outbox in outboxes:
         flusher.mark(outbox)
@@ -32,10 +36,42 @@ async def test_what_is_marked_is_written_in_the_next_iteration():
 
 async def test_an_outbox_that_marks_itself_while_it_is_written_is_written_again():
     """In the iteration after: nothing is lost, nothing loops."""
-    flusher = Flusher(asyncio.get_running_loop())
+    flusher = Flusher(asyncio.get_running_loop(), SystemClock())
     outbox = Outbox(flusher)
     flusher.mark(outbox)
     flusher.flush()
     assert outbox.flushed == 1
     await asyncio.sleep(0)
     assert outbox.flushed == 2
+
+
+async def test_the_time_to_the_write_is_measured_when_it_has_been_written():
+    """Not when the frame was put into the outbox; also where nothing is marked (long polls)."""
+    clock = ManualClock()
+    flusher = Flusher(asyncio.get_running_loop(), clock)
+
+    class Slow(Outbox):
+        def flush(self) -> None:
+            clock.advance(0.2)
+
+    def measured() -> tuple[float, float]:
+        text = metrics.exposition().decode()
+        return tuple(  # type: ignore[return-value]
+            float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            if line.startswith(
+                ("bridge_receive_to_write_seconds_count", "bridge_receive_to_write_seconds_sum")
+            )
+        )
+
+    count, total_s = measured()
+    arrived_s = clock.monotonic_s()
+    clock.advance(0.1)
+    flusher.mark(Slow())
+    flusher.note(arrived_s)
+    assert measured() == (count, total_s)
+    await asyncio.sleep(0)
+    assert measured() == (count + 1, pytest.approx(total_s + 0.3))
+    flusher.note(clock.monotonic_s())
+    await asyncio.sleep(0)
+    assert measured()[0] == count + 2
