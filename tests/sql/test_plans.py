@@ -1,7 +1,6 @@
 """What the policies cost at a million messages: the plans that Postgres chooses there, and what is read for them."""
 
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,8 +65,10 @@ STATEMENTS = [
     (
         "dialogs_select",
         "participant",
-        "select d.* from public.dialog_participants as p join public.dialogs as d on d.id = p.dialog_id "
-        "where p.user_id = (select auth.uid())",
+        (
+            "select d.* from public.dialog_participants as p join public.dialogs as d on d.id = p.dialog_id "
+            "where p.user_id = (select auth.uid())"
+        ),
         {"dialogs_pkey", "dialog_participants_user_id_idx"},
     ),
     ("dialogs_insert", "owner", f"insert into public.dialogs (owner_id) values ('{OWNER}')", set()),
@@ -148,6 +149,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(part)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "who", "statement", "indexes"), STATEMENTS)
 def test_a_policy_uses_its_index(large: Connection, policy: str, who: str, statement: str, indexes: set[str]):
     """No table is read from end to end, neither by the plan nor by what the policies' functions do."""
