@@ -45,12 +45,13 @@ def test_applied_twice_is_applied_once(fresh: Connection):
     assert len(once) > 20
 
 
-def test_psql_applies_them(fresh: Connection, postgres: EmbeddedPostgres):
-    """Each file by `psql -f`, stopping at the first error."""
+@pytest.mark.parametrize("options", [[], ["--single-transaction"]], ids=["plain", "-1"])
+def test_psql_applies_them(fresh: Connection, postgres: EmbeddedPostgres, options: list[str]):
+    """Each file by `psql -f`, stopping at the first error; who adds -1 gets a warning and the same."""
     psql = postgres.binary("psql")
     for path in MIGRATIONS:
         subprocess.run(
-            [psql, "-q", "-v", "ON_ERROR_STOP=1", "-f", path, postgres.url("scratch")],
+            [psql, *options, "-q", "-v", "ON_ERROR_STOP=1", "-f", path, postgres.url("scratch")],
             check=True,
             capture_output=True,
         )
