@@ -2,14 +2,15 @@
 --
 -- Part of the Supabase Realtime bridge: `bridge migrate` knows it by this line.
 -- Why: what the bridge relays, for projects that start from nothing.
--- Skipped as a whole where public.dialogs or public.messages exists and was not made by this file: a project
---   with tables of its own keeps them as they are (sql/README.md says what the bridge needs of them).
+-- Skipped as a whole where schema public has a table that was not made by this file: a project with tables of its
+--   own keeps them as they are (sql/README.md says what the bridge needs of them), and gets no others.  Who has
+--   tables and wants these too sets bridge.reference_schema to on; never where one of the three names is taken.
 -- Needs: schema auth with auth.uid(); roles anon, authenticated, service_role (every Supabase project has them).
--- Locks: ACCESS EXCLUSIVE on the three tables for milliseconds, only while they are created or re-applied.
+-- Locks: ACCESS EXCLUSIVE on the three tables for milliseconds, only while they are created or re-applied.  Indexes
+--   come with their table: one that somebody dropped is named, not built again, which would keep writers waiting.
 -- Checked: tests/sql/ (as owner, participant, stranger and anon) and tests/oracle (the compiled plans agree).
 -- Safe to run twice: yes.
--- Undo: drop table public.messages, public.dialog_participants, public.dialogs;
---       drop schema bridge_private cascade; drop function public.bridge_touch_updated_at();
+-- Undo: sql/undo/20261123100000_reference_schema.sql
 begin;
 set local lock_timeout = '2s';          -- give up rather than queue behind a long read
 set local search_path = '';             -- every name below is schema-qualified
@@ -17,48 +18,84 @@ set local search_path = '';             -- every name below is schema-qualified
 do $migration$
 declare
     mine constant text := 'Reference schema of the Supabase Realtime bridge.';
+    theirs text;
+    missing text;
 begin
-    if exists (
-        select
-        from pg_catalog.pg_class as c
-        where c.oid in (to_regclass('public.dialogs'), to_regclass('public.messages'), to_regclass('public.dialog_participants'))
-          and coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), '') not like mine || '%'
-    ) then
-        raise notice 'public.dialogs, public.dialog_participants or public.messages exists already: the reference schema is skipped, nothing was changed';
+    select string_agg(c.oid::regclass::text, ', ' order by c.relname) into theirs
+    from pg_catalog.pg_class as c
+    where c.oid in (to_regclass('public.dialogs'), to_regclass('public.messages'), to_regclass('public.dialog_participants'))
+      and coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), '') not like mine || '%';
+    if theirs is not null then
+        raise notice 'the reference schema is skipped, nothing was changed: % is of your own', theirs
+            using hint = 'What the bridge needs of tables of your own is said in sql/README.md.';
         return;
     end if;
+    -- None of the three is there, or they are ours.  In a project with other tables, who asked for a chat?
+    if to_regclass('public.dialogs') is null
+        and coalesce(current_setting('bridge.reference_schema', true), '') <> 'on'
+    then
+        select string_agg(c.oid::regclass::text, ', ' order by c.relname) into theirs
+        from (
+            select o.oid, o.relname from pg_catalog.pg_class as o
+            where o.relnamespace = 'public'::regnamespace and o.relkind in ('r', 'p') and not o.relispartition
+              and not exists (select from pg_catalog.pg_depend as d where d.objid = o.oid and d.deptype = 'e')
+            order by o.relname limit 3
+        ) as c;
+        if theirs is not null then
+            raise notice 'the reference schema is skipped, nothing was changed: the project has tables of its own (%, ...)', theirs
+                using hint = 'To have it beside them, set bridge.reference_schema to on: sql/README.md.';
+            return;
+        end if;
+    end if;
 
-    create table if not exists public.dialogs (
-        id uuid primary key default gen_random_uuid(),
-        owner_id uuid not null,
-        title text,
-        created_at timestamptz not null default now(),
-        updated_at timestamptz not null default now()
-    );
-    create table if not exists public.dialog_participants (
-        dialog_id uuid not null references public.dialogs (id) on delete cascade,
-        user_id uuid not null,
-        role text not null default 'member',
-        joined_at timestamptz not null default now(),
-        primary key (dialog_id, user_id)
-    );
-    create table if not exists public.messages (
-        id uuid primary key default gen_random_uuid(),
-        dialog_id uuid not null references public.dialogs (id) on delete cascade,
-        sender_id uuid not null,
-        body text not null,
-        created_at timestamptz not null default now(),
-        updated_at timestamptz not null default now()
-    );
+    -- One index for each column that a policy or a foreign key looks up; the primary keys serve the others.
+    if to_regclass('public.dialogs') is null then
+        create table public.dialogs (
+            id uuid primary key default gen_random_uuid(),
+            owner_id uuid not null,
+            title text,
+            created_at timestamptz not null default now(),
+            updated_at timestamptz not null default now()
+        );
+        create index dialogs_owner_id_idx on public.dialogs (owner_id);
+    end if;
+    if to_regclass('public.dialog_participants') is null then
+        create table public.dialog_participants (
+            dialog_id uuid not null references public.dialogs (id) on delete cascade,
+            user_id uuid not null,
+            role text not null default 'member',
+            joined_at timestamptz not null default now(),
+            primary key (dialog_id, user_id)
+        );
+        create index dialog_participants_user_id_idx on public.dialog_participants (user_id);
+    end if;
+    if to_regclass('public.messages') is null then
+        create table public.messages (
+            id uuid primary key default gen_random_uuid(),
+            dialog_id uuid not null references public.dialogs (id) on delete cascade,
+            sender_id uuid not null,
+            body text not null,
+            created_at timestamptz not null default now(),
+            updated_at timestamptz not null default now()
+        );
+        create index messages_dialog_id_created_at_idx on public.messages (dialog_id, created_at);
+        create index messages_sender_id_idx on public.messages (sender_id);
+    end if;
     execute format('comment on table public.dialogs is %L', mine || ' A conversation and who owns it.');
     execute format('comment on table public.dialog_participants is %L', mine || ' Who takes part in a dialog.');
     execute format('comment on table public.messages is %L', mine || ' What was said in a dialog.');
-
-    -- One index for each column that a policy or a foreign key looks up; the primary keys serve the others.
-    create index if not exists dialogs_owner_id_idx on public.dialogs (owner_id);
-    create index if not exists dialog_participants_user_id_idx on public.dialog_participants (user_id);
-    create index if not exists messages_dialog_id_created_at_idx on public.messages (dialog_id, created_at);
-    create index if not exists messages_sender_id_idx on public.messages (sender_id);
+    for missing in
+        select format('create index concurrently %s on public.%s', i.name, i.columns)
+        from (values
+            ('dialogs_owner_id_idx', 'dialogs (owner_id)'),
+            ('dialog_participants_user_id_idx', 'dialog_participants (user_id)'),
+            ('messages_dialog_id_created_at_idx', 'messages (dialog_id, created_at)'),
+            ('messages_sender_id_idx', 'messages (sender_id)')
+        ) as i (name, columns)
+        where to_regclass('public.' || i.name) is null
+    loop
+        raise warning 'an index of the reference schema is missing' using hint = missing || ';';
+    end loop;
 
     create or replace function public.bridge_touch_updated_at() returns trigger
     language plpgsql

@@ -3,11 +3,11 @@
 -- Part of the Supabase Realtime bridge: `bridge migrate` knows it by this line.
 -- Why: a table that is not in publication supabase_realtime gives no events, without any sign.
 -- For tables of your own: select public.bridge_publish('public.your_table');  -- each table and look-up table
+--   They are not published unasked: where one has no row-level security, everybody with the key would get its changes.
 -- Needs: wal_level = logical (every Supabase project has it).
 -- Locks: SHARE UPDATE EXCLUSIVE on the tables, for milliseconds; reads and writes go on.
 -- Safe to run twice: yes.
--- Undo: alter publication supabase_realtime drop table public.dialogs, public.dialog_participants, public.messages;
---       drop function public.bridge_publish(text);
+-- Undo: sql/undo/20261123100100_publication.sql
 begin;
 set local lock_timeout = '2s';
 set local search_path = '';
@@ -15,6 +15,7 @@ set local search_path = '';
 create or replace function public.bridge_publish("table" text) returns text
 language plpgsql
 set search_path = ''
+set lock_timeout = '2s'                 -- also when a DBA calls it by hand
 as $function$
 declare
     relation regclass := to_regclass("table");
@@ -69,21 +70,22 @@ declare
     any_table boolean := false;
 begin
     foreach name in array array['public.dialogs', 'public.dialog_participants', 'public.messages'] loop
-        -- A view of that name, or nothing at all, is a project with a schema of its own.
-        continue when not exists (select from pg_catalog.pg_class where oid = to_regclass(name) and relkind in ('r', 'p'));
+        -- One of that name that the reference schema did not make is the project's own.
+        continue when coalesce(pg_catalog.obj_description(to_regclass(name), 'pg_class'), '')
+            not like 'Reference schema of the Supabase Realtime bridge.%';
         any_table := true;
         begin
             raise notice '%', public.bridge_publish(name);
         exception
             when lock_not_available then raise;  -- of the same class as what follows, which would catch it
-            when object_not_in_prerequisite_state or feature_not_supported then
+            when object_not_in_prerequisite_state then
                 get stacked diagnostics advice = pg_exception_hint;
                 raise warning '% is left out of the publication: %', name, sqlerrm using hint = advice;
         end;
     end loop;
     if not any_table then
-        raise notice 'nothing is published: there is no public.dialogs, public.dialog_participants or public.messages'
-            using hint = 'Publish your own with public.bridge_publish(), or apply the reference schema, then this file.';
+        raise notice 'nothing is published: there is no reference schema'
+            using hint = 'Tables of your own need no publication once they are watched: select public.bridge_watch(''public.your_table'');';
     end if;
 end
 $migration$;

@@ -7,11 +7,7 @@
 -- Locks: none.
 -- Checked: tests/sql/.
 -- Safe to run twice: yes.
--- Undo: drop function public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
---       public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb), public.bridge_held(regclass, jsonb),
---       public.bridge_answer(text, text[], jsonb), public.bridge_question(regclass, text),
---       public.bridge_given(regclass, jsonb), public.bridge_doubt(regclass), public.bridge_key(regclass),
---       public.bridge_condition(regclass, text), public.bridge_relation(text);
+-- Undo: sql/undo/20261123100200_bridge_functions.sql
 begin;
 set local lock_timeout = '2s';
 set local search_path = '';

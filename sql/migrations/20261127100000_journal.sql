@@ -9,18 +9,7 @@
 -- Costs: one more insert for each changed row; figures, and how long rows are kept: sql/README.md.
 -- Checked: tests/sql/test_journal.py, test_journal_reading.py, test_journal_pruning.py.
 -- Safe to run twice: yes.
--- Undo: do $undo$ begin
---           if to_regclass('cron.job') is not null then
---               perform cron.unschedule(j.jobname::text) from cron.job as j where j.jobname = 'bridge_prune_journal';
---           end if;
---       end $undo$;
---       select public.bridge_unwatch(w.quoted) from public.bridge_watched() as w;
---       drop function public.bridge_watch(text), public.bridge_unwatch(text), public.bridge_watched(),
---           public.bridge_journal_since(bigint, jsonb, integer), public.bridge_journal_holes(bigint),
---           public.bridge_journal_before(double precision),
---           public.bridge_prune_journal(double precision);
---       drop publication bridge_journal;
---       drop schema bridge cascade;
+-- Undo: sql/undo/20261127100000_journal.sql
 begin;
 set local lock_timeout = '2s';          -- give up rather than queue behind a long write
 set local search_path = '';
@@ -468,7 +457,8 @@ begin
         create publication bridge_journal for table bridge.journal with (publish = 'insert');
     end if;
     foreach name in array array['public.dialogs', 'public.dialog_participants', 'public.messages'] loop
-        continue when not exists (select from pg_catalog.pg_class where oid = to_regclass(name) and relkind in ('r', 'p'));
+        continue when coalesce(pg_catalog.obj_description(to_regclass(name), 'pg_class'), '')
+            not like 'Reference schema of the Supabase Realtime bridge.%';
         begin
             raise notice '%', public.bridge_watch(name);
         exception
@@ -478,6 +468,10 @@ begin
                 raise warning '% is not watched: %', name, sqlerrm using hint = advice;
         end;
     end loop;
+    if not exists (select from public.bridge_watched()) then
+        raise notice 'no table is watched yet'
+            using hint = 'select public.bridge_watch(''public.your_table''); for each table to relay, and each that their policies read.';
+    end if;
 end
 $migration$;
 

@@ -1,6 +1,9 @@
 """A database with the migrations, and ways to act as somebody in it."""
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -39,6 +42,36 @@ def migrated(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         migrate(connection)
     return postgres
+
+
+@pytest.fixture
+def fresh(postgres: EmbeddedPostgres) -> Iterator[Connection]:
+    """A database of its own, called scratch, with Supabase's schema and nothing else."""
+    with psycopg.connect(postgres.url(), autocommit=True) as admin:
+        admin.execute("drop database if exists scratch with (force)")
+        admin.execute("create database scratch")
+    postgres.bootstrap("scratch")
+    with psycopg.connect(postgres.url("scratch"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture
+def url(postgres: EmbeddedPostgres, fresh: Connection) -> str:
+    """Its connection string."""
+    return postgres.url("scratch")
+
+
+def bridge_migrate(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `bridge migrate` on a database."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("BRIDGE_", "SUPABASE_", "PG"))}
+    return subprocess.run(
+        [sys.executable, "-m", "bridge", "migrate", *arguments],
+        env={**environ, "SUPABASE_DB_URL": url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 class Actors:

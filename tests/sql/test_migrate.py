@@ -1,59 +1,28 @@
 """`bridge migrate`, run as a DBA runs it, and beside other tools."""
 
-import os
 import subprocess
-import sys
 import threading
-from collections.abc import Iterator
 
 import psycopg
-import pytest
 
 from bridge.local.postgres import EmbeddedPostgres
 from bridge.migration.state import MARK, files, read
-from tests.sql.conftest import Connection, migrate
+from tests.sql.conftest import Connection, bridge_migrate, migrate
+from tests.support.stack import ROOT
 
+UNDO = ROOT / "sql" / "undo"
 VERSIONS = [m.version for m in read(files())]
 RECORD = "supabase_migrations.schema_migrations"
 
 
-@pytest.fixture
-def fresh(postgres: EmbeddedPostgres) -> Iterator[Connection]:
-    """A database of its own, with Supabase's schema and nothing else."""
-    with psycopg.connect(postgres.url(), autocommit=True) as admin:
-        admin.execute("drop database if exists migrated_here with (force)")
-        admin.execute("create database migrated_here")
-    postgres.bootstrap("migrated_here")
-    with psycopg.connect(postgres.url("migrated_here"), autocommit=True) as connection:
-        yield connection
-
-
-@pytest.fixture
-def url(postgres: EmbeddedPostgres, fresh: Connection) -> str:
-    """Its connection string."""
-    return postgres.url("migrated_here")
-
-
-def _run(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("BRIDGE_", "SUPABASE_", "PG"))}
-    return subprocess.run(
-        [sys.executable, "-m", "bridge", "migrate", *arguments],
-        env={**environ, "SUPABASE_DB_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def _migrate(url: str, *arguments: str) -> list[str]:
-    result = _run(url, *arguments)
+    result = bridge_migrate(url, *arguments)
     assert result.returncode == 0, result.stderr
     return [line for line in result.stdout.splitlines() if not line.startswith("    ")]
 
 
 def _refused(url: str, *arguments: str) -> str:
-    result = _run(url, *arguments)
+    result = bridge_migrate(url, *arguments)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     return result.stderr
@@ -90,6 +59,16 @@ def test_what_psql_applied_is_applied_again_and_recorded(fresh: Connection, url:
     assert {line.split()[0] for line in _migrate(url, "status")} == {"pending"}
     _migrate(url)
     assert {line.split()[0] for line in _migrate(url, "status")} == {"applied"}
+
+
+def test_what_psql_took_back_is_pending_again(fresh: Connection, postgres: EmbeddedPostgres, url: str):
+    """The undo files remove the record too, so that up applies them again; one that failed half-way is as it was."""
+    _migrate(url)
+    for path in reversed(files()):
+        undo = [postgres.binary("psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-f", UNDO / path.name, url]
+        subprocess.run(undo, check=True, capture_output=True)
+    assert _record(fresh) == []
+    assert len(_migrate(url)) == len(VERSIONS)
 
 
 def test_it_works_beside_the_supabase_cli(fresh: Connection, url: str):
@@ -137,7 +116,7 @@ def test_a_file_that_fails_leaves_nothing_of_itself(fresh: Connection, postgres:
     _migrate(url)
     fresh.execute(f"delete from {RECORD} where version >= %s", (VERSIONS[1],))
     fresh.execute("alter publication supabase_realtime drop table public.messages")
-    with psycopg.connect(postgres.url("migrated_here")) as busy:
+    with psycopg.connect(postgres.url("scratch")) as busy:
         busy.execute("lock table public.messages in share mode")
         said = _refused(url)
         assert f"{VERSIONS[1]}_publication was not applied (55P03" in said
@@ -161,7 +140,7 @@ def test_two_at_once_apply_each_file_once(fresh: Connection, url: str):
 
 def test_one_that_hangs_is_named_to_the_next(fresh: Connection, postgres: EmbeddedPostgres, url: str):
     """After ten seconds."""
-    with psycopg.connect(postgres.url("migrated_here")) as other:
+    with psycopg.connect(postgres.url("scratch")) as other:
         other.execute("select pg_advisory_xact_lock(%s)", (0x627269646765,))
         assert "another `bridge migrate` has been at work here" in _refused(url)
 
