@@ -1,0 +1,167 @@
+"""``bridge check``: asks everybody, in an order in which one answer explains the next."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from bridge.authorization import temporal
+from bridge.authorization.catalog import Catalog, Table, decode_catalog
+from bridge.authorization.composition import unheard
+from bridge.authorization.planset import chosen_capture
+from bridge.checking import database as own
+from bridge.checking import journal, keys, policies, project, tables
+from bridge.checking.machine import check_machine
+from bridge.checking.nginx import check_nginx
+from bridge.checking.report import Check, Status, bad, told, unchecked
+from bridge.checking.settings import check_settings
+from bridge.checking.stream import check_stream
+from bridge.clock import Clock
+from bridge.config import Config
+from bridge.errors import RpcError, SourceError
+from bridge.journal import JournalPage
+from bridge.rpc import ProjectRpc
+from bridge.upstream import Known, open_stream
+
+_OF_PROJECT = ("jwks", "functions", "realtime", "table", "policies", "journal")
+_OF_DATABASE = ("database", "migrations", "wal_level", "slots", "wal_kept", "triggers")
+
+
+class Answers(msgspec.Struct, kw_only=True):
+    """What the project answered to the key.
+
+    Attributes:
+        catalog: None where there was no answer.
+        error: Why there was none.
+        marker: The marker of the catalog.
+        first: The beginning of the journal, or why it cannot be read.
+    """
+
+    catalog: Catalog | None = None
+    error: SourceError | None = None
+    marker: str | None = None
+    first: JournalPage | RpcError
+
+
+async def run_check(
+    environ: Mapping[str, str], *, clock: Clock, nginx_conf: Path | None = None
+) -> list[Check]:
+    """Return everything that was found; changes nothing, but for a slot that is there for a moment.
+
+    Args:
+        environ: The settings, as the worker reads them.
+        clock: Ours, which others are compared with.
+        nginx_conf: nginx's configuration, if one stands before the bridge.
+    """
+    config, checks = check_settings(environ)
+    if config is None:
+        says = "no project and key are set, so nothing else can be known"
+        return [*checks, *(unchecked(name, says) for name in ("url", "key", *_OF_PROJECT))]
+    checks += await check_machine(config)
+    if nginx_conf is not None:
+        checks += _nginx(nginx_conf, config)
+    checks += [keys.check_key(config, clock.now()), keys.check_secret(config)]
+    reached = await project.reach(config.supabase_url)
+    checks.append(project.check_url(config, reached))
+    if reached.error:
+        checks += [unchecked(name, "SUPABASE_URL does not answer") for name in _OF_PROJECT]
+        return [*checks, *(await _of_database(config, None, clock))[0]]
+    checks.append(project.check_clock("project", project.http_date(reached.date), clock.now()))
+    checks.append(await project.check_jwks(config))
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    try:
+        answers = await _ask(rpc)
+        checks.append(project.check_answer(config, answers.error))
+        of_database, idle_slots = await _of_database(config, answers.marker, clock)
+        checks += await _of_project(config, rpc, answers, idle_slots, clock)
+    finally:
+        await rpc.close()
+    return [*checks, *of_database]
+
+
+def _nginx(path: Path, config: Config) -> list[Check]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        says = f"{path} cannot be read ({type(error).__name__})"
+        return [bad("nginx", says, "bridge check --nginx-conf /etc/nginx/conf.d/bridge.conf", "shell")]
+    return check_nginx(text, ping_interval_s=config.ping_interval_s)
+
+
+async def _ask(rpc: ProjectRpc) -> Answers:
+    first: JournalPage | RpcError
+    try:
+        first = await rpc.journal_since(0, [], 1)
+    except RpcError as error:
+        first = error
+    answers = Answers(first=first)
+    try:
+        answers.marker = await rpc.catalog_marker()
+        answers.catalog = decode_catalog(await rpc.catalog())
+    except SourceError as error:
+        answers.error = error
+    return answers
+
+
+async def _of_database(config: Config, marker: str | None, clock: Clock) -> tuple[list[Check], list[str]]:
+    """Return what ``SUPABASE_DB_URL`` leads to, and the slots there that nobody reads."""
+    url = config.database_url
+    if url is None:
+        says = "SUPABASE_DB_URL is not set, and only the database itself tells"
+        return [unchecked(name, says) for name in _OF_DATABASE], []
+    try:
+        facts = await own.read_facts(url)
+    except SourceError as error:
+        says = "the database of SUPABASE_DB_URL does not answer"
+        status: Status = "fail" if config.upstream == "wal" else "warning"
+        others = [unchecked(name, says) for name in _OF_DATABASE[1:]]
+        return [told("database", str(error), status=status), *others], []
+    checks = [
+        own.check_database(facts, marker),
+        project.check_clock("database", own.when(facts), clock.now()),
+        await own.check_migrations(url),
+        *own.check_wal(facts, over_wal=config.upstream == "wal"),
+        *own.check_triggers(facts),
+    ]
+    return checks, facts.idle_slots
+
+
+async def _of_project(
+    config: Config, rpc: ProjectRpc, answers: Answers, idle_slots: list[str], clock: Clock
+) -> list[Check]:
+    catalog = answers.catalog
+    if catalog is None:
+        # Whether Realtime answers to the key is worth knowing before the functions are there.
+        source = open_stream(config, rpc, clock, capture="tables", tables=config.tables, known=Known())
+        says = "the bridge's functions do not answer"
+        others = [unchecked(name, says) for name in ("table", "policies", "journal")]
+        return [await check_stream(config, source, idle_slots), *others]
+    capture = chosen_capture(catalog, config.tables, config.capture)
+    watched, checks = tables.existing(catalog, config)
+    sights = policies.sights_of(catalog, watched, capture)
+    looked_into = policies.looked_into(catalog, sights, watched)
+    role = keys.key_role(config.service_role_key)
+    for table in [*watched, *looked_into]:
+        checks += tables.check_table(catalog, table, capture, role=role)
+        if table in watched:
+            checks += policies.check_policies(
+                catalog, table, sights, lambda: temporal.from_datetime(clock.now())
+            )
+    if not any(check.check == "table" for check in checks):
+        checks.append(tables.check_dialogs(catalog, config))
+    installed = isinstance(answers.first, JournalPage)
+    checks.append(journal.check_choice(catalog, config, capture, installed=installed))
+    checks += journal.check_journal(config, capture, answers.first, clock.now())
+    if capture == "tables" and config.upstream == "wal":
+        return [*checks, unchecked("wal", "logical replication brings the journal only, see capture")]
+    captured = _captured([*watched, *looked_into], capture)
+    if not captured:
+        return [*checks, unchecked("realtime", "there is no table to join for")]
+    source = open_stream(config, rpc, clock, capture=capture, tables=captured, known=Known())
+    return [*checks, await check_stream(config, source, idle_slots)]
+
+
+def _captured(wanted: list[Table], capture: str) -> tuple[str, ...]:
+    """Return the tables to join for: without those that are known to be refused, if others are left."""
+    heard = [t for t in wanted if capture == "journal" or unheard(t, "tables") is None]
+    return tuple(table.qualified for table in heard or wanted)
