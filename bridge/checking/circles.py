@@ -36,13 +36,12 @@ def _moved(table: Table, policy: Policy) -> str:
     roles = ", ".join(policy.roles)
     own = _quoted(table.name)
     function = f"bridge_private.{_quoted(name)}"
-    # Names are quoted, and the condition is the database's own text.
     return (
-        "create schema if not exists bridge_private;\n"
+        "create schema if not exists bridge_private;\n"  # noqa: S608 - names are quoted
         f"grant usage on schema bridge_private to {roles};\n"
         f"create function {function}({arguments}) returns boolean\n"
         "language sql stable security definer set search_path = ''\n"
-        f"as $function$ select {using} from (select {row}) as {own} $function$;\n"  # noqa: S608
+        f"as $function$ select {using} from (select {row}) as {own} $function$;\n"
         f"alter policy {_quoted(policy.name)} on {table.quoted} using ({function}({given}));"
     )
 

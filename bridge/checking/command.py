@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 import msgspec
 
 from bridge.authorization import temporal
@@ -43,6 +44,20 @@ class Answers(msgspec.Struct, kw_only=True):
     first: JournalPage | RpcError
 
 
+class Direct(msgspec.Struct, kw_only=True):
+    """What ``SUPABASE_DB_URL`` leads to.
+
+    Attributes:
+        checks: What was found there.
+        idle_slots: Slots that nobody reads.
+        recorded: All migrations are recorded as applied.
+    """
+
+    checks: list[Check]
+    idle_slots: list[str] = []
+    recorded: bool = False
+
+
 async def run_check(
     environ: Mapping[str, str], *, clock: Clock, nginx_conf: Path | None = None
 ) -> list[Check]:
@@ -61,22 +76,26 @@ async def run_check(
     if nginx_conf is not None:
         checks += _nginx(nginx_conf, config)
     checks += [keys.check_key(config, clock.now()), keys.check_secret(config)]
-    reached = await project.reach(config.supabase_url)
-    checks.append(project.check_url(config, reached))
+    async with httpx.AsyncClient(timeout=project.TIMEOUT_S) as http:
+        reached = await project.reach(http, config.supabase_url)
+        checks.append(project.check_url(config, reached))
+        if not reached.error:
+            theirs = project.http_date(reached.date)
+            checks.append(project.check_clock("project", theirs, clock.now()))
+            checks.append(await project.check_jwks(http, config))
     if reached.error:
         checks += [unchecked(name, "SUPABASE_URL does not answer") for name in _OF_PROJECT]
-        return [*checks, *(await _of_database(config, None, clock))[0]]
-    checks.append(project.check_clock("project", project.http_date(reached.date), clock.now()))
-    checks.append(await project.check_jwks(config))
+        return [*checks, *(await _of_database(config, None, clock)).checks]
     rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
     try:
         answers = await _ask(rpc)
-        checks.append(project.check_answer(config, answers.error))
-        of_database, idle_slots = await _of_database(config, answers.marker, clock)
-        checks += await _of_project(config, rpc, answers, idle_slots, clock)
+        direct = await _of_database(config, answers.marker, clock)
+        functions = own.missing_fix("bridge_functions", recorded=direct.recorded)
+        checks.append(project.check_answer(config, answers.error, functions))
+        checks += await _of_project(config, rpc, answers, direct, clock)
     finally:
         await rpc.close()
-    return [*checks, *of_database]
+    return [*checks, *direct.checks]
 
 
 def _nginx(path: Path, config: Config) -> list[Check]:
@@ -103,31 +122,31 @@ async def _ask(rpc: ProjectRpc) -> Answers:
     return answers
 
 
-async def _of_database(config: Config, marker: str | None, clock: Clock) -> tuple[list[Check], list[str]]:
-    """Return what ``SUPABASE_DB_URL`` leads to, and the slots there that nobody reads."""
+async def _of_database(config: Config, marker: str | None, clock: Clock) -> Direct:
     url = config.database_url
     if url is None:
         says = "SUPABASE_DB_URL is not set, and only the database itself tells"
-        return [unchecked(name, says) for name in _OF_DATABASE], []
+        return Direct(checks=[unchecked(name, says) for name in _OF_DATABASE])
     try:
         facts = await own.read_facts(url)
     except SourceError as error:
         says = "the database of SUPABASE_DB_URL does not answer"
         status: Status = "fail" if config.upstream == "wal" else "warning"
         others = [unchecked(name, says) for name in _OF_DATABASE[1:]]
-        return [told("database", str(error), status=status), *others], []
+        return Direct(checks=[told("database", str(error), status=status), *others])
+    migrations = await own.check_migrations(url)
     checks = [
         own.check_database(facts, marker),
         project.check_clock("database", own.when(facts), clock.now()),
-        await own.check_migrations(url),
+        migrations,
         *own.check_wal(facts, over_wal=config.upstream == "wal"),
         *own.check_triggers(facts),
     ]
-    return checks, facts.idle_slots
+    return Direct(checks=checks, idle_slots=facts.idle_slots, recorded=migrations.status in ("ok", "warning"))
 
 
 async def _of_project(
-    config: Config, rpc: ProjectRpc, answers: Answers, idle_slots: list[str], clock: Clock
+    config: Config, rpc: ProjectRpc, answers: Answers, direct: Direct, clock: Clock
 ) -> list[Check]:
     catalog = answers.catalog
     if catalog is None:
@@ -135,7 +154,7 @@ async def _of_project(
         source = open_stream(config, rpc, clock, capture="tables", tables=config.tables, known=Known())
         says = "the bridge's functions do not answer"
         others = [unchecked(name, says) for name in ("table", "policies", "journal")]
-        return [await check_stream(config, source, idle_slots), *others]
+        return [await check_stream(config, source, direct.idle_slots), *others]
     capture = chosen_capture(catalog, config.tables, config.capture)
     watched, checks = tables.existing(catalog, config)
     sights = policies.sights_of(catalog, watched, capture)
@@ -151,14 +170,15 @@ async def _of_project(
         checks.append(tables.check_dialogs(catalog, config))
     installed = isinstance(answers.first, JournalPage)
     checks.append(journal.check_choice(catalog, config, capture, installed=installed))
-    checks += journal.check_journal(config, capture, answers.first, clock.now())
+    made_by = own.missing_fix("journal", recorded=direct.recorded)
+    checks += journal.check_journal(config, capture, answers.first, clock.now(), made_by)
     if capture == "tables" and config.upstream == "wal":
         return [*checks, unchecked("wal", "logical replication brings the journal only, see capture")]
     captured = _captured([*watched, *looked_into], capture)
     if not captured:
         return [*checks, unchecked("realtime", "there is no table to join for")]
     source = open_stream(config, rpc, clock, capture=capture, tables=captured, known=Known())
-    return [*checks, await check_stream(config, source, idle_slots)]
+    return [*checks, await check_stream(config, source, direct.idle_slots)]
 
 
 def _captured(wanted: list[Table], capture: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What only the database itself tells: its clock, its limits, the triggers of the journal, the migrations."""
 
 import datetime as dt
+import shlex
 from collections.abc import Iterator
 
 import msgspec
@@ -114,7 +115,7 @@ def when(facts: Facts) -> dt.datetime:
 
 def check_database(facts: Facts, marker: str | None) -> Check:
     """Judge whether it is the database that the project's API answers from, by the marker that it gave."""
-    if marker is not None and facts.marker is not None and marker != facts.marker:
+    if marker is not None and marker != facts.marker:
         says = "SUPABASE_DB_URL leads to another database than SUPABASE_URL: their catalogs differ"
         fix = "export SUPABASE_DB_URL=...   # the dashboard of this project: Connect, Direct connection"
         return bad("database", says, fix, "shell")
@@ -189,6 +190,19 @@ async def check_migrations(url: str) -> Check:
     except BridgeError as error:
         return unchecked("migrations", str(error))
     return judge_migrations(standings)
+
+
+def missing_fix(name: str, *, recorded: bool) -> str:
+    """Return the command that makes what a migration makes.
+
+    Args:
+        name: A part of the file's name.
+        recorded: The record has it as applied, so that `bridge migrate` would leave it alone.
+    """
+    if not recorded:
+        return "bridge migrate"
+    path = next(path for path in files() if name in path.name)
+    return f'psql "$SUPABASE_DB_URL" -v ON_ERROR_STOP=1 -f {shlex.quote(str(path))}'
 
 
 def judge_migrations(standings: list[Standing]) -> Check:

@@ -23,7 +23,7 @@ _GRANTS = (
 
 
 def check_journal(
-    config: Config, capture: Capture, first: JournalPage | RpcError, now: dt.datetime
+    config: Config, capture: Capture, first: JournalPage | RpcError, now: dt.datetime, missing_fix: str
 ) -> Iterator[Check]:
     """Judge the journal by its first row.
 
@@ -32,9 +32,10 @@ def check_journal(
         capture: How changes arrive.
         first: A page of one row, of the beginning; or why there is none.
         now: The time.
+        missing_fix: The command that makes it.
     """
     if isinstance(first, RpcError):
-        yield _unread(config, capture, first)
+        yield _unread(config, capture, first, missing_fix)
         return
     age_s = max((now - _time(row.recorded_at)).total_seconds() for row in first.rows) if first.rows else 0.0
     kept_s = config.journal_keep_s
@@ -51,12 +52,12 @@ def check_journal(
     yield bad("journal", says, fix, "sql", status="warning")
 
 
-def _unread(config: Config, capture: Capture, error: RpcError) -> Check:
+def _unread(config: Config, capture: Capture, error: RpcError, missing_fix: str) -> Check:
     if error.answer in ("PGRST202", "42883"):
         if capture == "journal" or config.upstream == "wal":
-            return bad("journal", "it is not installed, and the settings want it", "bridge migrate", "shell")
+            return bad("journal", "it is not installed, and the settings want it", missing_fix, "shell")
         says = "it is not installed: what changes while the worker or Realtime is away is lost to clients"
-        return bad("journal", says, "bridge migrate", "shell", status="warning")
+        return bad("journal", says, missing_fix, "shell", status="warning")
     status: Status = "fail" if capture == "journal" else "warning"
     if error.answer == "42501":
         return bad("journal", "service_role may not read it", _GRANTS, "sql", status=status)

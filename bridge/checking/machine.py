@@ -60,7 +60,7 @@ def check_port(port: Port, error: OSError | None, *, runs: bool) -> Check:
             "port", f"{where} is free to listen on" if port.number else "a free one is taken", port.setting
         )
     if error.errno == errno.EADDRINUSE:
-        fix = f"export {port.setting}={_free_port()}   # or end what is there: ss -ltnp 'sport = :{port.number}'"
+        fix = f"export {port.setting}={_free_port()}   # or end it: ss -ltnp 'sport = :{port.number}'"
         return bad("port", f"{where} is taken by another process", fix, "shell", subject=port.setting)
     if error.errno == errno.EACCES:
         says = f"port {port.number} is below 1024, which takes a privilege"

@@ -43,11 +43,10 @@ class Reached(msgspec.Struct, frozen=True):
     date: str = ""
 
 
-async def reach(url: str) -> Reached:
+async def reach(http: httpx.AsyncClient, url: str) -> Reached:
     """Ask for the start page of the REST API, without a key."""
     try:
-        async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
-            answer = await client.head(f"{url.rstrip('/')}/rest/v1/")
+        answer = await http.head(f"{url.rstrip('/')}/rest/v1/")
     except httpx.TimeoutException:
         return Reached(error=f"no answer within {TIMEOUT_S:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -89,10 +88,10 @@ def http_date(text: str) -> dt.datetime | None:
     return found if found.tzinfo is not None else found.replace(tzinfo=dt.UTC)
 
 
-async def check_jwks(config: Config) -> Check:
+async def check_jwks(http: httpx.AsyncClient, config: Config) -> Check:
     """Judge the public keys, which tokens of projects with signing keys are verified by."""
     try:
-        keys = await fetch_keys(config.supabase_url)
+        keys = await fetch_keys(http, config.supabase_url)
     except jwt.PyJWKSetError:
         keys = {}
     except (httpx.HTTPError, ValueError, AttributeError) as error:
@@ -114,8 +113,8 @@ async def check_jwks(config: Config) -> Check:
     return bad("jwks", says, f"export SUPABASE_JWT_SECRET=...   # {where}", "shell")
 
 
-def check_answer(config: Config, error: SourceError | None) -> Check:
-    """Judge what ``bridge_catalog()`` answered to the key."""
+def check_answer(config: Config, error: SourceError | None, missing_fix: str) -> Check:
+    """Judge what ``bridge_catalog()`` answered to the key; ``missing_fix`` makes the functions."""
     if error is None:
         return ok("functions", "the bridge's functions answer to the key")
     if not isinstance(error, RpcError):
@@ -125,7 +124,7 @@ def check_answer(config: Config, error: SourceError | None) -> Check:
     if error.answer in _REFUSED:
         return bad("functions", f"the project refuses the key ({says})", key, "shell")
     if error.answer in _NO_FUNCTION:
-        return bad("functions", f"the bridge's functions are missing ({says})", "bridge migrate", "shell")
+        return bad("functions", f"the bridge's functions are missing ({says})", missing_fix, "shell")
     if error.answer == "42501" and key_role(config.service_role_key) == "service_role":
         return bad("functions", f"service_role may not call them ({says})", _GRANT, "sql")
     if error.answer == "42501":

@@ -21,20 +21,20 @@ MAX_AGE_S = 600.0
 FETCH_TIMEOUT_S = 5.0
 
 
-async def fetch_keys(url: str) -> dict[str, tuple[str, Any]]:
+async def fetch_keys(http: httpx.AsyncClient, url: str) -> dict[str, tuple[str, Any]]:
     """Return the public keys of a project, each with its algorithm, by id.
 
     Args:
+        http: Asks for them.
         url: Base URL of the project.
 
     Raises:
         jwt.PyJWKSetError: it has none.
         httpx.HTTPError, ValueError, AttributeError: they could not be read.
     """
-    async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as client:
-        answer = await client.get(f"{url.rstrip('/')}/auth/v1/.well-known/jwks.json")
-        answer.raise_for_status()
-        key_set = jwt.PyJWKSet.from_dict(answer.json())
+    answer = await http.get(f"{url.rstrip('/')}/auth/v1/.well-known/jwks.json")
+    answer.raise_for_status()
+    key_set = jwt.PyJWKSet.from_dict(answer.json())
     return {key.key_id: (key.algorithm_name, key.key) for key in key_set.keys if key.key_id}
 
 
@@ -83,7 +83,8 @@ class ProjectKeys:
             return
         self._fetched_s = now_s
         try:
-            keys = await fetch_keys(self._url)
+            async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as http:
+                keys = await fetch_keys(http, self._url)
         except jwt.PyJWKSetError:
             log.warning("jwks_empty", hint="set SUPABASE_JWT_SECRET if the project signs with HS256")
         except (httpx.HTTPError, ValueError, AttributeError) as error:
