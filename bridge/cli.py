@@ -279,7 +279,9 @@ def check(nginx_conf: Path | None, *, as_json: bool) -> None:
     async def ask(_stop: asyncio.Event) -> None:
         nonlocal does_fail
         checks = await run_check(os.environ, clock=SystemClock(), nginx_conf=nginx_conf)
-        click.echo(json_of(checks) if as_json else "\n".join(lines(checks)))
+        for line in [json_of(checks)] if as_json else lines(checks):
+            color = {"fail": "red", "warning": "yellow"}.get(line.partition(" ")[0])
+            click.echo(click.style(line, fg=color) if color else line)
         does_fail = failed(checks)
 
     _run(ask)

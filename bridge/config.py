@@ -45,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""
 
     database_url: str | None = None
-    """Postgres connection string: for ``upstream`` ``wal``, and for ``verify`` and ``explain``."""
+    """Postgres connection string: for ``upstream`` ``wal``, and for ``verify``, ``explain``, ``check``."""
 
     host: str = "127.0.0.1"
     """Address of the public port; nginx stands before it."""

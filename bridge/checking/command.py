@@ -160,16 +160,19 @@ async def _of_project(
     sights = policies.sights_of(catalog, watched, capture)
     looked_into = policies.looked_into(catalog, sights, watched)
     role = keys.key_role(config.service_role_key)
+    installed = isinstance(answers.first, JournalPage)
+    # The worker takes the journal once it has all tables: better than to publish those that it lacks.
+    incomplete = capture == "tables" and config.capture == "auto" and installed
+    to_watch = tables.watch_fix(catalog, config.tables) if incomplete else None
     for table in [*watched, *looked_into]:
-        checks += tables.check_table(catalog, table, capture, role=role)
+        checks += tables.check_table(catalog, table, capture, role=role, to_watch=to_watch)
         if table in watched:
             checks += policies.check_policies(
                 catalog, table, sights, lambda: temporal.from_datetime(clock.now())
             )
     if not any(check.check == "table" for check in checks):
         checks.append(tables.check_dialogs(catalog, config))
-    installed = isinstance(answers.first, JournalPage)
-    checks.append(journal.check_choice(catalog, config, capture, installed=installed))
+    checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
     made_by = own.missing_fix("journal", recorded=direct.recorded)
     checks += journal.check_journal(config, capture, answers.first, clock.now(), made_by)
     if capture == "tables" and config.upstream == "wal":

@@ -1,10 +1,10 @@
 """Whether the journal is there, has all it should have, and is pruned."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from bridge.authorization.catalog import Catalog
-from bridge.authorization.composition import Capture, unheard
+from bridge.authorization.composition import Capture
 from bridge.checking.report import Check, Status, bad, ok, told
 from bridge.config import Config
 from bridge.errors import RpcError
@@ -64,30 +64,19 @@ def _unread(config: Config, capture: Capture, error: RpcError, missing_fix: str)
     return told("journal", str(error), status=status)
 
 
-def check_choice(catalog: Catalog, config: Config, capture: Capture, *, installed: bool) -> Check:
-    """Judge what is captured, where the settings leave it open."""
+def check_choice(catalog: Catalog, config: Config, capture: Capture, *, to_watch: str | None) -> Check:
+    """Judge what is captured; ``to_watch`` has the tables journalled that are not, where that is better."""
     travel = "logical replication" if config.upstream == "wal" else "Supabase Realtime"
     if capture == "journal":
         return ok("capture", f"the journal, over {travel}")
-    if config.capture == "tables" or not installed:
-        return ok(
-            "capture", f"the tables themselves, over {travel}: after an interruption clients read again"
-        )
-    missing = _missing(catalog, config.tables)
-    are = "is" if len(missing) == 1 else "are"
-    says = f"the tables themselves, because {', '.join(missing)} {are} not in the journal"
-    watch = [f"select public.bridge_watch('{_literal(catalog, name)}');" for name in missing]
+    lossy = "after an interruption clients read again"
+    if to_watch is None:
+        return ok("capture", f"the tables themselves, over {travel}: {lossy}")
+    names = [n for n in config.tables if n not in catalog.by_name or not catalog.by_name[n].journalled]
+    are = "is" if len(names) == 1 else "are"
+    says = f"the tables themselves ({lossy}), because {', '.join(names)} {are} not in the journal"
     status: Status = "fail" if config.upstream == "wal" else "warning"
-    return bad("capture", says, "\n".join(watch), "sql", status=status)
-
-
-def _missing(catalog: Catalog, names: Sequence[str]) -> list[str]:
-    found = [(name, catalog.by_name.get(name)) for name in names]
-    return [name for name, table in found if table is not None and unheard(table, "journal") is not None]
-
-
-def _literal(catalog: Catalog, name: str) -> str:
-    return catalog.by_name[name].quoted.replace("'", "''")
+    return bad("capture", says, to_watch, "sql", status=status)
 
 
 def _time(text: str) -> dt.datetime:

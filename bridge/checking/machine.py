@@ -57,7 +57,7 @@ def check_port(port: Port, error: OSError | None, *, runs: bool) -> Check:
         return ok("port", f"a bridge runs there ({where})", port.setting)
     if error is None:
         return ok(
-            "port", f"{where} is free to listen on" if port.number else "a free one is taken", port.setting
+            "port", f"{where} is free to listen on" if port.number else "0 takes a free one", port.setting
         )
     if error.errno == errno.EADDRINUSE:
         fix = f"export {port.setting}={_free_port()}   # or end it: ss -ltnp 'sport = :{port.number}'"

@@ -90,10 +90,11 @@ def _reason(catalog: Catalog, table: Table, sight: Sight) -> tuple[str, str, Whe
             fix or "let a SECURITY DEFINER function read the table (docs/check.md has one)",
             "sql" if fix else "",
         )
-    if "USAGE on schema" in because:
-        return because, f"grant usage on schema {table.quoted.partition('.')[0]} to {role};", "sql"
-    if "no SELECT privilege" in because:
-        return because, f"grant select on {table.quoted} to {role};", "sql"
+    grants = [f"grant select on {table.quoted} to {role};"] if "no SELECT privilege" in because else []
+    if not catalog.may_name(role, table):
+        grants.append(f"grant usage on schema {table.quoted.partition('.')[0]} to {role};")
+    if grants:
+        return because, "\n".join(grants), "sql"
     return because, f"bridge explain '{table.qualified}'", "shell"
 
 

@@ -1,10 +1,11 @@
 """What the catalog says of the watched tables: whether their changes arrive, and the worker may read them."""
 
 import difflib
+import shlex
 from collections.abc import Iterator, Sequence
 
 from bridge.authorization.catalog import Catalog, Table
-from bridge.authorization.composition import MANAGED, Capture, unheard
+from bridge.authorization.composition import MANAGED, PUBLICATION, Capture, unheard
 from bridge.authorization.dialogs import dialog_columns
 from bridge.checking.report import Check, bad, divided, ok, pasted
 from bridge.config import Config
@@ -30,7 +31,7 @@ def existing(catalog: Catalog, config: Config) -> tuple[list[Table], list[Check]
         if others:
             place = config.tables.index(name)
             wanted = [*config.tables[:place], *others, *config.tables[place + 1 :]]
-        fix = f"export BRIDGE_TABLES={','.join(dict.fromkeys(wanted))}{note}"
+        fix = f"export BRIDGE_TABLES={shlex.quote(','.join(dict.fromkeys(wanted)))}{note}"
         checks.append(bad("table", says, fix, "shell", subject=name))
     return tables, checks
 
@@ -43,7 +44,26 @@ def _meant(catalog: Catalog, name: str, watched: Sequence[str]) -> str | None:
     return next(iter([*same, *close]), None)
 
 
-def check_table(catalog: Catalog, table: Table, capture: Capture, *, role: str) -> Iterator[Check]:
+def watch_fix(catalog: Catalog, names: Sequence[str]) -> str | None:
+    """Return the statement that has all these tables journalled; None if it has nothing to do.
+
+    Those are left out that have to get a primary key first, which other checks say.
+    """
+    tables = [catalog.by_name[name] for name in names if name in catalog.by_name]
+    missing = [
+        "'{}'".format(table.quoted.replace("'", "''"))
+        for table in tables
+        if table.other_than_table is None and table.primary_key and not table.journalled
+    ]
+    if len(missing) == 1:
+        return f"select public.bridge_watch({missing[0]});"
+    names = ", ".join(missing)
+    return f"select public.bridge_watch(t) from unnest(array[{names}]) as t;" if names else None  # noqa: S608
+
+
+def check_table(
+    catalog: Catalog, table: Table, capture: Capture, *, role: str, to_watch: str | None
+) -> Iterator[Check]:
     """Judge one table whose changes the worker needs, watched or looked into.
 
     Args:
@@ -51,24 +71,28 @@ def check_table(catalog: Catalog, table: Table, capture: Capture, *, role: str) 
         table: The table.
         capture: How changes arrive.
         role: The role of the worker's key.
+        to_watch: The statement that has all tables journalled, where the journal is the better choice.
     """
     name = table.qualified
-    if not table.primary_key:
+    missing = unheard(table, capture)
+    if not table.primary_key:  # before it has one, it can neither be published nor journalled
         says = "no primary key, so its rows cannot be told apart"
         yield bad("primary_key", says, f"{table.key_advice};", "sql", subject=name)
     else:
         yield ok("primary_key", ", ".join(table.primary_key), name)
-    missing = unheard(table, capture)
+        if missing is not None:
+            yield _unheard(table, missing, to_watch)
     if missing is None:
         yield ok("captured", "in the journal" if capture == "journal" else "in the publication", name)
-    else:
-        yield _unheard(table, missing)
-    yield from _identity(table, capture)
+    yield from _identity(table, "tables" if to_watch is None and capture == "tables" else "journal")
     yield _readable(catalog, table, role)
 
 
-def _unheard(table: Table, missing: str) -> Check:
+def _unheard(table: Table, missing: str, to_watch: str | None) -> Check:
     says, fix = divided(missing)
+    if to_watch is not None:
+        says = f"neither in the journal nor in publication {PUBLICATION}, so its changes never arrive"
+        return bad("captured", says, to_watch, "sql", subject=table.qualified)
     paste = pasted(fix)
     if "partly" in says or "without some" in says:
         fix = (

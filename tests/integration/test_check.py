@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import datetime as dt
+import json
 import re
 import socket
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,14 +15,14 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from bridge.checking.command import run_check
+from bridge.checking.command import _OF_DATABASE, run_check
 from bridge.checking.report import Check, as_json, lines
 from bridge.clock import SystemClock
 from bridge.local.stack import LocalStack
 from bridge.migration.command import run_migrate
 from bridge.minting import mint_key, mint_token
 from tests.support.gateway import gateway
-from tests.support.stack import local_stack
+from tests.support.stack import ROOT, local_stack
 from tests.support.worker import environment
 
 CANARY = "canary-7f3a"
@@ -449,3 +452,123 @@ async def paste(
             environ.pop(rest)
         else:
             environ[setting] = re.sub(r'"?\$(\w+)"?', lambda m: environ[m[1]], value)
+
+
+def test_twenty_misconfigurations_and_more() -> None:
+    """Each is found; the fixes that are SQL or settings are pasted, the others need somebody's secret or hand."""
+    assert len(CASES) >= 20
+    assert sum(case.mends for case in CASES.values()) >= 20
+
+
+async def test_a_clock_that_is_wrong_is_found(project: LocalStack) -> None:
+    """Beside the project's and the database's."""
+
+    class Ahead(SystemClock):
+        def now(self) -> dt.datetime:
+            return super().now() + dt.timedelta(minutes=10)
+
+    checks = await run_check(settings_of(project), clock=Ahead())
+    for name in ("clock project", "clock database"):
+        found = finding(checks, name)
+        assert found is not None
+        assert (found.status, found.fix) == ("fail", "sudo timedatectl set-ntp true")
+
+
+async def test_without_the_database_it_says_what_it_cannot_know(project: LocalStack) -> None:
+    """Everything else is checked over the API."""
+    environ = settings_of(project)
+    del environ["SUPABASE_DB_URL"]
+    checks = await check(environ)
+    assert {one.check for one in checks if one.status != "ok"} == set(_OF_DATABASE)
+    assert all("SUPABASE_DB_URL is not set" in one.says for one in checks if one.status == "not_checked")
+
+
+async def test_without_the_functions_realtime_is_tried_all_the_same(project: LocalStack) -> None:
+    """Before `bridge migrate`, with tables that are published."""
+    async with await psycopg.AsyncConnection.connect(project.database_url, autocommit=True) as database:
+        await database.execute("revoke execute on function public.bridge_catalog() from service_role")
+        try:
+            found = finding(await check(settings_of(project)), "realtime")
+        finally:
+            await database.execute("grant execute on function public.bridge_catalog() to service_role")
+    assert found is not None
+    assert found.status == "ok"
+
+
+async def run(project: LocalStack, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    """Run the command; return its exit code and both streams."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bridge", "check", *arguments),
+        env={**environment(project), **settings_of(project), **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_command_ends_with_what_it_found(project: LocalStack, tmp_path: Path) -> None:
+    """Exit 0 where nothing fails and 1 where something does; JSON is a list and nothing else."""
+    code, out, err = await run(project)
+    assert (code, err) == (0, "")
+    assert re.search(r"\d+ checks: 0 failed, 0 warnings, 0 not checked\n$", out)
+    conf = tmp_path / "nginx.conf"
+    conf.write_text("location /ws { proxy_read_timeout 10s; proxy_pass http://127.0.0.1:3002; }")
+    code, out, err = await run(project, "--json", "--nginx-conf", str(conf), BRIDGE_LOG_LEVEL="debug")
+    assert (code, err) == (1, "")
+    found = json.loads(out)
+    assert {key for one in found for key in one} == {"check", "subject", "status", "says", "fix", "paste"}
+    assert [one["check"] for one in found if one["status"] == "fail"] == ["nginx", "nginx"]
+
+
+async def test_no_secret_is_shown_whatever_is_wrong(project: LocalStack) -> None:
+    """Keys, tokens, secrets, passwords and rows, on both streams, in both forms, at debug level."""
+    secret = f"{CANARY}-secret-of-more-than-32-bytes-in-length"
+    token = mint_token(
+        secret, user_id=str(uuid.uuid4()), role="authenticated", ttl_s=60, now=SystemClock().now()
+    )
+    wrong = {
+        "BRIDGE_LOG_LEVEL": "debug",
+        "BRIDGE_LOGG_LEVEL": CANARY,
+        "SUPABASE_SERVICE_ROLE_KEY": token,
+        "SUPABASE_JWT_SECRET": secret,
+        "SUPABASE_DB_URL": f"postgresql://postgres:{CANARY}@127.0.0.1:1/postgres",
+    }
+    for settings in (wrong, wrong | {"SUPABASE_DB_URL": f"postgresql://me:{CANARY}%zz@x/y"}, {}):
+        for form in ((), ("--json",)):
+            _, out, err = await run(project, *form, **settings)
+            for shown in (CANARY, token, project.service_role_key, project.jwt_secret):
+                assert shown not in out + err
+
+
+async def test_the_documented_output_is_that_of_the_command(project: LocalStack) -> None:
+    """docs/check.md shows a run; numbers may differ."""
+    document = (ROOT / "docs" / "check.md").read_text()
+    shown = re.search(r"```text\n(.*?)```", document, re.DOTALL)
+    assert shown is not None
+    async with await psycopg.AsyncConnection.connect(project.database_url, autocommit=True) as database:
+        await database.execute("revoke select on public.messages from service_role")
+        try:
+            _, out, _ = await run(
+                project,
+                BRIDGE_TABLES="public.dialogs,public.messages",
+                BRIDGE_PING_INTERVALL_S="20",
+                BRIDGE_PORT="0",
+            )
+        finally:
+            await database.execute("grant select on public.messages to service_role")
+
+    def without_numbers(text: str) -> str:
+        return re.sub(r"\d+", "N", re.sub(r"(?m)^(ok +journal +).*$", r"\1...", text))
+
+    assert without_numbers(out) == without_numbers(shown[1]), out
+
+
+def test_every_check_is_documented() -> None:
+    """docs/check.md has a row for each."""
+    document = (ROOT / "docs" / "check.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "bridge" / "checking").glob("*.py"))
+    names = set(re.findall(r'\b(?:ok|bad|told|unchecked)\(\s*"(\w+)"', sources))
+    assert len(names) > 20
+    assert {name for name in names if f"`{name}`" not in document} == set()

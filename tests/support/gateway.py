@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from urllib.parse import urlsplit
 
@@ -18,19 +19,19 @@ async def gateway(target: str, answers: Mapping[str, str]) -> AsyncIterator[str]
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head = await reader.readuntil(b"\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
             path = head.split(b" ")[1].decode()
             status = next((line for start, line in answers.items() if path.startswith(start)), None)
             if status is not None:
-                await reader.readuntil(b"\r\n\r\n")
                 writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
                 return
             upstream_reader, upstream = await asyncio.open_connection(address.hostname, address.port)
-            upstream.write(head)
+            # One request for each connection, so that each path is seen; an upgrade is the last one anyway.
+            upstream.write(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", head))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_pass(reader, upstream))
                 tasks.create_task(_pass(upstream_reader, writer))
-        except (asyncio.IncompleteReadError, OSError, ExceptionGroup):
+        except (asyncio.IncompleteReadError, OSError, ExceptionGroup, asyncio.CancelledError):
             pass
         finally:
             writer.close()
