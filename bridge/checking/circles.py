@@ -33,9 +33,9 @@ def _moved(table: Table, policy: Policy) -> str:
     arguments = ", ".join(f"{_quoted(c.name)} {c.type}" for c in read)
     row = ", ".join(f"${place} as {_quoted(c.name)}" for place, c in enumerate(read, 1))
     given = ", ".join(_quoted(c.name) for c in read)
-    roles = ", ".join(policy.roles)
+    roles = ", ".join(role if role == "public" else _quoted(role) for role in policy.roles)
     own = _quoted(table.name)
-    function = f"bridge_private.{_quoted(name)}"
+    function = f"bridge_private.{name}"
     return (
         "create schema if not exists bridge_private;\n"  # noqa: S608 - names are quoted
         f"grant usage on schema bridge_private to {roles};\n"
@@ -47,4 +47,5 @@ def _moved(table: Table, policy: Policy) -> str:
 
 
 def _quoted(name: str) -> str:
-    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
+    """Return a name in quotes, always: a column may be called like a word of SQL."""
+    return '"' + name.replace('"', '""') + '"'

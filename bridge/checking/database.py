@@ -60,7 +60,7 @@ select jsonb_build_object(
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
         where t.tgname = '!bridge_journal' and t.tgparentid = 0
     )
-)::text, to_regprocedure('public.bridge_catalog_marker()') is not null
+)::text, has_function_privilege(to_regprocedure('public.bridge_catalog_marker()'), 'execute')
 """
 
 
@@ -73,7 +73,11 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the database says of itself; sizes as their names say, -1 for no limit."""
+    """What the database says of itself; sizes as their names say, -1 for no limit.
+
+    Attributes:
+        marker: Of its catalog; None where the bridge's functions are missing, empty where we may not ask.
+    """
 
     now_s: float
     wal_level: str
@@ -96,9 +100,12 @@ async def read_facts(url: str) -> Facts:
     try:
         row = await (await connection.execute(_FACTS)).fetchone()
         facts = msgspec.json.decode(row[0] if row else "", type=Facts)
-        if facts.marker is None and row is not None and row[1]:
+        may_ask = row[1] if row else None  # None where there is no such function
+        if may_ask:
             row = await (await connection.execute("select public.bridge_catalog_marker()")).fetchone()
             facts = msgspec.structs.replace(facts, marker=row[0] if row else None)
+        elif may_ask is not None:
+            facts = msgspec.structs.replace(facts, marker="")
     except psycopg.Error as error:
         says = f"the database refused ({error.sqlstate}: {first_line(error)})"
         raise SourceError(f"{says}: connect as the role postgres of the project") from None
@@ -115,7 +122,7 @@ def when(facts: Facts) -> dt.datetime:
 
 def check_database(facts: Facts, marker: str | None) -> Check:
     """Judge whether it is the database that the project's API answers from, by the marker that it gave."""
-    if marker is not None and marker != facts.marker:
+    if marker is not None and facts.marker not in (marker, ""):
         says = "SUPABASE_DB_URL leads to another database than SUPABASE_URL: their catalogs differ"
         fix = "export SUPABASE_DB_URL=...   # the dashboard of this project: Connect, Direct connection"
         return bad("database", says, fix, "shell")

@@ -3,9 +3,11 @@
 import asyncio
 import re
 
+from psycopg.conninfo import conninfo_to_dict
+
 from bridge.capture import RealtimeSource, WalSource
 from bridge.checking.keys import key_fix, project_ref
-from bridge.checking.report import Check, bad, divided, ok, pasted
+from bridge.checking.report import Check, bad, divided, ok, pasted, quoted
 from bridge.config import Config
 
 SLOT_WAIT_S = 15.0
@@ -32,7 +34,8 @@ async def check_stream(config: Config, source: RealtimeSource | WalSource, idle_
         says = f"no slot within {SLOT_WAIT_S:g} s: a transaction that writes is open, end the oldest one"
         return bad("wal", says, _OPEN, "sql", status="warning")
     if isinstance(source, WalSource):
-        return judge_slot(reason, idle_slots)
+        user = conninfo_to_dict(config.database_url or "").get("user") if reason else None
+        return judge_slot(reason, idle_slots, user=str(user or ""))
     return judge_realtime(config, reason, source.tables)
 
 
@@ -64,21 +67,24 @@ def judge_realtime(config: Config, reason: str | None, tables: tuple[str, ...]) 
     return bad("realtime", f"Realtime does not answer ({_short(reason)})", fix, "" if ref else "shell")
 
 
-def judge_slot(reason: str | None, idle_slots: list[str]) -> Check:
-    """Judge why Postgres gave no slot; None where it gave one."""
+def judge_slot(reason: str | None, idle_slots: list[str], *, user: str = "") -> Check:
+    """Judge why Postgres gave no slot to ``user``; None where it gave one."""
     if reason is None:
         return ok("wal", "a replication slot was made, and changes of the journal would arrive")
     says, fix = divided(reason)
     if "replication slots are in use" in says and idle_slots:
         fix = "\n".join(f"select pg_drop_replication_slot('{name}');" for name in idle_slots)
         return bad("wal", f"{says}; nobody reads {', '.join(idle_slots)}", fix, "sql")
+    if "REPLICATION attribute" in says and user:
+        return bad(
+            "wal", f"role {user} may not replicate", f"alter role {quoted(user)} with replication;", "sql"
+        )
     paste = pasted(fix)
     return bad("wal", says, f"{fix};" if paste == "sql" else fix, paste)
 
 
 def _quoted(table: str) -> str:
-    parts = (p if re.fullmatch("[a-z_][a-z0-9_]*", p) else f'"{p}"' for p in table.split(".", 1))
-    return ".".join(parts).replace("'", "''")
+    return ".".join(map(quoted, table.split(".", 1))).replace("'", "''")
 
 
 def _short(reason: str) -> str:

@@ -28,7 +28,7 @@ def table(*policies: Policy) -> Catalog:
 
 
 def test_the_function_has_the_columns_that_the_policy_reads() -> None:
-    """Names in quotes where SQL needs them; the policy's text stands as the database prints it."""
+    """Names are in quotes; the policy's text stands as the database prints it."""
     policy = Policy("same team", permissive=True, roles=("authenticated",), command="SELECT", using=USING)
     sql = opened(
         table(policy),
@@ -36,11 +36,11 @@ def test_the_function_has_the_columns_that_the_policy_reads() -> None:
     )
     assert sql is not None
     assert (
-        'create function bridge_private.members_same_team(team integer, "User" uuid) returns boolean' in sql
+        'create function bridge_private.members_same_team("team" integer, "User" uuid) returns boolean' in sql
     )
-    assert f'select {USING} from (select $1 as team, $2 as "User") as "Members"' in sql
+    assert f'select {USING} from (select $1 as "team", $2 as "User") as "Members"' in sql
     assert sql.endswith(
-        'alter policy "same team" on public."Members" using (bridge_private.members_same_team(team, "User"));'
+        'alter policy "same team" on public."Members" using (bridge_private.members_same_team("team", "User"));'
     )
 
 

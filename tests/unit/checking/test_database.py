@@ -62,6 +62,7 @@ def test_another_database_is_told_by_its_catalog() -> None:
     assert check_database(facts(), "m").status == "ok"
     assert check_database(facts(), "n").status == "fail"
     assert check_database(facts(marker=None), "n").status == "fail"
+    assert check_database(facts(marker=""), "n").status == "ok"
     assert check_database(facts(), None).status == "ok"
 
 

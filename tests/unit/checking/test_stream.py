@@ -48,4 +48,6 @@ def test_slots_that_nobody_reads_can_go() -> None:
     reason = str(explain("all replication slots are in use"))
     assert judge_slot(reason, ["idle"]).fix == "select pg_drop_replication_slot('idle');"
     assert "max_replication_slots" in judge_slot(reason, []).fix
+    refused = "FATAL: must have REPLICATION attribute: let it"
+    assert judge_slot(refused, [], user="my reader").fix == 'alter role "my reader" with replication;'
     assert judge_slot(None, []).status == "ok"
