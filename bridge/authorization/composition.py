@@ -110,9 +110,12 @@ def check_trackable(table: Table, capture: Capture | None) -> None:
 
 def unheard(table: Table, capture: Capture) -> str | None:
     """Return why changes of the table do not arrive, and what to do; None if all of them do."""
+    is_theirs = table.schema in MANAGED and PUBLICATION not in table.publications
     if capture == "journal":
         if table.journalled:
             return None
+        if is_theirs:  # nor should the rows of auth.users be in a journal
+            return f"{_theirs(table)} watched by others: {_INSTEAD}"
         call = table.quoted.replace("'", "''")
         return f"not in the journal, so its changes never arrive: select public.bridge_watch('{call}')"
     publication = PUBLICATION
@@ -121,11 +124,8 @@ def unheard(table: Table, capture: Capture) -> str | None:
             "partitioned, so its changes arrive under the names of its partitions: publish those and watch "
             "them by their names, as sql/README.md says"
         )
-    if publication not in table.publications and table.schema in MANAGED:
-        return (
-            f"a table of {MANAGED[table.schema]}, which alone owns it, so it cannot be published: read a "
-            "claim of the token (auth.jwt()), or a table of your own that a trigger keeps up to date"
-        )
+    if is_theirs:
+        return f"{_theirs(table)} published: {_INSTEAD}"
     if publication not in table.publications:
         return (
             f"not in publication {publication}, so its changes never arrive: "
@@ -137,6 +137,13 @@ def unheard(table: Table, capture: Capture) -> str | None:
             "set (publish = 'insert, update, delete, truncate'), and add the table without WHERE"
         )
     return None
+
+
+def _theirs(table: Table) -> str:
+    return f"a table of {MANAGED[table.schema]}, which alone owns it, so it cannot be"
+
+
+_INSTEAD = "read a claim of the token (auth.jwt()), or a table of your own that a trigger keeps up to date"
 
 
 class _Composer:

@@ -1,4 +1,4 @@
-"""Opens a circle of policies: writes the function that reads the tables without asking their policies again.
+"""Writes the function that reads a table for a policy: in a circle of them, or where users may not read it.
 
 What a policy asks of other rows moves into a SECURITY DEFINER function, with the columns of its own row as
 arguments: what everybody does by hand.
@@ -16,12 +16,14 @@ def opened(catalog: Catalog, because: str) -> str | None:
     found = _CIRCLE.search(because)
     names = found[1].split(" -> ") if found else []
     table = catalog.by_name.get(names[-2]) if len(names) > 1 else None
-    if table is None:
-        return None
-    reads = re.compile(rf"\b{re.escape(names[-1].rpartition('.')[2])}\b")
-    policy = next(
-        (p for p in table.policies if p.using and reads.search(p.using) and "SELECT" in p.using), None
-    )
+    return None if table is None else moved(table, names[-1])
+
+
+def moved(table: Table, name: str) -> str | None:
+    """Return the SQL with which ``table`` reads table ``name`` in a function; None if no policy reads it."""
+    reads = re.compile(rf"\b{re.escape(name.rpartition('.')[2])}\b")
+    policies = (policy for policy in table.policies if policy.using and "SELECT" in policy.using)
+    policy = next((policy for policy in policies if reads.search(policy.using or "")), None)
     return None if policy is None else _moved(table, policy)
 
 

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bridge.authorization.algebra import FALSE
 from bridge.authorization.catalog import Catalog, Table
-from bridge.authorization.composition import Capture, Sight, compose
+from bridge.authorization.composition import MANAGED, Capture, Sight, compose
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import lookup_tables
-from bridge.checking.circles import opened
+from bridge.checking.circles import moved, opened
 from bridge.checking.report import Check, Status, Where, bad, divided, ok, pasted
 from bridge.inspection.explain import cost
 from bridge.upstream import CLIENT_ROLES
 
 _LACKS_SELECT = re.compile(r"a policy reads (\S+), where role (\w+) lacks SELECT")
+_BY_HAND = "let a SECURITY DEFINER function read the table, as docs/check.md shows"
 _OWNERS = ("user_id", "owner_id", "sender_id", "author_id", "created_by", "profile_id")
 
 
@@ -79,21 +80,25 @@ def _reason(catalog: Catalog, table: Table, sight: Sight) -> tuple[str, str, Whe
         counting = [p for p in table.policies if p.using and catalog.acting_roles(role) & set(p.roles)]
         if any(policy.permissive for policy in counting):
             return "its policies are never true", f"bridge explain '{table.qualified}'", "shell"
-        return f"no policy lets role {role} pass", _first_policy(table, role), "sql"
+        fix = _first_policy(table, role)
+        return f"no policy lets role {role} pass", fix, "" if "<" in fix else "sql"
     lacking = _LACKS_SELECT.search(because)
     if lacking is not None and lacking[1] in catalog.by_name:
-        return because, f"grant select on {catalog.by_name[lacking[1]].quoted} to {lacking[2]};", "sql"
+        other = catalog.by_name[lacking[1]]
+        if other.rls and other.schema not in MANAGED:
+            return because, f"grant select on {other.quoted} to {lacking[2]};", "sql"
+        # With the privilege everybody would read all of it.
+        function = moved(table, other.qualified)
+        return because, function or _BY_HAND, "sql" if function else ""
     if "in a circle" in because:
-        fix = opened(catalog, because)
-        return (
-            because,
-            fix or "let a SECURITY DEFINER function read the table (docs/check.md has one)",
-            "sql" if fix else "",
-        )
-    grants = [f"grant select on {table.quoted} to {role};"] if "no SELECT privilege" in because else []
+        function = opened(catalog, because)
+        return because, function or _BY_HAND, "sql" if function else ""
+    hide = f"alter table {table.quoted} enable row level security;"  # before anybody may read it
+    grants = [] if table.rls else [hide]
+    grants += [f"grant select on {table.quoted} to {role};"] if "no SELECT privilege" in because else []
     if not catalog.may_name(role, table):
         grants.append(f"grant usage on schema {table.quoted.partition('.')[0]} to {role};")
-    if grants:
+    if any(grant.startswith("grant") for grant in grants):
         return because, "\n".join(grants), "sql"
     return because, f"bridge explain '{table.qualified}'", "shell"
 
@@ -107,5 +112,4 @@ def _first_policy(table: Table, role: str) -> str:
     ]
     owner = next((name for name in (*to_users, *_OWNERS) if name in uuids), None)
     condition = f'"{owner}" = (select auth.uid())' if owner else "<who may see a row>"
-    note = "" if owner else "   -- write the condition, like: user_id = (select auth.uid())"
-    return f"create policy bridge_select on {table.quoted} for select to {role} using ({condition});{note}"
+    return f"create policy bridge_select on {table.quoted} for select to {role} using ({condition});"

@@ -254,6 +254,25 @@ CASES = {
         undo="drop policy team on public.posts; drop policy circle on public.teams;"
         " drop function bridge_private.teams_circle; select public.bridge_unwatch('public.teams')",
     ),
+    "a policy reads a table that users may not read": Case(
+        "policies public.posts",
+        "security definer",
+        sql="select public.bridge_watch('public.teams'); alter table public.teams disable row level security;"
+        "revoke select on public.teams from anon, authenticated;"
+        "create policy team on public.posts for select to authenticated using (exists ("
+        " select from public.teams t where t.room_id = posts.room_id and t.user_id = (select auth.uid())))",
+        undo="drop policy team on public.posts; drop function bridge_private.posts_team;"
+        " select public.bridge_unwatch('public.teams'); alter table public.teams enable row level security;"
+        " grant select on public.teams to anon, authenticated",
+    ),
+    "a policy reads the users of Supabase Auth": Case(
+        "policies public.posts",
+        "security definer",
+        sql="create policy known on public.posts for select to authenticated using (exists ("
+        " select from auth.users u where u.id = posts.author_id and u.email like '%@example.com'))",
+        undo="drop policy known on public.posts",
+        mends=False,  # what it comes to is asked of Postgres
+    ),
     "a policy that asks Postgres": Case(
         "policies public.posts",
         "bridge explain 'public.posts'",
