@@ -170,7 +170,7 @@ async def _of_project(
             checks += policies.check_policies(
                 catalog, table, sights, lambda: temporal.from_datetime(clock.now())
             )
-    if not any(check.check == "table" for check in checks):
+    if len(watched) == len(config.tables) and {config.dialogs, config.messages} <= set(config.tables):
         checks.append(tables.check_dialogs(catalog, config))
     checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
     made_by = own.missing_fix("journal", recorded=direct.recorded)

@@ -31,7 +31,10 @@ def key_role(key: str) -> str:
 
 def project_ref(url: str) -> str | None:
     """Return the ref of a hosted project; None if it is hosted elsewhere."""
-    host = (urlsplit(url).hostname or "").lower()
+    try:
+        host = (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return None
     return host.removesuffix(HOSTED).rpartition(".")[2] if host.endswith(HOSTED) else None
 
 
@@ -43,6 +46,8 @@ def check_key(config: Config, now: dt.datetime) -> Check:
         project_ref(config.supabase_url),
     )
     fix = key_fix(ref)
+    if not key.isascii() or any(letter.isspace() for letter in key):
+        return bad("key", "there are characters in it that no key has, like a line's end", fix, "shell")
     if key.startswith("sb_publishable_"):
         return bad("key", "this is the publishable key, which sees what a visitor sees", fix, "shell")
     if key.startswith("sb_secret_"):

@@ -1,7 +1,9 @@
 """What is wrong with the settings, each with the line that mends it."""
 
 import re
+import shlex
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,7 +21,7 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Config | None, list[Chec
     """Return the settings that the further checks go by, and what is wrong with them."""
     config, errors = read_config(environ)
     if config is not None and not config.tables:
-        config = msgspec.structs.replace(config, tables=Config.__struct_defaults__[_place("tables")])
+        config = msgspec.structs.replace(config, tables=_default("tables"))
     checks = [_judge(error, environ) for error in errors]
     if not any(check.check == "settings" for check in checks):
         known = {name for names in variables().values() for name in names}
@@ -30,9 +32,8 @@ def check_settings(environ: Mapping[str, str]) -> tuple[Config | None, list[Chec
     return config, checks
 
 
-def _place(field: str) -> int:
-    fields = [f.name for f in msgspec.structs.fields(Config)]
-    return fields.index(field) - (len(fields) - len(Config.__struct_defaults__))
+def _default(name: str) -> Any:
+    return next(field.default for field in msgspec.structs.fields(Config) if field.name == name)
 
 
 def _origins(config: Config) -> str:
@@ -47,11 +48,11 @@ def _judge(error: ConfigError, environ: Mapping[str, str]) -> Check:
     named = _NAME.search(says)
     name = named[0] if named else ""
     check = "origins" if name == "BRIDGE_ALLOWED_ORIGINS" else "settings"
-    command = _command(name, fix, environ)
+    command = _command(name, says, fix, environ)
     return bad(check, says, command or fix, "shell" if command else pasted(fix), subject=name)
 
 
-def _command(name: str, advice: str, environ: Mapping[str, str]) -> str | None:
+def _command(name: str, says: str, advice: str, environ: Mapping[str, str]) -> str | None:
     """Return the line that mends a setting; None where it has to be thought about."""
     meant = re.search(r"did you mean (\w+)\?", advice)
     if meant is not None:  # not its value, which may be a secret
@@ -64,7 +65,11 @@ def _command(name: str, advice: str, environ: Mapping[str, str]) -> str | None:
     if name == "SUPABASE_URL" and _API.search(environ.get(name, "").strip()):
         return f"export {name}={_API.sub('', environ[name].strip())}"
     if name in ("BRIDGE_DIALOG_TABLE", "BRIDGE_MESSAGE_TABLE") and "add it there" in advice:
-        return f'export BRIDGE_TABLES="$BRIDGE_TABLES,${name}"'
+        tables = environ.get("BRIDGE_TABLES", "").strip() or ",".join(_default("tables"))
+        return f"export BRIDGE_TABLES={shlex.quote(f'{tables},{environ[name].strip()}')}"
+    if name in ("SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY") and "is not set" in says:
+        value = "https://<ref>.supabase.co" if name == "SUPABASE_URL" else "..."
+        return f"export {name}={value}   # the dashboard of your project, or what `bridge local` prints"
     return None
 
 

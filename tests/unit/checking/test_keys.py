@@ -32,6 +32,7 @@ def config(key: str, url: str = f"https://{REF}.supabase.co", secret: str | None
         (key("service_role", ref="zyxwvutsrqponmlkjihg"), "fail", "of project zyxwvutsrqponmlkjihg"),
         (key("service_role", exp=1), "fail", "expired"),
         ("opaque", "warning", "neither"),
+        ("sb_secret_x\nyz", "fail", "a line's end"),
     ],
 )
 def test_a_key_is_judged_by_what_it_says(given: str, status: str, says: str) -> None:

@@ -32,13 +32,18 @@ def test_without_a_project_there_is_nothing_to_go_by() -> None:
     """What is missing is named."""
     config, checks = check_settings({})
     assert config is None
-    assert len([check for check in checks if "is not set" in check.says]) == 2
+    assert [check.fix.partition("=")[0] for check in checks if "is not set" in check.says] == [
+        "export SUPABASE_URL",
+        "export SUPABASE_SERVICE_ROLE_KEY",
+    ]
 
 
 def test_a_table_that_plays_a_part_has_to_be_watched() -> None:
     """The fix adds it."""
     _, checks = check_settings(NEEDED | {"BRIDGE_MESSAGE_TABLE": "public.posts"})
-    assert 'export BRIDGE_TABLES="$BRIDGE_TABLES,$BRIDGE_MESSAGE_TABLE"' in [check.fix for check in checks]
+    assert "export BRIDGE_TABLES=public.dialogs,public.messages,public.posts" in [
+        check.fix for check in checks
+    ]
 
 
 def test_no_tables_are_the_default_ones() -> None:
