@@ -22,7 +22,7 @@ from bridge.config import Config
 from bridge.errors import RpcError, SourceError
 from bridge.journal import JournalPage
 from bridge.rpc import ProjectRpc
-from bridge.upstream import Known, open_stream
+from bridge.upstream import CLIENT_ROLES, Known, open_stream
 
 _OF_PROJECT = ("jwks", "functions", "realtime", "table", "policies", "journal")
 _OF_DATABASE = ("database", "migrations", "wal_level", "slots", "wal_kept", "triggers")
@@ -160,6 +160,8 @@ async def _of_project(
     sights = policies.sights_of(catalog, watched, capture)
     looked_into = policies.looked_into(catalog, sights, watched)
     role = keys.key_role(config.service_role_key)
+    if role in CLIENT_ROLES:  # the wrong key, which is said; users are given nothing
+        role = keys.SERVICE_ROLE
     installed = isinstance(answers.first, JournalPage)
     # The worker takes the journal once it has all tables: better than to publish those that it lacks.
     incomplete = capture == "tables" and config.capture == "auto" and installed

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.composition import MANAGED, PUBLICATION, Capture, unheard
 from bridge.authorization.dialogs import dialog_columns
-from bridge.checking.report import Check, bad, divided, ok, pasted
+from bridge.checking.report import Check, bad, divided, ok, pasted, quoted
 from bridge.config import Config
 from bridge.errors import ConfigError
 
@@ -94,25 +94,18 @@ def _unheard(table: Table, missing: str, to_watch: str | None) -> Check:
         says = f"neither in the journal nor in publication {PUBLICATION}, so its changes never arrive"
         return bad("captured", says, to_watch, "sql", subject=table.qualified)
     paste = pasted(fix)
-    if "partly" in says or "without some" in says:
+    if table.partly_published and "without some" in says:
         fix = (
-            "alter publication supabase_realtime set (publish = 'insert, update, delete, truncate');\n"
-            f"alter publication supabase_realtime drop table {table.quoted};\n"
-            f"alter publication supabase_realtime add table {table.quoted};"
+            f"alter publication {PUBLICATION} set (publish = 'insert, update, delete, truncate');\n"
+            f"alter publication {PUBLICATION} drop table {table.quoted};\n"
+            f"alter publication {PUBLICATION} add table {table.quoted};"
         )
         paste = "sql"
-    elif fix.startswith("alter publication"):
-        fix = "select public.bridge_publish('{}')".format(
-            table.quoted.replace("'", "''")
-        )  # which refuses what would hurt
-        paste = "sql"
-    return bad(
-        "captured",
-        says,
-        f"{fix};" if paste == "sql" and not fix.endswith(";") else fix,
-        paste,
-        subject=table.qualified,
-    )
+    elif fix.startswith("alter publication"):  # this one refuses what would make updates fail
+        fix = "select public.bridge_publish('{}');".format(table.quoted.replace("'", "''"))
+    elif paste == "sql":
+        fix = f"{fix};"
+    return bad("captured", says, fix, paste, subject=table.qualified)
 
 
 def _identity(table: Table, capture: Capture) -> Iterator[Check]:
@@ -136,14 +129,16 @@ def _identity(table: Table, capture: Capture) -> Iterator[Check]:
 def _readable(catalog: Catalog, table: Table, role: str) -> Check:
     name = table.qualified
     if not catalog.may_name(role, table):
-        fix = f"grant usage on schema {table.quoted.partition('.')[0]} to {role};"
+        fix = f"grant usage on schema {table.quoted.partition('.')[0]} to {quoted(role)};"
         return bad("readable", f"{role} has no USAGE on schema {table.schema}", fix, "sql", subject=name)
     if catalog.readable_columns(role, table) is not None:
         says = f"{role} has no SELECT on it, so the worker cannot load its rows"
-        return bad("readable", says, f"grant select on {table.quoted} to {role};", "sql", subject=name)
+        return bad(
+            "readable", says, f"grant select on {table.quoted} to {quoted(role)};", "sql", subject=name
+        )
     if table.rls and not catalog.bypasses_rls(role, table):
         says = f"row-level security binds {role}, so the worker sees only some rows"
-        return bad("readable", says, f"alter role {role} bypassrls;", "sql", subject=name)
+        return bad("readable", says, f"alter role {quoted(role)} bypassrls;", "sql", subject=name)
     return ok("readable", f"{role} reads it", name)
 
 
