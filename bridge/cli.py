@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -261,6 +262,39 @@ def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, 
 
     _run(compare)
     if differ:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of lines.")
+@click.option(
+    "--nginx-conf",
+    type=click.Path(path_type=Path),
+    help="Judge this configuration too, of the nginx before the bridge.",
+)
+def check(nginx_conf: Path | None, *, as_json: bool) -> None:
+    """Find what keeps events from arriving, each with the command or SQL that mends it.
+
+    Reads the settings that `bridge run` reads, and asks the project with them; SUPABASE_DB_URL, if set, tells
+    more. Changes nothing. Exit 1 if anything fails.
+    """
+    from bridge.checking.command import run_check  # noqa: PLC0415 - see run
+    from bridge.checking.report import as_json as json_of  # noqa: PLC0415 - see run
+    from bridge.checking.report import failed, lines  # noqa: PLC0415 - see run
+
+    logs.configure(log_format="console", level="critical")
+    does_fail = True
+
+    async def ask(_stop: asyncio.Event) -> None:
+        nonlocal does_fail
+        checks = await run_check(os.environ, clock=SystemClock(), nginx_conf=nginx_conf)
+        for line in [json_of(checks)] if as_json else lines(checks):
+            color = {"fail": "red", "warning": "yellow"}.get(line.partition(" ")[0])
+            click.echo(click.style(line, fg=color) if color else line)
+        does_fail = failed(checks)
+
+    _run(ask)
+    if does_fail:
         sys.exit(1)
 
 

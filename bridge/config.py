@@ -5,7 +5,7 @@ test keeps the two equal.  A variable that is not known stops the start with its
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
@@ -46,7 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""
 
     database_url: str | None = None
-    """Postgres connection string: for ``upstream`` ``wal``, and for ``verify`` and ``explain``."""
+    """Postgres connection string: for ``upstream`` ``wal``, and for ``verify``, ``explain``, ``check``."""
 
     host: str = "127.0.0.1"
     """Address of the public port; nginx stands before it."""
@@ -141,33 +141,51 @@ def load_config(environ: Mapping[str, str]) -> Config:
     Raises:
         ConfigError: one is missing, unknown, or out of range; its name is in the message.
     """
+    config, errors = read_config(environ)
+    if errors:
+        raise errors[0]
+    assert config is not None  # noqa: S101 - there is an error else
+    return config
+
+
+def read_config(environ: Mapping[str, str]) -> tuple[Config | None, list[ConfigError]]:
+    """Return the settings, the default where one is wrong, with everything that is wrong.
+
+    None instead of the settings where one is missing that has no default.
+    """
     names = variables()
-    _refuse_unknown(environ, {name for aliases in names.values() for name in aliases})
+    errors = list(_unknown(environ, {name for aliases in names.values() for name in aliases}))
     hints = get_type_hints(Config, include_extras=True)
     values: dict[str, Any] = {}
     for field, aliases in names.items():
         for name in aliases:
             text = environ.get(name, "").strip()
             if text:
-                values[field] = _convert(name, text, hints[field])
+                try:
+                    values[field] = _convert(name, text, hints[field])
+                except ConfigError as error:
+                    errors.append(error)
                 break
-    for field in ("supabase_url", "service_role_key"):
-        if field not in values:
-            raise ConfigError(
-                f"{' or '.join(names[field])} is not set: take it from your project's settings "
-                "(API), or from `bridge local`"
-            )
+    missing = [field for field in ("supabase_url", "service_role_key") if field not in values]
+    errors += [
+        ConfigError(
+            f"{' or '.join(names[field])} is not set: take it from your project's settings "
+            "(API), or from `bridge local`"
+        )
+        for field in missing
+    ]
+    if missing:
+        return None, errors
     config = Config(**values)
-    _check(config)
-    return config
+    return config, [*errors, *_wrong(config)]
 
 
-def _refuse_unknown(environ: Mapping[str, str], known: set[str]) -> None:
+def _unknown(environ: Mapping[str, str], known: set[str]) -> Iterator[ConfigError]:
     for name in sorted(environ):
         if name.startswith("BRIDGE_") and name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {close[0]}?" if close else "remove it, or see docs/configuration.md"
-            raise ConfigError(f"{name} is not a setting of the bridge: {hint}")
+            yield ConfigError(f"{name} is not a setting of the bridge: {hint}")
 
 
 def _convert(name: str, text: str, hint: Any) -> Any:
@@ -183,45 +201,48 @@ def _convert(name: str, text: str, hint: Any) -> Any:
         raise ConfigError(f"{name}={text!r} is not valid ({error}): {advice}") from error
 
 
-def _check(config: Config) -> None:
+def _wrong(config: Config) -> Iterator[ConfigError]:
     try:
         parts = urlsplit(config.supabase_url)
         is_http, path = parts.scheme in ("http", "https") and bool(parts.hostname), parts.path
     except ValueError:
         is_http, path = False, ""
     if not is_http:
-        raise ConfigError(
+        yield ConfigError(
             "SUPABASE_URL is not an http(s) URL: give the project's base URL, like https://abc.supabase.co"
         )
     if path.rstrip("/").endswith(_API_PATHS):
-        raise ConfigError(f"SUPABASE_URL ends in {path}: give the base URL, without the path of one API")
+        yield ConfigError(f"SUPABASE_URL ends in {path}: give the base URL, without the path of one API")
     for origin in config.allowed_origins:
         if not _is_origin(origin):
-            raise ConfigError(
+            yield ConfigError(
                 f"BRIDGE_ALLOWED_ORIGINS holds {origin!r}, which no browser sends: "
-                "write scheme and host, like https://app.example.com"
+                "write scheme and host, like https://app.example.com, and no default port"
             )
     if not config.tables:
-        raise ConfigError("BRIDGE_TABLES names no table: give at least the dialogs' and the messages' table")
+        yield ConfigError("BRIDGE_TABLES names no table: give at least the dialogs' and the messages' table")
+        return
     if config.upstream == "wal" and config.database_url is None:
-        raise ConfigError(
+        yield ConfigError(
             "BRIDGE_UPSTREAM is wal and SUPABASE_DB_URL is not set: give the direct connection string, "
             "not the pooler's"
         )
     if config.upstream == "wal" and config.capture == "tables":
-        raise ConfigError(
+        yield ConfigError(
             "BRIDGE_UPSTREAM is wal, which brings the journal only, and BRIDGE_CAPTURE is tables: "
             "set BRIDGE_CAPTURE=journal, or BRIDGE_UPSTREAM=realtime"
         )
     for table in config.tables:
         if len(identifiers(table)) != 2:  # noqa: PLR2004 - schema and name
-            raise ConfigError(f"BRIDGE_TABLES holds {table!r}: write schema and name, like public.messages")
+            yield ConfigError(f"BRIDGE_TABLES holds {table!r}: write schema and name, like public.messages")
     for name, table in (("BRIDGE_DIALOG_TABLE", config.dialogs), ("BRIDGE_MESSAGE_TABLE", config.messages)):
         if plain(table) not in map(plain, config.tables):
-            raise ConfigError(f"{name} is {table}, which BRIDGE_TABLES does not hold: add it there")
+            yield ConfigError(f"{name} is {table}, which BRIDGE_TABLES does not hold: add it there")
 
 
 def _is_origin(text: str) -> bool:
     """Tell whether a browser can send this as ``Origin``; a slash at the end is forgiven."""
     scheme, separator, host = text.removesuffix("/").partition("://")
+    if (scheme.lower(), host.rpartition(":")[2]) in (("http", "80"), ("https", "443")):
+        return False  # browsers leave the default port out
     return text in ("*", "null") or bool(scheme and separator and host and not set(host) & set("/*?#@"))

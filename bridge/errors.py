@@ -36,9 +36,17 @@ class SourceError(BridgeError):
 
 
 class RpcError(SourceError):
-    """A call of a ``bridge_*`` function over the REST endpoint failed."""
+    """A call of a ``bridge_*`` function over the REST endpoint failed.
+
+    Attributes:
+        answer: The code that Postgres, PostgREST or the gateway gave; empty where nothing answered.
+    """
 
     code = "rpc"
+
+    def __init__(self, message: str, *, answer: str = "") -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class AskedTimeoutError(RpcError):

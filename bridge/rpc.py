@@ -191,7 +191,9 @@ class ProjectRpc:
                     f"{function}() was ended by statement_timeout ({error.code}): "
                     f"see `bridge explain {arguments['table']}` for what is asked"
                 ) from None
-            raise RpcError(f"{function}() failed ({_reason(error)}): {_advice(error)}") from None
+            raise RpcError(
+                f"{function}() failed ({_reason(error)}): {_advice(error)}", answer=str(error.code or "401")
+            ) from None
         except httpx.TimeoutException:
             raise _no_answer(function) from None
         except (httpx.HTTPError, ValueError) as error:
@@ -233,8 +235,10 @@ def _reason(error: APIError) -> str:
 
 def _advice(error: APIError) -> str:
     code = str(error.code or "")
-    if code in ("PGRST202", "42883", "404"):
+    if code in ("PGRST202", "42883"):
         return "apply sql/migrations to the project's database"
+    if code == "404":  # PostgREST says which function it misses
+        return "no Supabase project answers there, check SUPABASE_URL"
     if code in ("PGRST301", "PGRST302", "PGRST303", "401"):
         return "SUPABASE_SERVICE_ROLE_KEY does not belong to this project, or has expired"
     if code == "42501":

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import msgspec
 import structlog
 
-from bridge.authorization import PlanSet, chosen, compile_catalog, journal_advice
+from bridge.authorization import Capture, PlanSet, chosen, compile_catalog, journal_advice
 from bridge.authorization import Settings as AuthorizationSettings
 from bridge.backoff import Backoff
 from bridge.capture import JournalSource, RealtimeSource, WalSource
@@ -136,51 +136,50 @@ async def open_upstream(
         message_table=catalog.by_name[names.message_table].quoted,
     )
     wanting = chosen(catalog, planset.watched, config.capture).wanting or ()
-    hint = {"hint": journal_advice(catalog, wanting)} if wanting else {}
+    advice = journal_advice(catalog, wanting)
+    hint = {"hint": advice} if advice else {}
     log.info("capture_chosen", capture=planset.capture, upstream=config.upstream, tables=tables, **hint)
-    if planset.capture == "journal":
-        return Upstream(_journal(config, rpc, clock), tables, settings, names)
-    if config.upstream == "wal":
-        raise ConfigError(
-            "BRIDGE_UPSTREAM is wal, which brings the journal only, and not all watched tables are in it: "
-            + (journal_advice(catalog, wanting) or "apply sql/migrations (bridge migrate up)")
-        )
-    source = _realtime(
-        config, rpc, clock, tables, primary_key=known.primary_key, read_columns=known.read_columns
-    )
+    refuse_travel(config, planset.capture, advice)
+    stream = open_stream(config, rpc, clock, capture=planset.capture, tables=tables, known=known)
+    if isinstance(stream, RealtimeSource) and planset.capture == "tables":
+        return Upstream(stream, tables, settings, names)
+    lossless = isinstance(stream, WalSource)
+    source = JournalSource(stream=stream, reader=rpc, clock=clock, past_s=config.history_s, lossless=lossless)
     return Upstream(source, tables, settings, names)
 
 
-def _journal(config: Config, rpc: ProjectRpc, clock: Clock) -> JournalSource:
-    if config.upstream == "wal" and config.database_url is not None:
-        wal = WalSource(database_url=config.database_url, clock=clock, random=random.random)
-        return JournalSource(stream=wal, reader=rpc, clock=clock, past_s=config.history_s, lossless=True)
-    realtime = _realtime(
-        config,
-        rpc,
-        clock,
-        (JOURNAL,),
-        primary_key=lambda _table: ("id",),
-        read_columns=lambda _table: (),  # its rows are texts, which arrive as they are
-    )
-    return JournalSource(stream=realtime, reader=rpc, clock=clock, past_s=config.history_s)
+def refuse_travel(config: Config, capture: Capture, advice: str) -> None:
+    """Refuse what is captured where it cannot travel as set.
+
+    Args:
+        config: The settings.
+        capture: What is captured.
+        advice: What puts all watched tables into the journal; empty if there is none.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if capture == "tables" and config.upstream == "wal":
+        raise ConfigError(
+            "BRIDGE_UPSTREAM is wal, which brings the journal only, and not all watched tables are in it: "
+            + (advice or "apply sql/migrations (bridge migrate up)")
+        )
 
 
-def _realtime(
-    config: Config,
-    rpc: ProjectRpc,
-    clock: Clock,
-    tables: Sequence[str],
-    *,
-    primary_key: Callable[[str], Sequence[str]],
-    read_columns: Callable[[str], Collection[str]],
-) -> RealtimeSource:
+def open_stream(
+    config: Config, rpc: ProjectRpc, clock: Clock, *, capture: Capture, tables: Sequence[str], known: Known
+) -> RealtimeSource | WalSource:
+    """Return what brings changes, of the journal or of ``tables``, as they are committed."""
+    if capture == "journal" and config.upstream == "wal" and config.database_url is not None:
+        return WalSource(database_url=config.database_url, clock=clock, random=random.random)
+    of_journal = capture == "journal"
     return RealtimeSource(
         url=config.supabase_url,
         token=service_token(config, clock),
-        tables=tables,
-        primary_key=primary_key,
-        read_columns=read_columns,
+        tables=(JOURNAL,) if of_journal else tables,
+        primary_key=(lambda _table: ("id",)) if of_journal else known.primary_key,
+        # The journal's rows are texts, which arrive as they are.
+        read_columns=(lambda _table: ()) if of_journal else known.read_columns,
         read_row=rpc.row,
         clock=clock,
         random=random.random,

@@ -183,15 +183,28 @@ class RealtimeSource:
             )
             await asyncio.sleep(retry_in_s)
 
-    async def _connection(self) -> str:
-        """Run one connection to its end; return why it ended."""
+    async def try_join(self) -> str | None:
+        """Join once, instead of :meth:`run`, and leave; return why upstream is not live, None if it was."""
+        client = self._open(self._token())
+        try:
+            refusal = await self._join(client)
+            return None if refusal is None else ": ".join([refusal, *self._details[:1]])
+        finally:
+            self._lose("upstream_disconnected")
+            await client.end()
+
+    def _open(self, token: str) -> UpstreamClient:
         self._supervision.opened(self._clock.monotonic_s())
         self._moved.clear()
         self._details.clear()
-        token = self._token()
-        client = UpstreamClient(
+        return UpstreamClient(
             url=self._url, token=token, on_frame=self._receive, on_end=self._end, heartbeat_s=HEARTBEAT_S
         )
+
+    async def _connection(self) -> str:
+        """Run one connection to its end; return why it ended."""
+        token = self._token()
+        client = self._open(token)
         try:
             refusal = await self._join(client)
             metrics.UPSTREAM_CONNECTS.labels("joined" if refusal is None else "failed").inc()

@@ -108,6 +108,14 @@ class WalSource:
             )
             await asyncio.sleep(retry_in_s)
 
+    async def try_join(self) -> str | None:
+        """Make a slot once, instead of :meth:`run`; return why there was none, None if there was one."""
+        try:
+            async with open_slot(self._database_url, self._publication):
+                return None
+        except ReplicationError as error:
+            return redacted(str(error), self._database_url)
+
     async def _connection(self) -> ReplicationError:
         """Run one connection to its end; return why it ended."""
         self._supervision.opened(self._clock.monotonic_s())

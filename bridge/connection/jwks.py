@@ -21,6 +21,23 @@ MAX_AGE_S = 600.0
 FETCH_TIMEOUT_S = 5.0
 
 
+async def fetch_keys(http: httpx.AsyncClient, url: str) -> dict[str, tuple[str, Any]]:
+    """Return the public keys of a project, each with its algorithm, by id.
+
+    Args:
+        http: Asks for them.
+        url: Base URL of the project.
+
+    Raises:
+        jwt.PyJWKSetError: it has none.
+        httpx.HTTPError, ValueError, AttributeError: they could not be read.
+    """
+    answer = await http.get(f"{url.rstrip('/')}/auth/v1/.well-known/jwks.json")
+    answer.raise_for_status()
+    key_set = jwt.PyJWKSet.from_dict(answer.json())
+    return {key.key_id: (key.algorithm_name, key.key) for key in key_set.keys if key.key_id}
+
+
 class ProjectKeys:
     """Keys of ``/auth/v1/.well-known/jwks.json``, kept while the endpoint is away.
 
@@ -30,7 +47,7 @@ class ProjectKeys:
     """
 
     def __init__(self, url: str, *, clock: Clock) -> None:
-        self._url = f"{url.rstrip('/')}/auth/v1/.well-known/jwks.json"
+        self._url = url
         self._clock = clock
         self._keys: dict[str, tuple[str, Any]] = {}
         self._fetched_s: float | None = None
@@ -66,14 +83,12 @@ class ProjectKeys:
             return
         self._fetched_s = now_s
         try:
-            async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as client:
-                answer = await client.get(self._url)
-                answer.raise_for_status()
-                key_set = jwt.PyJWKSet.from_dict(answer.json())
+            async with httpx.AsyncClient(timeout=FETCH_TIMEOUT_S) as http:
+                keys = await fetch_keys(http, self._url)
         except jwt.PyJWKSetError:
             log.warning("jwks_empty", hint="set SUPABASE_JWT_SECRET if the project signs with HS256")
         except (httpx.HTTPError, ValueError, AttributeError) as error:
             log.warning("jwks_unavailable", reason=type(error).__name__)
         else:
             self._read_s = now_s
-            self._keys = {key.key_id: (key.algorithm_name, key.key) for key in key_set.keys if key.key_id}
+            self._keys = keys

@@ -129,9 +129,9 @@ class Server:
             OSError: a port is taken.
         """
         settings = self._settings
-        public = _bind(settings.host, settings.port)
+        public = bind(settings.host, settings.port)
         try:
-            self._sockets = (public, _bind(settings.admin_host, settings.admin_port))
+            self._sockets = (public, bind(settings.admin_host, settings.admin_port))
         except OSError:
             public.close()
             raise
@@ -218,7 +218,12 @@ def _config(application: Starlette, ws: Any = "none") -> uvicorn.Config:
     )
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there.
+
+    Raises:
+        OSError: it cannot; the message names the address.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle off where the protocol is named; else an answer waits for an acknowledgement.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

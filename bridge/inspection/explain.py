@@ -144,7 +144,7 @@ def _plan(catalog: Catalog, sight: Sight, plan: Plan, table: Table) -> Iterator[
     for name, columns in lookup_columns(sight.condition).items():
         read = ", ".join(sorted(columns)) or "whether there are rows"
         yield f"  reads from memory: {catalog.by_name[name].quoted} ({read})"
-    yield f"  cost per change: {_cost(plan)}"
+    yield f"  cost per change: {cost(plan)}"
     for part in plan.opaque:
         yield f"  asks Postgres because {part.reason}"
     asked = sight.read_columns if plan.opaque else plan.unsure
@@ -162,7 +162,8 @@ def _unasked(found: Grounds) -> Iterator[str]:
         yield f"  Postgres cannot be asked who saw a row before its {changes}: who may have reads again"
 
 
-def _cost(plan: Plan) -> str:
+def cost(plan: Plan) -> str:
+    """Return what a change costs, in words."""
     match plan.walks_everybody, bool(plan.opaque):
         case True, True:
             return "every connected user is looked at, and Postgres is asked about those not decided"

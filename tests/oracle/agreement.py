@@ -20,6 +20,8 @@ def visible(world: World, plan: Plan, row: Row, principal: Principal) -> bool:
 def audience(world: World, plan: Plan, row: Row, roster: Roster) -> set[Principal]:
     """Return what the audience says, or Postgres where it does not know."""
     sighting = viewers(plan, row, roster)
+    if not sighting.open:
+        return set(sighting.sees)
     asked = finish(world.visible(plan.table, [row], sighting.open)).rows
     return {*sighting.sees, *(p for p, seen in zip(sighting.open, asked, strict=True) if 0 in seen)}
 

@@ -1,0 +1,90 @@
+"""Whether the journal is there, has all it should have, and is pruned."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+from bridge.authorization.capturing import Capture
+from bridge.authorization.catalog import Catalog
+from bridge.checking.report import Check, Status, bad, ok, told
+from bridge.config import Config
+from bridge.errors import RpcError
+from bridge.journal import JournalPage
+
+SPARE_S = 600.0
+"""Rows may be so much older than they are kept: pruning comes once a minute, and deletes a part."""
+
+_GRANTS = (
+    "grant usage on schema bridge to service_role;\n"
+    "grant select on bridge.journal, bridge.journal_pruned to service_role;\n"
+    "grant execute on function public.bridge_journal_since(bigint, jsonb, integer),\n"
+    "    public.bridge_journal_holes(bigint), public.bridge_journal_before(double precision),\n"
+    "    public.bridge_prune_journal(double precision) to service_role;"
+)
+
+
+def check_journal(
+    config: Config, capture: Capture, first: JournalPage | RpcError, now: dt.datetime, missing_fix: str
+) -> Iterator[Check]:
+    """Judge the journal by its first row.
+
+    Args:
+        config: The settings.
+        capture: How changes arrive.
+        first: A page of one row, of the beginning; or why there is none.
+        now: The time.
+        missing_fix: The command that makes it.
+    """
+    if isinstance(first, RpcError):
+        yield _unread(config, capture, first, missing_fix)
+        return
+    age_s = max((now - _time(row.recorded_at)).total_seconds() for row in first.rows) if first.rows else 0.0
+    kept_s = config.journal_keep_s
+    if age_s <= kept_s + SPARE_S:
+        says = (
+            f"the oldest row is {_span(age_s)} old, and rows are kept for {_span(kept_s)}"
+            if first.rows
+            else "empty"
+        )
+        yield ok("journal", says)
+        return
+    says = f"not pruned: the oldest row is {_span(age_s)} old, and rows are kept for {_span(kept_s)}"
+    fix = f"select public.bridge_prune_journal({kept_s:.0f});   -- the worker does it every minute"
+    yield bad("journal", says, fix, "sql", status="warning")
+
+
+def _unread(config: Config, capture: Capture, error: RpcError, missing_fix: str) -> Check:
+    if error.answer in ("PGRST202", "42883"):
+        if capture == "journal" or config.upstream == "wal":
+            return bad("journal", "it is not installed, and the settings want it", missing_fix, "shell")
+        says = "it is not installed: what changes while the worker or Realtime is away is lost to clients"
+        return bad("journal", says, missing_fix, "shell", status="warning")
+    status: Status = "fail" if capture == "journal" else "warning"
+    if error.answer == "42501":
+        return bad("journal", "service_role may not read it", _GRANTS, "sql", status=status)
+    return told("journal", str(error), status=status)
+
+
+def check_choice(catalog: Catalog, config: Config, capture: Capture, *, to_watch: str | None) -> Check:
+    """Judge what is captured; ``to_watch`` has the tables journalled that are not, where that is better."""
+    travel = "logical replication" if config.upstream == "wal" else "Supabase Realtime"
+    if capture == "journal":
+        return ok("capture", f"the journal, over {travel}")
+    lossy = "after an interruption clients read again"
+    if to_watch is None:
+        return ok("capture", f"the tables themselves, over {travel}: {lossy}")
+    names = [n for n in config.tables if n not in catalog.by_name or not catalog.by_name[n].journalled]
+    are = "is" if len(names) == 1 else "are"
+    says = f"the tables themselves ({lossy}), because {', '.join(names)} {are} not in the journal"
+    status: Status = "fail" if config.upstream == "wal" else "warning"
+    return bad("capture", says, to_watch, "sql", status=status)
+
+
+def _time(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
+def _span(seconds: float) -> str:
+    for name, size in (("days", 86_400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

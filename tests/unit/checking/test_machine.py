@@ -1,0 +1,46 @@
+"""What this machine gives the worker."""
+
+import errno
+import resource
+
+import pytest
+
+from bridge.checking.machine import Port, check_files, check_port
+
+PORT = Port("BRIDGE_PORT", "127.0.0.1", 3002, "/healthz")
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "status", "fix"),
+    [
+        (65_536, 65_536, "ok", ""),
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, "ok", ""),
+        (1024, 1_048_576, "warning", "ulimit -n 65536"),
+        (1024, 30_000, "warning", "ulimit -n 20256"),
+        (1024, 4096, "warning", "limits.d"),
+    ],
+)
+def test_the_limit_of_open_files(soft: int, hard: int, status: str, fix: str) -> None:
+    """Each connection is one; what may be raised here is, else the system's file is named."""
+    found = check_files(soft, hard, 20_000)
+    assert (found.status, fix in found.fix) == (status, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (errno.EADDRINUSE, "export BRIDGE_PORT="),
+        (errno.EACCES, "export BRIDGE_PORT="),
+        (errno.EADDRNOTAVAIL, "export BRIDGE_HOST=127.0.0.1"),
+    ],
+)
+def test_a_port_that_cannot_be_had(number: int, fix: str) -> None:
+    """Taken, privileged, or of another machine."""
+    found = check_port(PORT, OSError(number, "x"), runs=False)
+    assert (found.status, found.fix.startswith(fix)) == ("fail", True)
+
+
+def test_a_bridge_that_runs_is_as_it_should_be() -> None:
+    """And so is a free port."""
+    assert check_port(PORT, None, runs=True).says.startswith("a bridge runs there")
+    assert check_port(PORT, None, runs=False).status == "ok"
