@@ -8,23 +8,20 @@ import asyncio
 import json
 import os
 import re
-import signal
 import sys
 import warnings
-from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-import uvloop
 from typing_extensions import override
 
 from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import Config, load_config
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import ConfigError
 from bridge.minting import mint_token
+from bridge.process import fail, run_command
 
 _DURATION = re.compile(r"(\d+)([smhd])")
 PORT = click.IntRange(0, 65535)
@@ -63,68 +60,6 @@ class Count(click.ParamType[int]):
         return count
 
 
-def _run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run ``main`` with an event that SIGTERM, SIGINT, SIGHUP set; a second SIGTERM or SIGINT ends it."""
-
-    async def until_stopped() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def on_signal(*, insists: bool) -> None:
-            if stop.is_set() and insists:
-                os._exit(130)
-            stop.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, partial(on_signal, insists=True))
-        # A terminal that is closed hangs up, often twice: that is no impatience.  nohup has it ignored.
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            loop.add_signal_handler(signal.SIGHUP, partial(on_signal, insists=False))
-        await main(stop)
-
-    try:
-        uvloop.run(until_stopped())
-    except (BridgeError, OSError) as error:
-        _end(error)
-    except BaseExceptionGroup as group:
-        # Not `except*`: what is raised in it (SystemExit) would be grouped again.
-        errors = list(_leaves(group))
-        if not all(isinstance(error, BridgeError | OSError) for error in errors):
-            raise
-        _end(errors[0])
-
-
-def _end(error: Any) -> None:
-    """End the process with one line that says what to do."""
-    if isinstance(error, BridgeError):
-        click.echo(f"bridge: {error}", err=True)
-        sys.exit(2)
-    click.echo(f"bridge: {error.strerror or error}: {_advice(error)}", err=True)
-    sys.exit(1)
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> Any:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
-
-
-def _advice(error: Any) -> str:
-    number = error.errno or 0
-    if number in (48, 98):  # address in use, on macOS and Linux
-        return (
-            "another process listens there, maybe another worker: stop it, or set BRIDGE_PORT and "
-            "BRIDGE_ADMIN_PORT (of bridge demo: --port) to ports that are free"
-        )
-    if number < 0 or number in (8, 49, 99):  # no such name, no such address
-        return "set BRIDGE_HOST and BRIDGE_ADMIN_HOST to addresses of this machine"
-    if isinstance(error, PermissionError):
-        return "ports below 1024 need a privilege; choose another port"
-    return "see the log above"
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="supabase-realtime-bridge")
 def main() -> None:
@@ -144,7 +79,7 @@ def run() -> None:
     logs.configure(log_format=config.log_format, level=config.log_level)
     supervisor = Supervisor.from_environment(os.environ)
     tracing = Tracing.from_environment(os.environ, clock := SystemClock())
-    _run(lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing))
+    run_command(lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing))
 
 
 @main.command()
@@ -160,7 +95,7 @@ def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> No
 
     logs.configure(log_format="console", level="warning")
     chosen = admin_port if admin_port is not None else (3003 if port else 0)
-    _run(lambda stop: run_demo(stop, port=port, admin_port=chosen, as_json=as_json, quiet=quiet))
+    run_command(lambda stop: run_demo(stop, port=port, admin_port=chosen, as_json=as_json, quiet=quiet))
 
 
 @main.command()
@@ -170,7 +105,7 @@ def local(*, as_json: bool) -> None:
     from bridge.demo import run_local  # noqa: PLC0415 - see run
 
     logs.configure(log_format="console", level="warning")
-    _run(lambda stop: run_local(stop, as_json=as_json))
+    run_command(lambda stop: run_local(stop, as_json=as_json))
 
 
 @main.command()
@@ -181,7 +116,7 @@ def token(user: Any, ttl: int, role: str) -> None:
     """Mint a token for development (needs SUPABASE_JWT_SECRET)."""
     secret = os.environ.get("SUPABASE_JWT_SECRET", "")
     if not secret:
-        _fail(
+        fail(
             ConfigError(
                 "SUPABASE_JWT_SECRET is not set: take it from your project's settings, or from `bridge local`"
             )
@@ -205,10 +140,10 @@ def tail(user: Any, url: str | None) -> None:
         click.echo(json.dumps(line, default=str, ensure_ascii=False))
 
     if user is None:
-        _run(lambda stop: tail_upstream(config, stop=stop, show=show))
+        run_command(lambda stop: tail_upstream(config, stop=stop, show=show))
     else:
         address = url or f"ws://{config.host}:{config.port}/ws"
-        _run(lambda stop: tail_as(config, str(user), address, stop=stop, show=show))
+        run_command(lambda stop: tail_as(config, str(user), address, stop=stop, show=show))
 
 
 @main.command()
@@ -232,7 +167,9 @@ def explain(table: str, user: Any, row: str | None, role: str) -> None:
 
     logs.configure(log_format="console", level="error")
     user_id = None if user is None else str(user)
-    _run(lambda _stop: run_explain(os.environ, table, role=role, user_id=user_id, row=row, show=click.echo))
+    run_command(
+        lambda _stop: run_explain(os.environ, table, role=role, user_id=user_id, row=row, show=click.echo)
+    )
 
 
 @main.command()
@@ -251,7 +188,7 @@ def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, 
     from bridge.inspection.command import run_verify  # noqa: PLC0415 - see run
 
     if everything and tables:
-        _fail(ConfigError(f"--all means every table: leave out {', '.join(tables)}, or --all"))
+        fail(ConfigError(f"--all means every table: leave out {', '.join(tables)}, or --all"))
     logs.configure(log_format="console", level="error")
     names = None if everything else tables
     differ = False
@@ -260,7 +197,7 @@ def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, 
         nonlocal differ
         differ = await run_verify(os.environ, names, rows=rows, users=users, as_json=as_json)
 
-    _run(compare)
+    run_command(compare)
     if differ:
         sys.exit(1)
 
@@ -293,7 +230,7 @@ def check(nginx_conf: Path | None, *, as_json: bool) -> None:
             click.echo(click.style(line, fg=color) if color else line)
         does_fail = failed(checks)
 
-    _run(ask)
+    run_command(ask)
     if does_fail:
         sys.exit(1)
 
@@ -310,7 +247,7 @@ def migrate(what: Any, *, reapply: bool) -> None:
     """
     from bridge.migration.command import run_migrate  # noqa: PLC0415 - see run
 
-    _run(lambda _stop: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
+    run_command(lambda _stop: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
 
 
 @main.group()
@@ -350,7 +287,7 @@ def soak(**settings: Any) -> None:
         click.echo(outcome.line())
         failed = outcome.verdict.failed
 
-    _run(run_it)
+    run_command(run_it)
     if failed:
         sys.exit(1)
 
@@ -359,10 +296,4 @@ def _config() -> Config:
     try:
         return load_config(os.environ)
     except ConfigError as error:
-        _fail(error)
-        raise AssertionError from error
-
-
-def _fail(error: BridgeError) -> None:
-    click.echo(f"bridge: {error}", err=True)
-    sys.exit(2)
+        fail(error)

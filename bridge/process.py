@@ -1,0 +1,84 @@
+"""Runs a command: signals that end it, and errors as one line and an exit code."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+import uvloop
+
+from bridge.errors import BridgeError
+
+
+def run_command(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run ``main`` with an event that SIGTERM, SIGINT, SIGHUP set; a second SIGTERM or SIGINT ends it.
+
+    Errors that are expected end the process with one line that says what to do: code 2 for settings and what
+    else the caller has to mend, 1 for what the machine refuses.
+    """
+
+    async def until_stopped() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal(*, insists: bool) -> None:
+            if stop.is_set() and insists:
+                os._exit(130)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, partial(on_signal, insists=True))
+        # A terminal that is closed hangs up, often twice: that is no impatience.  nohup has it ignored.
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            loop.add_signal_handler(signal.SIGHUP, partial(on_signal, insists=False))
+        await main(stop)
+
+    try:
+        uvloop.run(until_stopped())
+    except (BridgeError, OSError) as error:
+        _end(error)
+    except BaseExceptionGroup as group:
+        # Not `except*`: what is raised in it (SystemExit) would be grouped again.
+        errors = list(_leaves(group))
+        if not all(isinstance(error, BridgeError | OSError) for error in errors):
+            raise
+        _end(errors[0])
+
+
+def _end(error: Any) -> NoReturn:
+    if isinstance(error, BridgeError):
+        fail(error)
+    click.echo(f"bridge: {error.strerror or error}: {_advice(error)}", err=True)
+    sys.exit(1)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Any:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
+
+
+def _advice(error: Any) -> str:
+    number = error.errno or 0
+    if number in (48, 98):  # address in use, on macOS and Linux
+        return (
+            "another process listens there, maybe another worker: stop it, or set BRIDGE_PORT and "
+            "BRIDGE_ADMIN_PORT (of bridge demo: --port) to ports that are free"
+        )
+    if number < 0 or number in (8, 49, 99):  # no such name, no such address
+        return "set BRIDGE_HOST and BRIDGE_ADMIN_HOST to addresses of this machine"
+    if isinstance(error, PermissionError):
+        return "ports below 1024 need a privilege; choose another port"
+    return "see the log above"
+
+
+def fail(error: BridgeError) -> NoReturn:
+    """End the process with one line that says what to do."""
+    click.echo(f"bridge: {error}", err=True)
+    sys.exit(2)
