@@ -149,10 +149,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         action: INSERT for a row that comes into sight, DELETE for one that leaves it.
         columns: Columns these principals may SELECT; None means all of them.
+        hides_old: True if it is not certain that they saw the row before an UPDATE: of that they get the key.
     """
 
     action: Action
     columns: frozenset[str] | None = None
+    hides_old: bool = False
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

@@ -251,6 +251,8 @@ class Authorizer:
             share = Share(columns=plan.columns, old_unknown=old_unknown, sees=sees)
             if old is not None:
                 before = saw[plan.role]
+                if before.open:
+                    share.row_only = self._asker.grounds_of(plan).row_only
                 if before.open and change.action in self._asker.grounds_of(plan).hidden_by:
                     share.saw, share.unsure = Sees(Sighting(before.sees)), before.open
                 else:

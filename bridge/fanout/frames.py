@@ -96,7 +96,7 @@ class EventEncoder:
 def _old(event: RowEvent, view: View) -> Row:
     if view.action == "INSERT":
         return {}
-    if view.action == "UPDATE":
+    if view.action == "UPDATE" and not view.hides_old:
         return _shown(event.old, view)
     # The key before the change: that is the row that the client has.
     old = event.old or {}
