@@ -24,7 +24,7 @@ from bridge.authorization import (
 )
 from bridge.backoff import Backoff
 from bridge.clock import Clock
-from bridge.errors import BridgeError, ConfigError, RpcError, SourceError
+from bridge.errors import BridgeError, RpcError, SourceError
 from bridge.events import (
     Change,
     Event,
@@ -143,8 +143,9 @@ class Pipeline:
             return
         try:
             planset = await self._compile_again()
-        except ConfigError as error:
-            # A watched table was dropped, renamed, or has no key any more: nothing is told until it is back.
+        except BridgeError as error:
+            # A watched table is gone or has no key any more, or who sees what has changed and cannot be read:
+            # nothing is told until it is back.
             log.error("catalog_unusable", reason=str(error))
             planset = None
         if self._authorizer is not authorizer or self.state != "live":

@@ -14,7 +14,7 @@ from bridge.authorization.planset import PlanSet
 from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
 from bridge.clock import ManualClock
-from bridge.errors import AskedTimeoutError, ConfigError, RpcError, SourceError
+from bridge.errors import AskedTimeoutError, BridgeError, ConfigError, RpcError, SourceError
 from bridge.events import (
     Change,
     Event,
@@ -521,8 +521,16 @@ async def test_policies_change_between_two_changes():
         assert "note 2 to 1" not in await stage.tell(insert(2))
 
 
-async def test_a_watched_table_that_is_gone_is_waited_for():
-    """Nothing is delivered meanwhile, and the worker lives: it may be a rename that is taken back."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("table public.notes does not exist: create it, or correct BRIDGE_TABLES"),
+        SourceError("bridge_catalog() answered in another form: apply sql/migrations"),
+        RpcError("bridge_catalog() did not answer: trying again"),
+    ],
+)
+async def test_a_watched_table_that_is_gone_is_waited_for(error: BridgeError):
+    """Nothing is delivered meanwhile, and the worker lives: also where the changed catalog cannot be read."""
     async with running() as stage:
         await stage.tell(Live(), insert(1))
         stage.database.marker = "2"
@@ -530,7 +538,7 @@ async def test_a_watched_table_that_is_gone_is_waited_for():
 
         def gone() -> PlanSet:
             stage.database.plans = own_notes
-            raise ConfigError("table public.notes does not exist: create it, or correct BRIDGE_TABLES")
+            raise error
 
         stage.database.plans = gone
         await stage.pipeline.check_catalog()
