@@ -82,11 +82,14 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         reason: Why, as a stable word for logs, metrics and ``resync``.
-        table: The only table that it concerns; empty where that is not known.
+        table: The only table that it concerns: it was truncated, nothing else is missing, and no ``Live``
+            follows.  Empty where that is not known.
+        id: The place of that in the stream, as :attr:`Change.id`.
     """
 
     reason: GapReason
     table: str = ""
+    id: int = 0
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,10 +149,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         action: INSERT for a row that comes into sight, DELETE for one that leaves it.
         columns: Columns these principals may SELECT; None means all of them.
+        hides_old: True if it is not certain that they saw the row before an UPDATE: of that they get the key.
     """
 
     action: Action
     columns: frozenset[str] | None = None
+    hides_old: bool = False
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):

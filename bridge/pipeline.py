@@ -23,7 +23,7 @@ from bridge.authorization import (
 )
 from bridge.backoff import Backoff
 from bridge.clock import Clock
-from bridge.errors import BridgeError, ConfigError, RpcError
+from bridge.errors import BridgeError, RpcError, SourceError
 from bridge.events import (
     Change,
     Event,
@@ -38,6 +38,7 @@ from bridge.events import (
     View,
 )
 from bridge.ports import Audience, Database, Source
+from bridge.position import Position
 from bridge.reminders import Reminders
 from bridge.tracing import Tracing
 
@@ -108,8 +109,12 @@ class Pipeline:
             match taken:
                 case Live():
                     await self._catch_up()
-                case Gap(reason=reason):
+                case Gap(reason=reason, table=""):
                     self._lose(reason)
+                case Gap(reason=reason, table=table):
+                    if table in self._tables:  # else nobody reads it
+                        self._lose(reason)
+                        await self._catch_up()
                 case Paused():
                     self._set_state("down")
                 case Resumed():
@@ -141,8 +146,9 @@ class Pipeline:
             return
         try:
             planset = await self._compile_again()
-        except ConfigError as error:
-            # A watched table was dropped, renamed, or has no key any more: nothing is told until it is back.
+        except BridgeError as error:
+            # A watched table is gone or has no key any more, or who sees what has changed and cannot be read:
+            # nothing is told until it is back.
             log.error("catalog_unusable", reason=str(error))
             planset = None
         if self._authorizer is not authorizer or self.state != "live":
@@ -204,8 +210,10 @@ class Pipeline:
     async def _load_for_ever(self) -> Authorizer:
         while True:
             try:
+                # First of all: what is there by then is in the rows that are read after it.
+                start, there = await self._source.rewind()
                 authorizer = await self._load()
-                await self._pass_by(authorizer)
+                await self._pass_by(authorizer, start, there)
             except BridgeError as error:
                 retry_in_s = self._backoff.next_s()
                 log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
@@ -214,22 +222,33 @@ class Pipeline:
                 self._backoff.reset()
                 return authorizer
 
-    async def _pass_by(self, authorizer: Authorizer) -> None:
-        """Take in what was committed before the look-up rows were loaded, for those who come back.
+    async def _pass_by(self, authorizer: Authorizer, start: Position, there: Position) -> None:
+        """Take in what was committed before and while the look-up rows were loaded, for those who come back.
+
+        Args:
+            authorizer: With these rows.
+            start: Where the past begins.
+            there: What was committed before.
 
         Raises:
-            SourceError: the past could not be read.
+            SourceError: the past could not be read, or the rows are not what they were.
         """
         version = self._source.version(authorizer.planset.digest)
-        self._audience.begin(version, await self._source.rewind())
+        self._audience.begin(version, start)
         while (events := await self._source.past()) is not None:
             for event in events:
                 if isinstance(event, Gap):
-                    if event.table in authorizer.planset.upstream_tables:
-                        self._audience.begin(version, self._source.position)
+                    if event.table not in authorizer.planset.upstream_tables:
+                        continue
+                    if event.id not in there:
+                        raise SourceError(
+                            f"{event.table} was truncated while its rows were read: reading again"
+                        )
+                    self._audience.begin(version, self._source.position)
                 elif event.table in authorizer.planset.upstream_tables:
                     try:
-                        self._audience.remember(event, authorizer.pass_by(event))
+                        effects = authorizer.pass_by(event, is_loaded=event.id in there)
+                        self._audience.remember(event, effects)
                     except CatalogChangedError:
                         # Of a table as it was before: what led to it cannot be told.
                         self._audience.begin(version, self._source.position)

@@ -29,8 +29,8 @@ class Source(Protocol):
     def version(self, digest: str) -> str:
         """Return what cursors have to be of to mean anything, for plans of this digest."""
 
-    async def rewind(self) -> Position:
-        """Return the position at which the past begins."""
+    async def rewind(self) -> tuple[Position, Position]:
+        """Return the position at which the past begins, and the changes that rows read from now on show."""
 
     async def past(self) -> Sequence[Change | Gap] | None:
         """Return what comes next of what was committed before now; None at the end."""

@@ -137,11 +137,12 @@ class Authorizer:
             self._came = set()
         return pending
 
-    def pass_by(self, change: Change) -> list[Effect]:
+    def pass_by(self, change: Change, *, is_loaded: bool) -> list[Effect]:
         """Take in a change of the past; nobody is told, and nothing may be asked until the last one.
 
         Args:
             change: With the whole row before it, as the journal has it.
+            is_loaded: True if it was committed before the rows were read.
 
         Raises:
             CatalogChangedError: the plans do not fit the table any more.
@@ -155,7 +156,8 @@ class Authorizer:
             old, new = (None if row is None else lookup.pack(row) for row in (change.old, change.new))
             found = self._probes(change, old, new)
             effects += shifted([probe for probe in found if not self._is_own(probe, change)])
-        memory.store(change)  # the cohorts are computed after all of the past
+        if not is_loaded:  # else its row may be gone since without a word: truncated, dropped, not watched
+            memory.store(change)  # the cohorts are computed after all of the past
         if change.table in self._plans_of:
             event = self._shaper.committed(change, memory.key_row(change), change.old)
             effects.append(Deliver(event, ()))
@@ -249,6 +251,8 @@ class Authorizer:
             share = Share(columns=plan.columns, old_unknown=old_unknown, sees=sees)
             if old is not None:
                 before = saw[plan.role]
+                if before.open:
+                    share.row_only = self._asker.grounds_of(plan).row_only
                 if before.open and change.action in self._asker.grounds_of(plan).hidden_by:
                     share.saw, share.unsure = Sees(Sighting(before.sees)), before.open
                 else:

@@ -115,6 +115,8 @@ class Decider:
                 decision.saw_old = None
                 return decision
             saw = sighting(event.old, before=True)
+            if saw.open:
+                decision.row_only = self._asker.grounds_of(plan).row_only
             action: Action = "DELETE" if event.new is None else "UPDATE"
             if saw.open and action in self._asker.grounds_of(plan).hidden_by:
                 decision.unsure = True

@@ -103,6 +103,16 @@ class Sees(msgspec.Struct, frozen=True):
         """Those who saw it, where it is the row before a change: whoever seems to may have been shown it."""
         return [*self.now, *self.seems]
 
+    def certain(self, *, row_only: bool) -> Sequence[Principal]:
+        """Return those who saw the row, where it is the row before a change, as it was then.
+
+        Args:
+            row_only: True if what Postgres says comes of the row alone, so that it was so before too.
+        """
+        if self.answer is None or not row_only:
+            return self.sighting.sees
+        return [*self.sighting.sees, *self.answer.sees]
+
     @property
     def later(self) -> Collection[Principal]:
         """Those who may see the row as it is now: the change that made it so tells."""
@@ -130,10 +140,12 @@ class Share(msgspec.Struct, kw_only=True):
         saw: Who saw it, but for those of ``unsure``.
         sees: Who sees it.
         unsure: Of whom it cannot be known any more whether they saw it.
+        row_only: True if what Postgres says comes of the row alone.
     """
 
     columns: frozenset[str] | None
     old_unknown: bool
+    row_only: bool = True
     saw: Sees = NOBODY
     sees: Sees = NOBODY
     unsure: Collection[Principal] = ()
@@ -158,9 +170,24 @@ class Share(msgspec.Struct, kw_only=True):
             shares = _introduced(shares, untold)
             untold.difference_update(sees)
         return [
-            Delivery(view=View(action=action, columns=self.columns), principals=principals)
+            Delivery(view=view, principals=some)
             for action, principals in shares
-            if principals
+            for view, some in self._views(action, principals)
+            if some
+        ]
+
+    def _views(
+        self, action: Action, principals: Sequence[Principal]
+    ) -> list[tuple[View, Sequence[Principal]]]:
+        """Return ``principals`` by what they may be shown of the row before."""
+        whole = View(action=action, columns=self.columns)
+        if action != "UPDATE" or not (self.unsure or self.old_unknown or self.saw.answer):
+            return [(whole, principals)]
+        certain = set(self.saw.certain(row_only=self.row_only))
+        hidden = msgspec.structs.replace(whole, hides_old=True)
+        return [
+            (whole, [p for p in principals if p in certain]),
+            (hidden, [p for p in principals if p not in certain]),
         ]
 
     @property
@@ -247,6 +274,7 @@ class Decision(msgspec.Struct, kw_only=True):
         sees_new: Whether it sees the row after the event.
         saw_old: Whether it saw it before; None where that is not known, but that nothing changed for it.
         unsure: True if it cannot be known any more whether it saw it.
+        row_only: True if what Postgres says comes of the row alone.
     """
 
     event: RowEvent
@@ -254,6 +282,7 @@ class Decision(msgspec.Struct, kw_only=True):
     sees_new: Sees = NOBODY
     saw_old: Sees | None = NOBODY
     unsure: bool = False
+    row_only: bool = True
 
     def view(self, untold: set[tuple[object, ...]]) -> View | None:
         """Return what the principal experiences; Postgres has been asked.
@@ -265,7 +294,10 @@ class Decision(msgspec.Struct, kw_only=True):
             UndecidedError: it may have lost sight of the row, and nobody can tell.
         """
         action = self._action(untold)
-        return None if action is None else View(action=action, columns=self.columns)
+        if action is None:
+            return None
+        certain = self.saw_old is not None and bool(self.saw_old.certain(row_only=self.row_only))
+        return View(action=action, columns=self.columns, hides_old=action == "UPDATE" and not certain)
 
     def _action(self, untold: set[tuple[object, ...]]) -> Action | None:
         event = self.event

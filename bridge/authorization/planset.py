@@ -39,7 +39,7 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     capture: Capture = "tables"
 
     def means_the_same(self, other: "PlanSet") -> bool:
-        """True if both answer everything alike, whatever else differs between their catalogs."""
+        """True if this answers all as ``other``, an earlier one, whatever else differs in their catalogs."""
         return (
             self.watched == other.watched
             and self.catalog.types == other.catalog.types  # rows in memory hold the labels of enums
@@ -49,9 +49,7 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             == {key: plan.sight for key, plan in other.plans.items()}
             and {name: lookup.columns for name, lookup in self.lookups.items()}
             == {name: lookup.columns for name, lookup in other.lookups.items()}
-            and all(
-                _same_rows(self.catalog.by_name[n], other.catalog.by_name[n]) for n in self.upstream_tables
-            )
+            and all(_has_the_rows(self.catalog, other.catalog, name) for name in self.upstream_tables)
         )
 
     @cached_property
@@ -65,7 +63,11 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self.upstream_keys,
             {key: plan.sight for key, plan in self.plans.items()},
             {name: lookup.columns for name, lookup in self.lookups.items()},
-            {name: catalog.by_name[name].columns for name in self.upstream_tables},
+            # Of a table that was made anew no change says that its rows are gone.
+            {
+                name: (catalog.by_name[name].columns, catalog.by_name[name].storage)
+                for name in self.upstream_tables
+            },
         )
         return hashlib.sha256(_written(meaning).encode()).hexdigest()[:8]
 
@@ -175,8 +177,15 @@ def _plan(sight: Sight, lookups: Mapping[str, LookupTable], now_us: Callable[[],
         return Plan(msgspec.structs.replace(sight, condition=asked, claims=()), lookups, now_us)
 
 
-def _same_rows(one: Table, other: Table) -> bool:
-    return one.columns == other.columns and one.storage == other.storage
+def _has_the_rows(now: Catalog, before: Catalog, name: str) -> bool:
+    """True if no rows went without a change of each: with their file, or with a partition."""
+    one, other = now.by_name[name], before.by_name[name]
+    kept = {part.storage for part in now.partitions(one)}
+    return (
+        one.columns == other.columns
+        and one.storage == other.storage
+        and all(part.storage in kept for part in before.partitions(other))
+    )
 
 
 def _watchable(catalog: Catalog, name: str, capturing: Capturing) -> Table:

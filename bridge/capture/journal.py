@@ -139,7 +139,7 @@ class Journal:
     def take(self) -> Event | None:
         """Return the next event that may leave; None if there is none.
 
-        Where a table lost all its rows, ``Gap`` and ``Live`` stand for that.
+        Where a table lost all its rows, a ``Gap`` that names it stands for that.
         """
         while self._ready:
             match self._ready.popleft():
@@ -152,8 +152,7 @@ class Journal:
                         )
                 case Truncated(id=id_, table=table):
                     if self._pass(id_):
-                        self._ready.appendleft(Live())
-                        return Gap(reason="table_truncated", table=table)
+                        return Gap(reason="table_truncated", table=table, id=id_)
                 case Unreadable(id=id_):
                     self._pass(id_)
                 case event:

@@ -71,8 +71,8 @@ class Stream(Protocol):
 class JournalSource:
     """Changes of the journalled tables, none lost and each once.
 
-    ``Live`` comes first.  Then, as after each further ``Live``, the caller has to call :meth:`rewind`, and
-    :meth:`past` to its end.
+    ``Live`` comes first.  Then, as after each further ``Live`` and each ``Gap`` of a table that it reads, the
+    caller has to call :meth:`rewind`, read the rows that it needs, and call :meth:`past` to its end.
 
     Args:
         stream: Brings rows as they are committed.
@@ -148,8 +148,8 @@ class JournalSource:
             self._journal.epoch = self._journal.read_epoch  # cursors are of that from now on
         return event
 
-    async def rewind(self) -> Position:
-        """Return the position at which the past begins: some time ago, or what has been passed.
+    async def rewind(self) -> tuple[Position, Position]:
+        """Return where the past begins, which is some time ago or what has been passed, and what is there.
 
         Raises:
             RpcError: the database did not answer.
@@ -157,16 +157,16 @@ class JournalSource:
         start = self._journal.position
         if self._anew:
             start = Position(await self._reader.journal_before(self._past_s))
-        never = await self._never(start.after)
+        found = await self._reader.journal_holes(start.floor)
+        never = await self._never(found)
         self._past_ends = False
         self._past = Journal(
             Position(start.after, start.holes), self._journal.epoch, never=never, is_past=True
         )
-        return start
+        return start, Position(found.last, found.holes)
 
-    async def _never(self, after: int) -> list[tuple[int, int]]:
-        """Return ids after ``after`` that no row will ever have: whoever might write one has ended."""
-        found = await self._reader.journal_holes(after)
+    async def _never(self, found: JournalHoles) -> list[tuple[int, int]]:
+        """Return which of the missing ids no row will ever have: whoever might write one has ended."""
         if not found.holes:
             return []
         scout, without = Position(found.last, found.holes), Position(found.last, found.holes)

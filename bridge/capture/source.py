@@ -112,9 +112,9 @@ class RealtimeSource:
         """Return a new version: cursors from before mean nothing."""
         return f"{OF_ONE_PROCESS}{secrets.token_hex(4)}"
 
-    async def rewind(self) -> Position:
-        """Return the position: what follows it is kept."""
-        return self.position
+    async def rewind(self) -> tuple[Position, Position]:
+        """Return the position twice: what follows it is kept, and changes what is loaded."""
+        return self.position, self.position
 
     async def past(self) -> list[Change | Gap] | None:
         """Return None: there is no past."""

@@ -58,18 +58,18 @@ class EventEncoder:
     """
 
     def __init__(self, *, dialog_table: str, message_table: str) -> None:
-        self._dialog_table = dialog_table
+        self.dialog_table = dialog_table
         self._message_table = message_table
 
     def name_tables(self, *, dialog_table: str, message_table: str) -> None:
         """Take the names that the tables have in the database, once they are known."""
-        self._dialog_table, self._message_table = dialog_table, message_table
+        self.dialog_table, self._message_table = dialog_table, message_table
 
     def type_of(self, table: str, action: str) -> str:
         """Return the message type of a change of ``table`` that is experienced as ``action``."""
         if table == self._message_table:
             return _MESSAGE_TYPES[action]
-        return "dialog_update" if table == self._dialog_table else "row_change"
+        return "dialog_update" if table == self.dialog_table else "row_change"
 
     def encode(self, event: RowEvent, view: View, cursor: str) -> Frame:
         """Return the frame of one view of an event."""
@@ -96,7 +96,7 @@ class EventEncoder:
 def _old(event: RowEvent, view: View) -> Row:
     if view.action == "INSERT":
         return {}
-    if view.action == "UPDATE":
+    if view.action == "UPDATE" and not view.hides_old:
         return _shown(event.old, view)
     # The key before the change: that is the row that the client has.
     old = event.old or {}

@@ -14,7 +14,7 @@ from bridge.errors import BridgeError
 from bridge.events import Delivery, Principal, ResyncReason, RowEvent, UpstreamState, View
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import Entry, History
-from bridge.fanout.narrowing import after_leaving, heard_live, narrowed
+from bridge.fanout.narrowing import after_leaving, heard_live, narrowed, since_arrival
 from bridge.fanout.notices import Problem, Resync, Status, Subscribed, Unsubscribed
 from bridge.fanout.subscriber import Sink, Subscriber
 from bridge.position import Position
@@ -185,13 +185,14 @@ class Hub:
             BridgeError: what the client experiences of them cannot be told; it has to read again.
         """
         user = subscriber.principal.user_id
-        missed = [
+        missed: Sequence[tuple[str, RowEvent]] = [
             (entry.cursor, event)
             for entry in replay
             if isinstance(event := entry.what, RowEvent)
             and (event.only is None or user in event.only)
             and (covered is not None and event.dialog_id not in covered)
         ]
+        missed = since_arrival(missed, self._encoder.dialog_table)
         subscriber.hold()
         unread = 0
         for start in range(0, len(missed), REPLAY_AT_ONCE):

@@ -12,7 +12,7 @@ async def test_who_was_away_for_too_long_reads_again():
     async def fault(stage: Stage) -> None:
         await stage.workers[0].end(9)
         await asyncio.sleep(1)
-        await run_sql(stage, "truncate bridge.journal")
+        await run_sql(stage, "select public.bridge_prune_journal(0)")
         await stage.workers[0].start()
         await asyncio.sleep(3)
 

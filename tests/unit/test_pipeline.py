@@ -14,7 +14,7 @@ from bridge.authorization.planset import PlanSet
 from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
 from bridge.clock import ManualClock
-from bridge.errors import AskedTimeoutError, ConfigError, RpcError, SourceError
+from bridge.errors import AskedTimeoutError, BridgeError, ConfigError, RpcError, SourceError
 from bridge.events import (
     Change,
     Event,
@@ -61,6 +61,7 @@ class Script:
         self._taken = asyncio.Event()
         self.tables: list[tuple[str, ...]] = []
         self.pages: list[list[Change | Gap]] = []
+        self.there = Position(0)
         self._pages: deque[list[Change | Gap]] = deque()
 
     async def next_event(self) -> Event:
@@ -82,9 +83,9 @@ class Script:
     def version(self, digest: str) -> str:
         return f"v{digest}"
 
-    async def rewind(self) -> Position:
+    async def rewind(self) -> tuple[Position, Position]:
         self._pages = deque(self.pages)
-        return Position(0)
+        return Position(0), self.there
 
     async def past(self) -> Sequence[Change | Gap] | None:
         return self._pages.popleft() if self._pages else None
@@ -520,8 +521,16 @@ async def test_policies_change_between_two_changes():
         assert "note 2 to 1" not in await stage.tell(insert(2))
 
 
-async def test_a_watched_table_that_is_gone_is_waited_for():
-    """Nothing is delivered meanwhile, and the worker lives: it may be a rename that is taken back."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("table public.notes does not exist: create it, or correct BRIDGE_TABLES"),
+        SourceError("bridge_catalog() answered in another form: apply sql/migrations"),
+        RpcError("bridge_catalog() did not answer: trying again"),
+    ],
+)
+async def test_a_watched_table_that_is_gone_is_waited_for(error: BridgeError):
+    """Nothing is delivered meanwhile, and the worker lives: also where the changed catalog cannot be read."""
     async with running() as stage:
         await stage.tell(Live(), insert(1))
         stage.database.marker = "2"
@@ -529,7 +538,7 @@ async def test_a_watched_table_that_is_gone_is_waited_for():
 
         def gone() -> PlanSet:
             stage.database.plans = own_notes
-            raise ConfigError("table public.notes does not exist: create it, or correct BRIDGE_TABLES")
+            raise error
 
         stage.database.plans = gone
         await stage.pipeline.check_catalog()
@@ -594,10 +603,11 @@ async def test_the_past_is_remembered_and_told_to_nobody():
     """What was committed before the rows were loaded; where it cannot be told from there on, it begins anew."""
     async with running() as stage:
         altered = insert(2, new={"id": 2}, id=2, position="2")
-        truncated = Gap(reason="table_truncated", table="public.notes")
-        stage.source.pages = [[insert(1, id=1), altered], [truncated, insert(3, id=3, name="public.gone")]]
+        truncated = Gap(reason="table_truncated", table="public.notes", id=3)
+        stage.source.there = Position(3)
+        stage.source.pages = [[insert(1, id=1), altered], [truncated, insert(3, id=4, name="public.gone")]]
         stage.source.keeps_past = True
-        past = ["public.notes 1 is past: 1", "public.gone 3 is past: 0"]
+        past = ["public.notes 1 is past: 1", "public.gone 4 is past: 0"]
         assert await stage.tell(Live(), insert(4, position="4")) == [
             "catching_up",
             *past,
@@ -608,17 +618,57 @@ async def test_the_past_is_remembered_and_told_to_nobody():
         assert (stage.heard.opened, stage.heard.position) == (1, "4")
 
 
+async def test_who_was_a_member_before_a_truncate_of_the_past_is_none():
+    """The rows that are loaded show it; where it came while they were, they are loaded again."""
+    for there in (Position(2), Position(1)):
+        async with running(shared_notes) as stage:
+            truncated = Gap(reason="table_truncated", table="public.members", id=2)
+            member = insert(1, name="public.members", new={"note_id": 7, "user_id": ANN}, id=1)
+            stage.source.pages = [[member], [truncated]]
+            stage.source.keeps_past = True
+            stage.source.there = there
+            load = stage.database.load
+
+            async def loading(stage: Stage = stage, load: Callable[[], Any] = load) -> Authorizer:
+                authorizer: Authorizer = await load()
+                if stage.database.loads == 2:
+                    stage.source.there = Position(2)
+                return authorizer
+
+            stage.pipeline._load = loading
+            heard = await stage.tell(Live(), insert(7, id=3, position="3", new={"id": 7, "owner_id": None}))
+            assert heard[-1] == "note 7 to 0"
+            assert stage.database.loads == (1 if there.after == 2 else 3)
+
+
+async def test_a_truncated_table_is_read_again_where_a_policy_reads_it():
+    """Once, without waiting for anything; of another one nobody is told."""
+    async with running() as stage:
+        await stage.tell(Live())
+        other = Gap(reason="table_truncated", table="public.other", id=1)
+        assert await stage.tell(other, insert(1)) == ["note 1 to 1"]
+        watched = Gap(reason="table_truncated", table="public.notes", id=2)
+        assert await stage.tell(watched, insert(2)) == [
+            "forget",
+            "down",
+            "catching_up",
+            "gap: table_truncated",
+            "live",
+            "note 2 to 1",
+        ]
+
+
 async def test_a_past_that_cannot_be_read_is_tried_again_with_the_rows():
     """A journal that was pruned on the way, a database that went away."""
     async with running() as stage:
-        rewind, failures = stage.source.rewind, [SourceError("pruned")]
+        past, failures = stage.source.past, [SourceError("pruned")]
 
-        async def failing() -> Position:
+        async def failing() -> Sequence[Change | Gap] | None:
             if failures:
                 raise failures.pop()
-            return await rewind()
+            return await past()
 
-        stage.source.rewind = failing  # type: ignore[method-assign]
+        stage.source.past = failing  # type: ignore[method-assign]
         assert await stage.tell(Live()) == STARTED
         assert stage.database.loads == 2
 

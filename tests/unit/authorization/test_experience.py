@@ -85,6 +85,39 @@ def test_an_unknown_row_before_is_an_update() -> None:
     assert told(share) == {"UPDATE": {ann}}
 
 
+@pytest.mark.parametrize("row_only", [True, False])
+def test_the_row_before_is_shown_to_those_who_saw_it_for_certain(*, row_only: bool) -> None:
+    """Not to those of whom nobody knows, nor by what Postgres says of other tables as they are now."""
+    dan = user("dd000000-0000-4000-8000-000000000000")
+    certain = {ann, bob} if row_only else {ann}
+
+    def shown(asked: Answer, *sees: Principal) -> dict[View, set[Principal]]:
+        share = Share(
+            columns=None,
+            saw=Sees(Sighting([ann], list(asked.asked)), asked),
+            sees=Sees(Sighting(sees)),
+            unsure=[dan],
+            old_unknown=False,
+            row_only=row_only,
+        )
+        return {d.view: set(d.principals) for d in share.deliveries(set())}
+
+    whole, hidden = View(action="UPDATE"), View(action="UPDATE", hides_old=True)
+    assert shown(Answer([bob], [bob]), ann, bob, dan) == {whole: certain, hidden: {ann, bob, dan} - certain}
+    assert shown(Answer([], [cat], seems=[cat]), ann, cat) == {whole: {ann}, hidden: {cat}}
+
+    for principal, sees, saw, unsure in (
+        (ann, Sees(Sighting([ann])), Sees(Sighting([ann])), False),
+        (bob, Sees(Sighting([bob])), Sees(Sighting([], [bob]), Answer([bob], [bob])), False),
+        (cat, Sees(Sighting([cat])), Sees(Sighting([], [cat]), Answer([], [cat], seems=[cat])), False),
+        (dan, Sees(Sighting([dan])), NOBODY, True),
+    ):
+        decision = Decision(
+            event=EVENT, columns=None, sees_new=sees, saw_old=saw, unsure=unsure, row_only=row_only
+        )
+        assert decision.view(set()) == View(action="UPDATE", hides_old=principal not in certain)
+
+
 def test_nobody_is_told_nothing() -> None:
     """The event is there nonetheless: history keeps it."""
     share = Share(columns=None, old_unknown=False)

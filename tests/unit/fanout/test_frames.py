@@ -80,6 +80,8 @@ def test_an_update_shows_both_rows_and_a_delete_the_key_alone():
     assert encoded(event, "UPDATE")["old"] == {"id": 1, "body": "before"}
     assert (encoded(event, "DELETE")["old"], encoded(event, "DELETE")["new"]) == ({"id": 1}, {})
     assert encoded(message(1), "UPDATE")["old"] == {}
+    hiding = View(action="UPDATE", hides_old=True)
+    assert json.loads(encoder.encode(event, hiding, "c").payload)["old"] == {"id": 1}
     assert encoded(message(1), "DELETE")["old"] == {"id": 1}
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from bridge import metrics
@@ -259,6 +260,20 @@ async def test_a_row_that_left_and_was_heard_leaving_is_not_withdrawn_twice():
     await hub.subscribe(subscriber, dialogs=frozenset({"d1"}), since="e-0")
     await hub.subscribe(subscriber, dialogs=None, since="e-0")
     assert [m["eventType"] for m in inbox.messages if "eventType" in m] == ["DELETE"]
+
+
+async def test_what_was_in_a_dialog_before_it_came_into_sight_is_not_replayed():
+    """Who was added reads what is left of it; the text of a message that was deleted before is nobody's."""
+    hub = make_hub()
+    await joined(hub), await joined(hub, BOB)
+    publish(hub, 1, dialog="d0")
+    publish(hub, 2, 3)
+    came = {"announced": "INSERT", "only": frozenset({ANN.user_id})}
+    hub.publish(msgspec.structs.replace(message(4, **came), table="public.dialogs"), to(ANN))
+    hub.publish(message(5, old={"id": 5}, old_dialog_id="d0"), to(ANN, action="UPDATE"))
+    publish(hub, 6)
+    assert (await joined(hub, since="e-0"))[1].ids == [1, 4, 5, 6]
+    assert (await joined(hub, BOB, since="e-0"))[1].ids == [1, 2, 3, 5, 6]
 
 
 async def test_an_unknown_cursor_is_not_recovered(monkeypatch: pytest.MonkeyPatch):
