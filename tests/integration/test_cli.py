@@ -239,7 +239,7 @@ async def test_a_hang_up_has_the_worker_leave_in_order(stack: LocalStack):
     )
     os.close(its_end)
     said = b""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while b"service_ready" not in said:
             said += await asyncio.to_thread(os.read, terminal, 10_000)
         async with websocket_client(f"ws://127.0.0.1:{port}/ws", stack.token(str(uuid.uuid4()))) as client:
@@ -315,7 +315,7 @@ async def test_a_table_that_cannot_be_watched_ends_the_start(stack: LocalStack):
         await connection.execute("create table if not exists public.unpublished (id int primary key)")
     for table, says in (
         ("public.nowhere", "does not exist"),
-        ("public.unpublished", "add table public.unpublished"),
+        ("public.unpublished", "public.bridge_watch('public.unpublished')"),
     ):
         settings = environment(stack, BRIDGE_TABLES=f"public.dialogs,public.messages,{table}")
         result = await asyncio.to_thread(
