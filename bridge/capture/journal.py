@@ -37,7 +37,7 @@ from bridge.journal import JournalPage, JournalRow
 from bridge.position import Position
 
 READ_EVERY_S = 3.0
-"""Time between reads while the stream lives: what it lost silently is late by no more than that."""
+"""Time between reads while the stream lives: what it lost silently is late by that and ``ARRIVE_S``."""
 
 POLL_EVERY_S = 0.5
 """The same while the stream is away, when the reads are the transport; and after a read that failed."""
@@ -295,11 +295,9 @@ class Journal:
         since, self._aside = self._aside, {}
         if not self._begun or more or self.full:
             return math.inf
-        # Only what somebody has overtaken: all others are in order anyway.
-        overtaker = max(found.keys() & self._held.keys(), default=0)
         for id_ in found.keys() - self._held.keys():
             since_s = since.get(id_, now_s)
-            if id_ < overtaker and now_s - since_s < ARRIVE_S:
+            if now_s < since_s + ARRIVE_S:
                 self._aside[id_] = since_s
         return min(self._aside, default=math.inf)
 

@@ -45,6 +45,10 @@ async def test_who_is_removed_while_a_message_is_written_is_not_sent_it(stack: L
         await psycopg.AsyncConnection.connect(url) as writing,
         await psycopg.AsyncConnection.connect(url, autocommit=True) as other,
     ):
+        # What is read before the stream has begun knows no order but that of ids.
+        await worker.logged("journal_streamed")
+        await other.execute("insert into public.dialogs (owner_id, title) values (%s, 'first')", (guest,))
+        await client.until(lambda m: m.get("new", {}).get("title") == "first")
         for _ in range(5):
             dialog = str(uuid.uuid4())
             await other.execute("insert into public.dialogs (id, owner_id) values (%s, %s)", (dialog, owner))
