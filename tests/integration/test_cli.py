@@ -235,7 +235,12 @@ async def test_a_hang_up_has_the_worker_leave_in_order(stack: LocalStack):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     worker = await asyncio.create_subprocess_exec(
-        *BRIDGE, "run", env=environment(stack, BRIDGE_PORT=str(port)), stderr=its_end
+        *BRIDGE,
+        "run",
+        env=environment(stack, BRIDGE_PORT=str(port)),
+        stderr=its_end,
+        # These tests may be run under nohup, which has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     os.close(its_end)
     said = b""
