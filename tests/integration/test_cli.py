@@ -244,18 +244,24 @@ async def test_a_hang_up_has_the_worker_leave_in_order(stack: LocalStack):
     )
     os.close(its_end)
     said = b""
-    async with asyncio.timeout(60):
-        while b"service_ready" not in said:
-            said += await asyncio.to_thread(os.read, terminal, 10_000)
-        async with websocket_client(f"ws://127.0.0.1:{port}/ws", stack.token(str(uuid.uuid4()))) as client:
-            os.close(terminal)
-            worker.send_signal(signal.SIGHUP)
-            worker.send_signal(signal.SIGHUP)
-            await client.until_type("reconnect")
-            worker.send_signal(signal.SIGHUP)
-            await client.socket.wait_closed()
-            assert client.socket.close_code == 1012
-        await worker.wait()
+    try:
+        async with asyncio.timeout(60):
+            while b"service_ready" not in said:
+                said += await asyncio.to_thread(os.read, terminal, 10_000)
+            async with websocket_client(
+                f"ws://127.0.0.1:{port}/ws", stack.token(str(uuid.uuid4()))
+            ) as client:
+                os.close(terminal)
+                worker.send_signal(signal.SIGHUP)
+                worker.send_signal(signal.SIGHUP)
+                await client.until_type("reconnect")
+                worker.send_signal(signal.SIGHUP)
+                await client.socket.wait_closed()
+                assert client.socket.close_code == 1012
+            await worker.wait()
+    finally:
+        if worker.returncode is None:
+            worker.kill()
     assert worker.returncode in (0, 120)  # Python's word for a stderr that is gone
 
 
