@@ -1,8 +1,9 @@
-"""Names as SQL writes them: what stands in quotes is taken as it is, everything else in lower case."""
+"""Names as SQL reads and writes them: as they are in quotes, in lower case without."""
 
 import re
 
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\s".,]+))\s*(?:(\.)|$)')
+_BARE = re.compile("[a-z_][a-z0-9_]*")
 _LISTED = re.compile(r'((?:"(?:[^"]|"")*"|[^",])+)(?:,|$)')
 
 
@@ -38,6 +39,21 @@ def split_names(text: str) -> tuple[str, ...]:
     if text.count('"') % 2:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return tuple(part.strip() for part in _LISTED.findall(text) if part.strip())
+
+
+def in_quotes(name: str) -> str:
+    """Return a name in quotes, always: it may be a word of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def quoted(name: str) -> str:
+    """Return a name as people write it: in quotes where its letters need them."""
+    return name if _BARE.fullmatch(name) else in_quotes(name)
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _lower(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from bridge.authorization.catalog import Catalog, Column, Table
+from bridge.identifiers import in_quotes, literal
 
 PUBLICATION = "supabase_realtime"
 """What Supabase Realtime reads."""
@@ -76,7 +77,7 @@ def unwatchable(catalog: Catalog, table: Table, capturing: Capturing) -> str | N
     cut = [table.by_name[name] for name in table.primary_key if _is_cut(table.by_name[name])]
     if capturing.capture == "tables" and cut:
         named = ", ".join(f"{column.name} {column.type}" for column in cut)
-        whole = ", ".join(f"alter column {_quoted(c.name)} type {_whole_type(c)}" for c in cut)
+        whole = ", ".join(f"alter column {in_quotes(c.name)} type {_whole_type(c)}" for c in cut)
         journal = (
             _to_journal(catalog, table, capturing)
             if capturing.wanting is not None
@@ -112,7 +113,7 @@ def unheard(catalog: Catalog, table: Table, capturing: Capturing) -> str | None:
         )
         return f"not in publication {PUBLICATION}, so its changes never arrive: {to_journal or statement}"
     if " " in table.name:
-        rename = f"alter table {table.quoted} rename to {_quoted(table.name.replace(' ', '_'))}"
+        rename = f"alter table {table.quoted} rename to {in_quotes(table.name.replace(' ', '_'))}"
         return f"a table with a space in its name, which Realtime passes over: {to_journal or rename}"
     if PUBLICATION in table.partly_published:
         statement = (
@@ -173,7 +174,7 @@ def _by_partitions(catalog: Catalog, table: Table) -> str:
 
 
 def _call(function: str, tables: Sequence[Table]) -> str:
-    calls = (f"public.{function}('{table.quoted.replace(chr(39), 2 * chr(39))}')" for table in tables)
+    calls = (f"public.{function}({literal(table.quoted)})" for table in tables)
     return f"select {', '.join(calls)}"
 
 
@@ -184,7 +185,3 @@ def _is_cut(column: Column) -> bool:
 def _whole_type(column: Column) -> str:
     kind = "varbit" if column.base_type.endswith("bit") else "text"
     return f"{kind}[]" if column.base_type.rpartition(".")[2].startswith("_") else kind
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -11,6 +11,7 @@ import msgspec
 
 from bridge.errors import SourceError
 from bridge.events import VOLATILE_CLAIMS
+from bridge.identifiers import in_quotes, quoted
 
 _QUOTED_WORD = re.compile(r"(?<=['\"{,.])\w+(?=['\"},.])")
 
@@ -102,10 +103,7 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     @property
     def quoted(self) -> str:
         """``schema.name`` as SQL has it, for statements that are advised."""
-        return ".".join(
-            part if re.fullmatch("[a-z_][a-z0-9_]*", part) else '"' + part.replace('"', '""') + '"'
-            for part in (self.schema, self.name)
-        )
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
 
     @property
     def other_than_table(self) -> str | None:
@@ -119,7 +117,7 @@ class Table(msgspec.Struct, frozen=True, dict=True):
         named = next((key for key in self.unique if not_null.issuperset(key)), None)
         if named is None and "id" not in self.by_name:
             return f"alter table {self.quoted} add column id bigint generated always as identity primary key"
-        columns = ", ".join('"' + name.replace('"', '""') + '"' for name in named or ("id",))
+        columns = ", ".join(map(in_quotes, named or ("id",)))
         return f"alter table {self.quoted} add primary key ({columns})"
 
     @cached_property

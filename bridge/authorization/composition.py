@@ -21,6 +21,7 @@ from bridge.authorization.normalization import Normalizer
 from bridge.authorization.translation import Context, Translator
 from bridge.authorization.types import column_type, plain
 from bridge.errors import CompileError, QueryFailsError
+from bridge.identifiers import in_quotes
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -227,7 +228,7 @@ def _named(table: Table, policies: Sequence[Policy]) -> frozenset[str]:
     if ".*" in texts:  # a whole row
         return frozenset(table.by_name)
     words = set(re.findall(r'"(?:[^"]|"")+"|[^\W\d][\w$]*', texts))
-    return frozenset(name for name in table.by_name if {name, '"' + name.replace('"', '""') + '"'} & words)
+    return frozenset(name for name in table.by_name if {name, in_quotes(name)} & words)
 
 
 def _explained(expr: Expr, where: str) -> Expr:

@@ -17,6 +17,7 @@ from psycopg import pq
 
 from bridge.capture.refusal import Facts, ReplicationError, explain, judge
 from bridge.database import parameters
+from bridge.identifiers import in_quotes, literal
 from bridge.journal import JOURNAL, NAME, SCHEMA
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -151,7 +152,7 @@ async def _connect(database_url: str) -> psycopg.AsyncConnection[Any]:
 
 async def _facts(pgconn: pq.abc.PGconn, publication: str) -> Facts:
     await _ask(pgconn, _SESSION)
-    answer = await _ask(pgconn, _FACTS.format(publication=_literal(publication)))
+    answer = await _ask(pgconn, _FACTS.format(publication=literal(publication)))
     cells = [answer.get_value(0, column) for column in range(5)]
     return Facts(
         wal_level=(cells[0] or b"").decode(),
@@ -164,7 +165,7 @@ async def _facts(pgconn: pq.abc.PGconn, publication: str) -> Facts:
 
 async def _start(connection: psycopg.AsyncConnection[Any], publication: str) -> None:
     name = f"bridge_{token_hex(8)}"
-    names = _literal('"' + publication.replace('"', '""') + '"')
+    names = literal(in_quotes(publication))
     waiting = asyncio.get_running_loop().call_later(
         WAITING_S,
         lambda: log.warning("upstream_waiting", reason="there is no slot yet", advice=_OPEN_TRANSACTION),
@@ -239,7 +240,3 @@ def _failure(result: pq.abc.PGresult) -> ReplicationError:
     sqlstate = result.error_field(pq.DiagnosticField.SQLSTATE)
     message = primary or result.error_message
     return explain(message.decode(errors="replace"), sqlstate=(sqlstate or b"").decode())
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

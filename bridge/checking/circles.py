@@ -7,6 +7,7 @@ arguments: what everybody does by hand.
 import re
 
 from bridge.authorization.catalog import Catalog, Policy, Table
+from bridge.identifiers import in_quotes
 
 _CIRCLE = re.compile(r"in a circle: (.+?) \(Postgres")
 
@@ -30,13 +31,13 @@ def moved(table: Table, name: str) -> str | None:
 def _moved(table: Table, policy: Policy) -> str:
     using = policy.using or ""
     words = set(re.findall(r'"(?:[^"]|"")+"|[^\W\d][\w$]*', using))
-    read = [c for c in table.columns if {c.name, _quoted(c.name)} & words]
+    read = [c for c in table.columns if {c.name, in_quotes(c.name)} & words]
     name = re.sub(r"\W+", "_", f"{table.name}_{policy.name}").strip("_").lower()[:50]
-    arguments = ", ".join(f"{_quoted(c.name)} {c.type}" for c in read)
-    row = ", ".join(f"${place} as {_quoted(c.name)}" for place, c in enumerate(read, 1))
-    given = ", ".join(_quoted(c.name) for c in read)
-    roles = ", ".join(role if role == "public" else _quoted(role) for role in policy.roles)
-    own = _quoted(table.name)
+    arguments = ", ".join(f"{in_quotes(c.name)} {c.type}" for c in read)
+    row = ", ".join(f"${place} as {in_quotes(c.name)}" for place, c in enumerate(read, 1))
+    given = ", ".join(in_quotes(c.name) for c in read)
+    roles = ", ".join(role if role == "public" else in_quotes(role) for role in policy.roles)
+    own = in_quotes(table.name)
     function = f"bridge_private.{name}"
     return (
         "create schema if not exists bridge_private;\n"  # noqa: S608 - names are quoted
@@ -44,10 +45,5 @@ def _moved(table: Table, policy: Policy) -> str:
         f"create function {function}({arguments}) returns boolean\n"
         "language sql stable security definer set search_path = ''\n"
         f"as $function$ select {using} from (select {row}) as {own} $function$;\n"
-        f"alter policy {_quoted(policy.name)} on {table.quoted} using ({function}({given}));"
+        f"alter policy {in_quotes(policy.name)} on {table.quoted} using ({function}({given}));"
     )
-
-
-def _quoted(name: str) -> str:
-    """Return a name in quotes, always: a column may be called like a word of SQL."""
-    return '"' + name.replace('"', '""') + '"'

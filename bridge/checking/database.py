@@ -10,6 +10,7 @@ import psycopg
 from bridge.checking.report import Check, bad, ok, unchecked
 from bridge.database import connect, first_line
 from bridge.errors import BridgeError, SourceError
+from bridge.identifiers import literal
 from bridge.migration.database import MigratedDatabase
 from bridge.migration.state import Standing, compare, files, read
 
@@ -177,7 +178,7 @@ def _check_kept(facts: Facts, *, over_wal: bool) -> Check:
 def check_triggers(facts: Facts) -> Iterator[Check]:
     """Judge the triggers that write the journal."""
     for watched in facts.watched:
-        fix = "select public.bridge_watch('{}');".format(watched.table.replace("'", "''"))
+        fix = f"select public.bridge_watch({literal(watched.table)});"
         if watched.off:
             says = "the journal's trigger is disabled, so changes go untold"
             yield bad("triggers", says, fix, "sql", subject=watched.table)

@@ -11,6 +11,7 @@ from bridge.authorization.plan import Plan
 from bridge.authorization.planset import lookup_tables
 from bridge.checking.circles import moved, opened
 from bridge.checking.report import Check, Status, Where, bad, divided, ok, pasted
+from bridge.identifiers import quoted
 from bridge.inspection.explain import cost
 from bridge.upstream import CLIENT_ROLES
 
@@ -102,7 +103,7 @@ def _reason(catalog: Catalog, table: Table, sight: Sight) -> tuple[str, str, Whe
     grants = [] if table.rls else [hide]
     grants += [f"grant select on {table.quoted} to {role};"] if "no SELECT privilege" in because else []
     if not catalog.may_name(role, table):
-        grants.append(f"grant usage on schema {table.quoted.partition('.')[0]} to {role};")
+        grants.append(f"grant usage on schema {quoted(table.schema)} to {role};")
     if any(grant.startswith("grant") for grant in grants):
         return because, "\n".join(grants), "sql"
     return because, f"bridge explain '{table.qualified}'", "shell"

@@ -73,11 +73,6 @@ def pasted(fix: str) -> Where:
     return "shell" if fix.startswith(("bridge ", "export ")) else ""
 
 
-def quoted(name: str) -> str:
-    """Return a name as SQL has it."""
-    return name if re.fullmatch("[a-z_][a-z0-9_]*", name) else '"' + name.replace('"', '""') + '"'
-
-
 def failed(checks: Iterable[Check]) -> bool:
     """Return whether anything keeps events from arriving."""
     return any(check.status == "fail" for check in checks)

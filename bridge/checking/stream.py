@@ -7,8 +7,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bridge.capture import RealtimeSource, WalSource
 from bridge.checking.keys import key_fix, project_ref
-from bridge.checking.report import Check, bad, divided, ok, pasted, quoted
+from bridge.checking.report import Check, bad, divided, ok, pasted
 from bridge.config import Config
+from bridge.identifiers import literal, quoted
 
 SLOT_WAIT_S = 15.0
 """A slot takes milliseconds, unless transactions that write are open."""
@@ -48,8 +49,9 @@ def judge_realtime(config: Config, reason: str | None, tables: tuple[str, ...]) 
     if "Please check Realtime is enabled for the given connect parameters" in reason:
         named = re.search(r"schema: ([^,\]]+), table: ([^,\]]+)", reason)
         table = f"{named[1]}.{named[2]}" if named else tables[0]
+        named_table = ".".join(map(quoted, table.split(".", 1)))
         says = f"{table} is not in publication supabase_realtime, so its changes never arrive"
-        return bad("realtime", says, f"select public.bridge_publish('{_quoted(table)}');", "sql")
+        return bad("realtime", says, f"select public.bridge_publish({literal(named_table)});", "sql")
     if "PrivateOnly" in reason:
         return bad("realtime", "only private channels are allowed", f'{settings} : "Allow public access"')
     if "RealtimeDisabled" in reason:
@@ -81,10 +83,6 @@ def judge_slot(reason: str | None, idle_slots: list[str], *, user: str = "") -> 
         )
     paste = pasted(fix)
     return bad("wal", says, f"{fix};" if paste == "sql" else fix, paste)
-
-
-def _quoted(table: str) -> str:
-    return ".".join(map(quoted, table.split(".", 1))).replace("'", "''")
 
 
 def _short(reason: str) -> str:

@@ -15,9 +15,10 @@ from bridge.authorization.capturing import (
 )
 from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.dialogs import dialog_columns
-from bridge.checking.report import Check, bad, divided, ok, pasted, quoted
+from bridge.checking.report import Check, bad, divided, ok, pasted
 from bridge.config import Config
 from bridge.errors import ConfigError
+from bridge.identifiers import literal, quoted
 
 
 def existing(catalog: Catalog, config: Config) -> tuple[list[Table], list[Check]]:
@@ -107,7 +108,7 @@ def _unheard(table: Table, missing: str, to_watch: str | None) -> Check:
         )
         paste = "sql"
     elif fix.startswith("alter publication"):  # this one refuses what would make updates fail
-        fix = "select public.bridge_publish('{}');".format(table.quoted.replace("'", "''"))
+        fix = f"select public.bridge_publish({literal(table.quoted)});"
     elif paste == "sql":
         fix = f"{fix};"
     return bad("captured", says, fix, paste, subject=table.qualified)
@@ -134,7 +135,7 @@ def _identity(table: Table, capture: Capture) -> Iterator[Check]:
 def _readable(catalog: Catalog, table: Table, role: str) -> Check:
     name = table.qualified
     if not catalog.may_name(role, table):
-        fix = f"grant usage on schema {table.quoted.partition('.')[0]} to {quoted(role)};"
+        fix = f"grant usage on schema {quoted(table.schema)} to {quoted(role)};"
         return bad("readable", f"{role} has no USAGE on schema {table.schema}", fix, "sql", subject=name)
     if catalog.readable_columns(role, table) is not None:
         says = f"{role} has no SELECT on it, so the worker cannot load its rows"

@@ -100,7 +100,6 @@ class Polls:
     def drain(self) -> None:
         """Answer the polls that wait, and from now on at once."""
         self._draining = True
-        self._context.hub.leave()
         for sink in list(self._waiting):
             sink.wake()
 

@@ -158,6 +158,7 @@ class Server:
 
     async def drain(self, timeout_s: float) -> None:
         """Ask every client to come back later, spread over most of ``timeout_s``, and close with 1012."""
+        self._context.hub.leave()  # whoever waits for this worker to catch up, on either transport
         self._polls.drain()
         waiting = [c for c in self._sweeper if isinstance(c, WebSocketConnection)]
         steps = max(1, int(0.8 * timeout_s / DRAIN_STEP_S))

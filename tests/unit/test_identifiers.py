@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.identifiers import folded, identifiers, plain, split_names
+from bridge.identifiers import folded, identifiers, in_quotes, literal, plain, quoted, split_names
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,15 @@ def test_a_list_is_split_outside_quotes() -> None:
     assert split_names(' public.a, "b,c"."D.e" ,') == ("public.a", '"b,c"."D.e"')
     assert split_names("") == ()
     assert split_names('a."b, c') == ('a."b', "c")
+
+
+@pytest.mark.parametrize("name", ["rooms", "Rooms", 'a.b,"c', "écrits", "a b", "1st"])
+def test_what_is_written_is_read_as_it_was(name: str):
+    """In quotes always, or where its letters need them."""
+    assert folded(in_quotes(name)) == folded(quoted(name)) == (name,)
+    assert (quoted(name) == name) is (name == "rooms")
+
+
+def test_a_text_ends_where_it_should():
+    """Whatever it holds."""
+    assert literal("it's") == "'it''s'"
