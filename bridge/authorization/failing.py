@@ -73,9 +73,11 @@ def _and(parts: Iterable[Expr]) -> Expr:
 
 def any_in_order(parts: Sequence[Expr], safe: Safe) -> Expr:
     """OR, without dropping what may fail before a part that is true."""
-    before = parts[: parts.index(TRUE)] if TRUE in parts else []
+    # Also a part of parts: what stands before its TRUE would be dropped with it.
+    flat = [one for part in parts for one in (part.items if isinstance(part, Or) else (part,))]
+    before = flat[: flat.index(TRUE)] if TRUE in flat else []
     if all(map(safe, before)):
-        return any_of(parts)
+        return any_of(flat)
     return Or((*(part for part in before if part != FALSE), TRUE))
 
 

@@ -157,6 +157,7 @@ BESIDE = {
     "never, by null": "({} and null) or public",
     "never, by null in a case": "case when {} and null::boolean then hidden else public end",
     "nothing there": "({} and exists (select 1 from o.notes n where false)) or public",
+    "nothing there, not": "not ({} and exists (select 1 from o.notes n where false)) or public",
     "all there": "{} or not exists (select 1 from o.notes n where false)",
     "a look-up before": "((select m.org_id from o.members m where m.doc_id = docs.id and m.user_id = auth.uid()) = org_id and {}) or public",
     "a subquery before": "(org_id in (select m.org_id from o.members m where m.user_id = auth.uid()) and {}) or public",

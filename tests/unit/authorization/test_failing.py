@@ -66,6 +66,7 @@ def test_an_and_keeps_what_fails_before_a_false_part(parts: list[tuple[Expr, boo
         ([A, TRUE, FAILS], TRUE),
         ([FAILS, FALSE, TRUE, A], Or((FAILS, TRUE))),
         ([FAILS, A], Or((FAILS, A))),
+        ([Or((FAILS, TRUE)), A], Or((FAILS, TRUE))),
     ],
 )
 def test_an_or_keeps_what_fails_before_a_true_part(parts: list[Expr], expected: Expr) -> None:
