@@ -24,7 +24,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 Who: TypeAlias = Literal["here", "anybody", "past"]
-"""Those on the roster; others too; others too, while memory may be ahead of the change that is asked about."""
+"""Those on the roster; others as well; these also while memory may be ahead of the change."""
 
 
 class Plan:
