@@ -93,6 +93,26 @@ def _users(reach: Reach, lookup: LookupTable, row: LookupRow) -> frozenset[str |
     return frozenset() if user is None else frozenset((user,))
 
 
+def far_reaching(
+    plan: Plan, primary_key: Sequence[str], fits: Callable[[str, str, str, str], bool]
+) -> list[str]:
+    """Return the look-up tables whose rows, when they change, have everybody of the plan's role read again.
+
+    Args:
+        plan: The plan.
+        primary_key: Of its table.
+        fits: As of :func:`probes`.
+    """
+    found: dict[str, None] = {}
+    for reach in plan.reaches:
+        known = {asked for asked, own in reach.link if fits(reach.lookup, own, plan.table, asked)}
+        if reach.user_column is not None or known >= set(primary_key) or known >= plan.row_columns:
+            continue
+        if plan.concerns[reach.lookup].is_everybodys:
+            found[reach.lookup] = None
+    return list(found)
+
+
 class Crowd:
     """The users for whom a look-up row counts before its change, or after it.
 

@@ -37,6 +37,7 @@ NOTE_POLICIES = {
     "private": f"exists {its(PRIVATE)}",
     "of a level": f"exists {its(f'{PRIVATE} and {NUMBER} <= {LEVEL}')}",
     "of a level, or by another": f"exists {its(f'{PRIVATE} and {NUMBER} <= {LEVEL}')} or author_id = auth.uid()",
+    "a number first": f"exists {its(f'{NUMBER} < 3 and {PRIVATE}')} or author_id = auth.uid()",
     "not private": f"not exists {its(PRIVATE)}",
     "neither nor": f"exists {its(PRIVATE)} and not exists {its('e.budget > 5')}",
     "private, or for all": "exists " + its(f"({PRIVATE} or e.data ->> 'on' is not null)"),
