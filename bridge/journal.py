@@ -11,7 +11,7 @@ JOURNAL: Final = f"{SCHEMA}.{NAME}"
 
 
 class JournalRow(msgspec.Struct, frozen=True, array_like=True):
-    """One row; records are JSON texts."""
+    """One row; records are JSON texts.  Only a stream tells the transaction."""
 
     id: int
     relation: str
@@ -19,6 +19,7 @@ class JournalRow(msgspec.Struct, frozen=True, array_like=True):
     record: str | None
     old_record: str | None
     recorded_at: str
+    txid: str = ""
 
 
 class JournalPage(msgspec.Struct, frozen=True):

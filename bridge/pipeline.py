@@ -23,7 +23,7 @@ from bridge.authorization import (
 )
 from bridge.backoff import Backoff
 from bridge.clock import Clock
-from bridge.errors import BridgeError, RpcError, SourceError
+from bridge.errors import BridgeError, RpcError
 from bridge.events import (
     Change,
     Event,
@@ -37,8 +37,8 @@ from bridge.events import (
     UpstreamState,
     View,
 )
+from bridge.loading import Loading
 from bridge.ports import Audience, Database, Source
-from bridge.position import Position
 from bridge.reminders import Reminders
 from bridge.tracing import Tracing
 
@@ -80,13 +80,12 @@ class Pipeline:
     ) -> None:
         self.state: UpstreamState = "down"
         self._source = source
-        self._load = load
+        self._loading = Loading(source=source, load=load, audience=audience, backoff=backoff)
         self._compile_again = compile_again
         self._database = database
         self._audience = audience
         self._tables = tables
         self._clock = clock
-        self._backoff = backoff
         self._on_first_live: Callable[[], None] | None = on_first_live
         self._tracing = tracing
         self._authorizer: Authorizer | None = None
@@ -187,7 +186,7 @@ class Pipeline:
             self._audience.forget_history()
         self._usable = self._reloading = False
         self._set_state("catching_up")
-        authorizer = await self._load_for_ever()
+        authorizer = await self._loading.run()
         self._authorizer = authorizer
         tables = authorizer.planset.upstream_tables
         if set(tables) != set(self._tables):
@@ -206,54 +205,6 @@ class Pipeline:
         if self._on_first_live is not None:
             on_first_live, self._on_first_live = self._on_first_live, None
             on_first_live()
-
-    async def _load_for_ever(self) -> Authorizer:
-        while True:
-            try:
-                # First of all: what is there by then is in the rows that are read after it.
-                start, there = await self._source.rewind()
-                authorizer = await self._load()
-                await self._pass_by(authorizer, start, there)
-            except BridgeError as error:
-                retry_in_s = self._backoff.next_s()
-                log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
-                await asyncio.sleep(retry_in_s)
-            else:
-                self._backoff.reset()
-                return authorizer
-
-    async def _pass_by(self, authorizer: Authorizer, start: Position, there: Position) -> None:
-        """Take in what was committed before and while the look-up rows were loaded, for those who come back.
-
-        Args:
-            authorizer: With these rows.
-            start: Where the past begins.
-            there: What was committed before.
-
-        Raises:
-            SourceError: the past could not be read, or the rows are not what they were.
-        """
-        version = self._source.version(authorizer.planset.digest)
-        self._audience.begin(version, start)
-        while (events := await self._source.past()) is not None:
-            for event in events:
-                if isinstance(event, Gap):
-                    if event.table not in authorizer.planset.upstream_tables:
-                        continue
-                    if event.id not in there:
-                        raise SourceError(
-                            f"{event.table} was truncated while its rows were read: reading again"
-                        )
-                    self._audience.begin(version, self._source.position)
-                elif event.table in authorizer.planset.upstream_tables:
-                    try:
-                        effects = authorizer.pass_by(event, is_loaded=event.id in there)
-                        self._audience.remember(event, effects)
-                    except CatalogChangedError:
-                        # Of a table as it was before: what led to it cannot be told.
-                        self._audience.begin(version, self._source.position)
-                else:
-                    self._audience.remember(event, ())
 
     async def _relay(self, change: Change) -> Event | None:
         """Relay ``change``, and if Postgres has to be asked also those that wait: about all of them at once.

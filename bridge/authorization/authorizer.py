@@ -157,7 +157,7 @@ class Authorizer:
             CatalogChangedError: the plans do not fit the table any more.
         """
         memory = self.memory
-        memory.check(change)
+        memory.check(change, is_whole=True)
         effects: list[Effect] = []
         lookup = memory.lookups.get(change.table)
         if lookup is not None:

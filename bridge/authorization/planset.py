@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from bridge.authorization.algebra import Opaque
-from bridge.authorization.capturing import Capture, Capturing, chosen, unwatchable
+from bridge.authorization.capturing import Capture, chosen, unwatchable
 from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.composition import Sight, compose
 from bridge.authorization.lookup import LookupTable
@@ -155,7 +155,11 @@ def compile_plans(
         ConfigError: a watched table does not exist, or cannot be watched at all.
     """
     capturing = chosen(catalog, watched, capture, kept=kept)
-    tables = [_watchable(catalog, name, capturing) for name in watched]
+    tables = [_known(catalog, name) for name in watched]  # all of them, before advice is given on one
+    for table in tables:
+        reason = unwatchable(catalog, table, capturing)
+        if reason is not None:
+            raise ConfigError(f"table {reason}")
     sights = [compose(catalog, table, role, capturing) for table in tables for role in roles]
     lookups = lookup_tables(catalog, sights)
     return PlanSet(
@@ -188,15 +192,12 @@ def _has_the_rows(now: Catalog, before: Catalog, name: str) -> bool:
     )
 
 
-def _watchable(catalog: Catalog, name: str, capturing: Capturing) -> Table:
+def _known(catalog: Catalog, name: str) -> Table:
     table = catalog.by_name.get(name)
     if table is None:
         raise ConfigError(f"table {name} does not exist: create it, or correct BRIDGE_TABLES")
     if table.other_than_table is not None:
         raise ConfigError(f"{name} is {table.other_than_table}, which has no changes: correct BRIDGE_TABLES")
-    reason = unwatchable(catalog, table, capturing)
-    if reason is not None:
-        raise ConfigError(f"table {reason}")
     return table
 
 

@@ -61,19 +61,24 @@ class RowMemory:
         """Return the columns of a watched table that deciding needs."""
         return self._needed[table]
 
-    def check(self, change: Change) -> None:
+    def check(self, change: Change, *, is_whole: bool = False) -> None:
         """Refuse a change that lacks a column which deciding or announcing needs.
+
+        Args:
+            change: The change.
+            is_whole: True if the row before it has to have all of them, too.
 
         Raises:
             CatalogChangedError: it does.
         """
         required = self._required[change.table]
-        if change.new is not None and not required <= change.new.keys():
-            missing = ", ".join(sorted(required - change.new.keys()))
-            raise CatalogChangedError(
-                f"a change of {change.table} has no column {missing}: "
-                "the table was altered, the catalog has to be read again"
-            )
+        for row in (change.new, change.old if is_whole else None):
+            if row is not None and not required <= row.keys():
+                missing = ", ".join(sorted(required - row.keys()))
+                raise CatalogChangedError(
+                    f"a change of {change.table} has no column {missing}: "
+                    "the table was altered, the catalog has to be read again"
+                )
 
     def key_row(self, change: Change) -> Row:
         """Return the primary key of the row before the change, or after it for INSERT.

@@ -24,9 +24,13 @@ FIRST_MEMORY_S = 60.0
 """Age at which a worker's memory is noted for the first time."""
 
 HISTORY_S = 45
-"""How long workers keep events: the history is full by then, so that what grows later is a leak.
+"""How long workers keep events.  Nobody here is away for longer than a fault of a few seconds."""
 
-Nobody here is away for longer than a fault of a few seconds."""
+REMEMBERED_ROWS = 2_000
+"""Rows of each table that workers remember.
+
+With ``HISTORY_S`` all that is bounded is full by the time memory is noted first: what grows later is a leak.
+"""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +104,7 @@ async def soak(settings: Settings, *, say: Callable[[str], None]) -> Outcome:
         seed=settings.seed,
         BRIDGE_UPSTREAM=settings.upstream,
         BRIDGE_HISTORY_S=str(HISTORY_S),
+        BRIDGE_REMEMBERED_ROWS=str(REMEMBERED_ROWS),
         BRIDGE_PING_INTERVAL_S="3",  # a client that is gone is noticed while the soak runs
     ) as stage:
         say(f"{settings.workers} worker(s), {settings.clients} clients; logs in {stage.folder}")

@@ -13,14 +13,19 @@ Invariants, whatever the stream loses, doubles, delays or reorders:
    key come in the order in which they were made.
 3. What a read has found goes with the snapshot it was found in; a row of the stream goes by itself only
    where nothing can be missing before it.
+4. While the stream lives, what it brings leaves in the order of commits: who was removed while a message was
+   being written is not sent it, though its id is the smaller one.  What the stream has lost leaves by ids.
 
 No I/O and no clock here: :mod:`bridge.capture.journal_source` has both.
 """
 
+import datetime as dt
 import hashlib
+import math
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import msgspec
@@ -32,7 +37,7 @@ from bridge.journal import JournalPage, JournalRow
 from bridge.position import Position
 
 READ_EVERY_S = 3.0
-"""Time between reads while the stream lives: what it lost silently is late by no more than that."""
+"""Time between reads while the stream lives: what it lost silently is late by that and ``ARRIVE_S``."""
 
 POLL_EVERY_S = 0.5
 """The same while the stream is away, when the reads are the transport; and after a read that failed."""
@@ -44,6 +49,9 @@ FEW_HOLES = 3
 
 AGAIN_S = 0.05
 """Time until the next read where a row of the stream was not in the last: commits are sent before seen."""
+
+ARRIVE_S = 0.4
+"""Time for the stream to bring what a read has found while it lives: reads know no order but that of ids."""
 
 MAX_HELD = 2_000
 """Rows of the stream that may wait for a read; no more are taken until it has come."""
@@ -58,6 +66,37 @@ class _Looked(msgspec.Struct, frozen=True):
 
 
 _Ready: TypeAlias = Entry | _Looked | Gap | Live | Paused | Resumed
+
+
+class _Held(msgspec.Struct, frozen=True):
+    entry: Entry
+    txid: str
+
+
+def _as_committed(arrived: Sequence[_Held]) -> list[int]:
+    """Return the ids of rows in the order of their commits, where the stream tells it, or else as they are.
+
+    Ids are handed out before the commit.  What was written in a transaction that went on while somebody was
+    removed is not for them, although its id is the smaller one.
+
+    Args:
+        arrived: The rows as the stream brought them: in the order of commits, if it is in order itself.
+    """
+    for one, other in pairwise(arrived):
+        if one.entry.id < other.entry.id:
+            continue
+        # Frames out of order are no order: then times go back, or what one transaction wrote does.
+        if one.txid == other.txid or _time(one.entry) > _time(other.entry):
+            break
+    else:
+        return [held.entry.id for held in arrived]
+    return sorted(held.entry.id for held in arrived)
+
+
+def _time(entry: Entry) -> dt.datetime:
+    """Return when it was committed; far in the future where it does not say."""
+    text = entry.commit_timestamp if isinstance(entry, Change) else ""
+    return dt.datetime.fromisoformat(text or "9999-12-31T00:00:00Z")
 
 
 class Journal:
@@ -92,10 +131,14 @@ class Journal:
         self._never = never
         self._via = "past" if is_past else "read"
         self._ready: deque[_Ready] = deque()
-        self._held: dict[int, Entry] = {}
+        self._held: dict[int, _Held] = {}
         self._absent: dict[int, int] = {}
         """Rows that are held and were not in a read, with the end of its snapshot."""
+        self._aside: dict[int, float] = {}
+        """Rows that a read has found and the stream may yet bring, with when they were first found."""
         self._streaming = False
+        self._begun = False
+        """True if a read has been made since the stream began: what that has not found, the stream brings."""
         self._whole = False
         """True if a read has found all that was committed before the stream began."""
         self._paused = False
@@ -134,7 +177,7 @@ class Journal:
         """
         if self._held and (self.full or not stream_waits):
             return self._wait_until_s
-        return self._due_s
+        return min(self._due_s, min(self._aside.values(), default=math.inf) + ARRIVE_S)
 
     def take(self) -> Event | None:
         """Return the next event that may leave; None if there is none.
@@ -179,11 +222,13 @@ class Journal:
     def receive_stream(self, *, lives: bool) -> None:
         """Take note that the stream has begun, has ended, or has lost something: a read is due."""
         self._streaming = lives
-        self._whole = False
+        self._begun = self._whole = False
+        self._aside.clear()
         self._due_s = self._wait_until_s
 
     def receive_row(self, row: JournalRow, received_s: float) -> None:
         """Take a row of the stream: at once if nothing can be missing before it, else after a read."""
+        self._aside.pop(row.id, None)
         if row.id in self.position or row.id in self._held:
             metrics.JOURNAL_ROWS.labels("late").inc()
             return
@@ -192,13 +237,14 @@ class Journal:
         if self._whole and self._lossless:
             self._ready.append(entry)
             return
-        self._held[row.id] = entry
+        self._held[row.id] = _Held(entry, row.txid)
         if self._whole and not self._ready and self.position.floor == self.position.after:
             # Also what had overtaken it.
-            id_ = self.position.after + 1
-            while id_ in self._held:
-                self._ready.append(self._held.pop(id_))
-                id_ += 1
+            last = self.position.after
+            while last + 1 in self._held:
+                last += 1
+            arrived = [held for id_, held in self._held.items() if id_ <= last]
+            self._ready += [self._held.pop(id_).entry for id_ in _as_committed(arrived)]
 
     def receive_page(self, page: JournalPage, now_s: float) -> None:
         """Take what was read of all that :attr:`position` lacks."""
@@ -214,26 +260,46 @@ class Journal:
         if self.position.missing(page.pruned) > sum(row.id <= page.pruned for row in page.rows):
             self._break("journal_pruned", now_s)
             return
+        found = {}
         for row in page.rows:
             self._absent.pop(row.id, None)
-            if self._held.pop(row.id, None) is None:
-                metrics.JOURNAL_ROWS.labels(self._via).inc()
             # Not what was held: in another epoch that is another row.
-            entry = read_entry(row, now_s)
-            self._ready.append(entry)
-        last_id = page.rows[-1].id if page.rows else 0
+            found[row.id] = read_entry(row, now_s)
+        first = self._await_stream(found, now_s, more=page.more)
+        now = {id_: entry for id_, entry in found.items() if id_ < first}
+        arrived = [held for id_, held in self._held.items() if id_ in now]
+        metrics.JOURNAL_ROWS.labels(self._via).inc(len(now) - len(arrived))
+        for held in arrived:
+            del self._held[held.entry.id]
+        # Where the stream has brought all of them, it has told their order, too.
+        in_order = _as_committed(arrived) if len(arrived) == len(now) else list(now)
+        self._ready += [now[id_] for id_ in in_order]
+        last_id = max(now, default=0)
         up_to = last_id if page.more else max(self.position.after, last_id)
-        self._ready.append(_Looked(up_to, int(page.xmin), int(page.xmax)))
+        if first > up_to:
+            self._ready.append(_Looked(up_to, int(page.xmin), int(page.xmax)))
         self._wait_until_s = float("-inf")
         if page.more:
             self._due_s = self._wait_until_s
             return
         every_s = READ_EVERY_S if len(self.position.holes) <= FEW_HOLES else CLOSE_EVERY_S
         self._due_s = now_s + (every_s if self._streaming else POLL_EVERY_S)
-        self._look_for_held(int(page.xmin), int(page.xmax))
+        self._begun = self._streaming
+        self._look_for_held(found, int(page.xmin), int(page.xmax))
         self._whole = self._streaming and not self._held
         if self._held:
             self._wait_until_s = now_s + AGAIN_S
+
+    def _await_stream(self, found: Mapping[int, Entry], now_s: float, *, more: bool) -> float:
+        """Return the first id that the stream may yet bring: it and those behind it wait for that."""
+        since, self._aside = self._aside, {}
+        if not self._begun or more or self.full:
+            return math.inf
+        for id_ in found.keys() - self._held.keys():
+            since_s = since.get(id_, now_s)
+            if now_s < since_s + ARRIVE_S:
+                self._aside[id_] = since_s
+        return min(self._aside, default=math.inf)
 
     def receive_failure(self, now_s: float) -> None:
         """Take note that a read failed."""
@@ -242,16 +308,16 @@ class Journal:
             self._paused, self._whole = True, False
             self._ready.append(Paused())
 
-    def _look_for_held(self, xmin: int, xmax: int) -> None:
+    def _look_for_held(self, found: Mapping[int, Entry], xmin: int, xmax: int) -> None:
         """Keep what the stream has brought and a read has not; let go what no read will find any more."""
-        for id_ in sorted(self._held):
+        for id_ in sorted(self._held.keys() - found.keys()):
             known = self._absent.get(id_)
             if known is None:
                 self._absent[id_] = xmax
             elif xmin >= known:
                 # Its transaction has ended and it is not there: somebody has deleted it from the journal.
                 del self._absent[id_]
-                self._ready.append(self._held.pop(id_))
+                self._ready.append(self._held.pop(id_).entry)
 
     def _break(self, reason: GapReason, now_s: float) -> None:
         """A new line of time, or rows that are gone unread: what is in memory may be wrong."""
@@ -262,5 +328,6 @@ class Journal:
     def _forget(self) -> None:
         self._held.clear()
         self._absent.clear()
-        self._whole = False
+        self._aside.clear()
+        self._begun = self._whole = False
         self._due_s = self._wait_until_s = float("-inf")

@@ -43,6 +43,7 @@ def streamed_row(change: Change) -> JournalRow | None:
                 new["record"],
                 new["old_record"],
                 change.commit_timestamp,
+                str(new.get("txid", "")),
             ],
             JournalRow,
         )

@@ -100,6 +100,7 @@ class Polls:
     def drain(self) -> None:
         """Answer the polls that wait, and from now on at once."""
         self._draining = True
+        self._context.hub.leave()
         for sink in list(self._waiting):
             sink.wake()
 
@@ -169,8 +170,9 @@ class Polls:
         if clock.now() >= identity.expires_at and not sink.events:
             raise TokenExpiredError("the token has expired: poll again with a new one")
         cursor: str | None = hub.cursor
-        if sink.full or (query.since is not None and not hub.is_open):
-            # The rest comes with the next poll; also what was committed while nobody could be told.
+        if query.since is not None and (sink.full or self._draining or not hub.is_open):
+            # The rest comes with the next poll; also what was committed while nobody could be told, and what
+            # this worker has not come to.
             cursor = sink.events[-1].cursor if sink.events else query.since
         return _answer(
             sink.events,

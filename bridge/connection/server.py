@@ -105,22 +105,14 @@ class Server:
         )
         self._polls = Polls(self._context)
         public = public_application(self._polls, self._context.origins, client=settings.client, routes=routes)
+        self.port, self.admin_port = settings.port, settings.admin_port
+        """Where it listens, once it is open; stays when it is closed."""
         self._servers = (
             _Uvicorn(_config(public, ws=self._make_connection)),
             _Uvicorn(_config(admin_application(self._not_ready, self._connections))),
         )
         metrics.CONNECTIONS_LIMIT.set(settings.max_connections)
         metrics.CONNECTIONS.labels("websocket").set_function(lambda: len(self._sweeper))
-
-    @property
-    def port(self) -> int:
-        """The public port, once it is open."""
-        return int(self._sockets[0].getsockname()[1])
-
-    @property
-    def admin_port(self) -> int:
-        """The admin port, once it is open."""
-        return int(self._sockets[1].getsockname()[1])
 
     def open(self) -> None:
         """Bind both ports.
@@ -135,6 +127,7 @@ class Server:
         except OSError:
             public.close()
             raise
+        self.port, self.admin_port = (int(one.getsockname()[1]) for one in self._sockets)
 
     async def run(self) -> None:
         """Serve until ``close``."""

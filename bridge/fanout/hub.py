@@ -66,6 +66,7 @@ class Hub:
         self._by_principal: dict[Principal, list[Subscriber]] = {}
         self._moved = asyncio.Event()
         self._waiting = 0
+        self._leaving = False
         metrics.HISTORY_EVENTS.set_function(lambda: len(history))
 
     @property
@@ -126,6 +127,8 @@ class Hub:
         """
         if since is not None:
             await self._reach(since)
+            if self._leaving and self._history.may_come(since):
+                return True  # another worker will go on from there
         before = subscriber.dialogs
         wanted = None if dialogs is None or before is None else before | dialogs
         replay = None if since is None else self._missed(since, subscriber.principal)
@@ -153,12 +156,17 @@ class Hub:
         """Wait, for some seconds, until this worker has come as far as ``cursor``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(WAIT_S):
-                while self._history.may_come(cursor):
+                while not self._leaving and self._history.may_come(cursor):
                     self._waiting += 1
                     try:
                         await self._moved.wait()
                     finally:
                         self._waiting -= 1
+
+    def leave(self) -> None:
+        """Keep nobody waiting any more: those who come back to another worker are served there."""
+        self._leaving = True
+        self._move()
 
     def _move(self) -> None:
         """Let those look again who wait for this worker to come as far as they were."""

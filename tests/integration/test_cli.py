@@ -235,11 +235,16 @@ async def test_a_hang_up_has_the_worker_leave_in_order(stack: LocalStack):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     worker = await asyncio.create_subprocess_exec(
-        *BRIDGE, "run", env=environment(stack, BRIDGE_PORT=str(port)), stderr=its_end
+        *BRIDGE,
+        "run",
+        env=environment(stack, BRIDGE_PORT=str(port)),
+        stderr=its_end,
+        # These tests may be run under nohup, which has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     os.close(its_end)
     said = b""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while b"service_ready" not in said:
             said += await asyncio.to_thread(os.read, terminal, 10_000)
         async with websocket_client(f"ws://127.0.0.1:{port}/ws", stack.token(str(uuid.uuid4()))) as client:
@@ -315,7 +320,7 @@ async def test_a_table_that_cannot_be_watched_ends_the_start(stack: LocalStack):
         await connection.execute("create table if not exists public.unpublished (id int primary key)")
     for table, says in (
         ("public.nowhere", "does not exist"),
-        ("public.unpublished", "add table public.unpublished"),
+        ("public.unpublished", "public.bridge_watch('public.unpublished')"),
     ):
         settings = environment(stack, BRIDGE_TABLES=f"public.dialogs,public.messages,{table}")
         result = await asyncio.to_thread(

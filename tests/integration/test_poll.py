@@ -290,3 +290,21 @@ async def test_a_worker_that_leaves_answers_the_polls_that_wait():
         assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
         with pytest.raises(httpx.ConnectError):
             await http.get("/poll")
+
+
+async def test_a_worker_that_leaves_keeps_nobody_who_is_ahead_of_it():
+    """Whom another worker sent more: that poll keeps its cursor, and goes on at another worker."""
+    async with polling() as (bridge, http), asyncio.TaskGroup() as tasks:
+        ahead = bridge.hub.cursor.rpartition("-")[0] + "-9"
+        asked = tasks.create_task(http.get("/poll", params={"since": ahead}))
+        await waiting(bridge)
+        bridge.server.stop_accepting()
+        async with asyncio.timeout(2):
+            await bridge.server.drain(1.0)
+            answer = await asked
+        assert (answer.status_code, answer.headers["Connection"]) == (200, "close")
+        assert (answer.json()["events"], answer.json()["cursor"], answer.json()["recovered"]) == (
+            [],
+            ahead,
+            True,
+        )

@@ -4,6 +4,8 @@ import json
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
+
 from bridge.events import Change
 from bridge.journal import JournalPage, JournalRow
 
@@ -74,7 +76,12 @@ class JournalModel:
             transaction.sent = True
             self._step += 1
             self.sent_at |= dict.fromkeys([row.id for row in transaction.rows], self._step)
-            self.wal += transaction.rows
+            # What is streamed says when it was committed.
+            at = f"2026-01-01T00:00:00.{self._step % 1000:03d}Z"
+            self.wal += [
+                msgspec.structs.replace(row, recorded_at=at, txid=str(transaction.xid))
+                for row in transaction.rows
+            ]
 
     def end(self, transaction: Transaction) -> None:
         """Roll back what has not committed; what has comes into sight."""

@@ -580,7 +580,7 @@ async def test_a_defect_ends_the_process():
         raise ValueError("x")
 
     stage = Stage(own_notes)
-    stage.pipeline._load = load
+    stage.pipeline._loading._load = load
     stage.source.tell(Live())
     with pytest.raises(ValueError, match="x"):
         await stage.pipeline.run()
@@ -635,7 +635,7 @@ async def test_who_was_a_member_before_a_truncate_of_the_past_is_none():
                     stage.source.there = Position(2)
                 return authorizer
 
-            stage.pipeline._load = loading
+            stage.pipeline._loading._load = loading
             heard = await stage.tell(Live(), insert(7, id=3, position="3", new={"id": 7, "owner_id": None}))
             assert heard[-1] == "note 7 to 0"
             assert stage.database.loads == (1 if there.after == 2 else 3)

@@ -481,6 +481,9 @@ async def test_the_past_is_taken_in_and_told_to_nobody() -> None:
         BOB: [("messages", "UPDATE")]
     }
     made.pass_by(change("members", "DELETE", None, member), is_loaded=False)
+    for action, new, old in (("INSERT", {"dialog_id": D1}, None), ("DELETE", None, {"dialog_id": D1})):
+        with pytest.raises(CatalogChangedError):  # of the table as it was before
+            made.pass_by(change("members", action, new, old), is_loaded=False)
     # What was there before the rows were loaded is in them, or gone since, with a TRUNCATE of which no row tells.
     assert made.pass_by(change("members", "INSERT", member), is_loaded=True) == effects
     assert told(await made.apply(change("messages", "UPDATE", message(), message()), nothing)) == {}

@@ -13,7 +13,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.capture.journal import POLL_EVERY_S, READ_EVERY_S
+from bridge.capture.journal import ARRIVE_S, POLL_EVERY_S, READ_EVERY_S
 from bridge.capture.journal_source import JournalSource
 from bridge.clock import ManualClock
 from bridge.errors import RpcError
@@ -147,7 +147,7 @@ def test_past_and_events_are_one_sequence():
         change = await bench.source.next_event()
         assert isinstance(change, Change)
         assert (change.table, change.new, change.position) == ("public.t", {"key": 3}, "3")
-        assert await bench.events(READ_EVERY_S + 0.1) == [4]
+        assert await bench.events(READ_EVERY_S + ARRIVE_S + 0.1) == [4]
 
     bench = Bench()
     run_at_once(main(bench), bench.clock)
@@ -210,7 +210,7 @@ def test_past_reads_to_the_end_however_it_is_cut():
         assert bench.source.position.text() == "5.2"
         bench.model.send(slow)
         bench.model.end(slow)
-        assert await bench.events(READ_EVERY_S + 0.1) == [3]
+        assert await bench.events(READ_EVERY_S + ARRIVE_S + 0.1) == [3]
 
     bench = Bench(max_rows=1)
     run_at_once(main(bench), bench.clock)
@@ -242,7 +242,7 @@ def test_another_epoch_is_begun_from_its_past():
         bench.model.commit(1, 2)
         await bench.start()
         bench.model.epoch = "2"
-        assert await bench.events(READ_EVERY_S + 0.1) == [Gap(reason="journal_restarted"), Live()]
+        assert await bench.events(READ_EVERY_S + ARRIVE_S + 0.1) == [Gap(reason="journal_restarted"), Live()]
         assert bench.source.version("ab") == "d4735e3aab"  # before the past is read: cursors are of it
         assert brief(await past(bench.source)) == [1, 2]
         assert await bench.events(10) == []
@@ -307,7 +307,7 @@ def test_what_is_there_when_the_past_begins_is_known():
         await bench.start()
         bench.model.write(second, 4)
         bench.model.commit(5)
-        assert await bench.events(READ_EVERY_S + 0.1) == [5]
+        assert await bench.events(READ_EVERY_S + ARRIVE_S + 0.1) == [5]
         start, there = await bench.source.rewind()
         assert (start.text(), [id_ in there for id_ in range(1, 7)]) == (
             "5.1.2",

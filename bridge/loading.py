@@ -1,0 +1,88 @@
+"""Loads the look-up rows, and with them what the journal has of the time before."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from bridge.authorization import Authorizer, CatalogChangedError
+from bridge.backoff import Backoff
+from bridge.errors import BridgeError, SourceError
+from bridge.events import Gap
+from bridge.ports import Audience, Source
+from bridge.position import Position
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class Loading:
+    """Tries for as long as it takes.
+
+    Args:
+        source: Has the past.
+        load: Builds a fresh authorization stage from the database.
+        audience: Is told of the past, which nobody is sent.
+        backoff: Time between two tries.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: Source,
+        load: Callable[[], Awaitable[Authorizer]],
+        audience: Audience,
+        backoff: Backoff,
+    ) -> None:
+        self._source = source
+        self._load = load
+        self._audience = audience
+        self._backoff = backoff
+
+    async def run(self) -> Authorizer:
+        """Return an authorization stage as of now, once the database answers."""
+        while True:
+            try:
+                # First of all: what is there by then is in the rows that are read after it.
+                start, there = await self._source.rewind()
+                authorizer = await self._load()
+                await self._pass_by(authorizer, start, there)
+            except BridgeError as error:
+                retry_in_s = self._backoff.next_s()
+                log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
+                await asyncio.sleep(retry_in_s)
+            else:
+                self._backoff.reset()
+                return authorizer
+
+    async def _pass_by(self, authorizer: Authorizer, start: Position, there: Position) -> None:
+        """Take in what was committed before and while the look-up rows were loaded, for those who come back.
+
+        Args:
+            authorizer: With these rows.
+            start: Where the past begins.
+            there: What was committed before.
+
+        Raises:
+            SourceError: the past could not be read, or the rows are not what they were.
+        """
+        version = self._source.version(authorizer.planset.digest)
+        self._audience.begin(version, start)
+        while (events := await self._source.past()) is not None:
+            for event in events:
+                if isinstance(event, Gap):
+                    if event.table not in authorizer.planset.upstream_tables:
+                        continue
+                    if event.id not in there:
+                        raise SourceError(
+                            f"{event.table} was truncated while its rows were read: reading again"
+                        )
+                    self._audience.begin(version, self._source.position)
+                elif event.table in authorizer.planset.upstream_tables:
+                    try:
+                        effects = authorizer.pass_by(event, is_loaded=event.id in there)
+                        self._audience.remember(event, effects)
+                    except CatalogChangedError:
+                        # Of a table as it was before: what led to it cannot be told.
+                        self._audience.begin(version, self._source.position)
+                else:
+                    self._audience.remember(event, ())
