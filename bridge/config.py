@@ -23,6 +23,7 @@ Count = Annotated[int, Meta(ge=1)]
 _SUPABASE = {
     "supabase_url": ("SUPABASE_URL",),
     "service_role_key": ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY"),
+    "api_key": ("SUPABASE_ANON_KEY", "SUPABASE_PUBLISHABLE_KEY"),
     "jwt_secret": ("SUPABASE_JWT_SECRET",),
     "database_url": ("SUPABASE_DB_URL",),
 }
@@ -40,7 +41,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base URL of the project, for example ``https://abc.supabase.co``."""
 
     service_role_key: str
-    """Service-role key (or secret key) of the project; reads every row, never leaves the worker."""
+    """Service-role key (or secret key) of the project, or that of bridge_worker; never leaves the worker."""
+
+    api_key: str | None = None
+    """Key that the gateway knows, where it does not know the one above; it gives no rights by itself."""
 
     jwt_secret: str | None = None
     """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""

@@ -6,7 +6,7 @@ import re
 from psycopg.conninfo import conninfo_to_dict
 
 from bridge.capture import RealtimeSource, WalSource
-from bridge.checking.keys import key_fix, project_ref
+from bridge.checking.keys import project_ref, refused_fix
 from bridge.checking.report import Check, bad, divided, ok, pasted
 from bridge.config import Config
 from bridge.identifiers import literal, quoted
@@ -60,7 +60,7 @@ def judge_realtime(config: Config, reason: str | None, tables: tuple[str, ...]) 
         )
     if re.search(r"HTTP 40[13]|Jwt|JWT|TenantNotFound", reason):
         says = f"Realtime refuses the key ({_short(reason)})"
-        return bad("realtime", says, key_fix(ref), "shell")
+        return bad("realtime", says, refused_fix(config), "shell")
     fix = (
         f"{settings} : is it enabled?"
         if ref

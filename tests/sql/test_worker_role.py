@@ -127,7 +127,8 @@ def test_it_asks_as_users_and_as_nobody_else(database: Database):
     assert found == {"rows": [[0], []], "current": [0]}
     # A table that it may not read: not even whether there is such a row.
     there, not_there = (
-        _as_postgrest(url, ask, "public.secrets", f'[{{"id": {key}}}]', json.dumps(principals)) for key in (1, 2)
+        _as_postgrest(url, ask, "public.secrets", f'[{{"id": {key}}}]', json.dumps(principals))
+        for key in (1, 2)
     )
     assert there == not_there
     answer = "select public.bridge_answer(%s::text[], %s)"
