@@ -1,7 +1,13 @@
 """A worker whose key is that of bridge_worker: it delivers, and the key is good for nothing else."""
 
+import asyncio
+import re
+import shutil
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -14,7 +20,7 @@ from bridge.local.stack import LocalStack
 from bridge.minting import mint_key
 from tests.support.clients import websocket_client
 from tests.support.gateway import gateway
-from tests.support.stack import local_stack
+from tests.support.stack import ROOT, local_stack
 from tests.support.worker import environment, running_worker
 
 ANN, BOB = str(uuid.uuid4()), str(uuid.uuid4())
@@ -30,6 +36,7 @@ create policy own on app.notes for select to authenticated using (owner_id = aut
 grant select on app.notes to authenticated;
 select public.bridge_watch('app.notes'), public.bridge_publish('app.notes');
 """
+GUIDE = (ROOT / "docs" / "security.md").read_text()
 TABLES = "public.dialogs,public.messages,app.notes"
 
 
@@ -39,6 +46,8 @@ def stack() -> Iterator[LocalStack]:
     with local_stack() as running:
         with psycopg.connect(running.database_url, autocommit=True) as connection:
             connection.execute(WORLD.encode())
+            for statement in re.findall(r"```sql\n(.*?)```", GUIDE, re.DOTALL):
+                connection.execute(statement.encode())
         yield running
 
 
@@ -60,18 +69,26 @@ async def _checks(stack: LocalStack, settings: dict[str, str]) -> dict[str, Chec
     return {f"{check.check} {check.subject}".strip(): check for check in found}
 
 
-@pytest.mark.parametrize("capture", ["journal", "tables"])
-async def test_it_delivers(stack: LocalStack, settings: dict[str, str], capture: str):
+WAYS = {
+    "the journal": {"BRIDGE_CAPTURE": "journal"},
+    "the tables": {"BRIDGE_CAPTURE": "tables"},
+    "the wal": {"BRIDGE_CAPTURE": "journal", "BRIDGE_UPSTREAM": "wal"},  # with the login of docs/security.md
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_it_delivers(stack: LocalStack, settings: dict[str, str], way: str):
     """What memory decides and what Postgres is asked, of each way to capture; a member who goes hears no more."""
+    login = {"SUPABASE_DB_URL": stack.database_url.replace("//postgres@", "//bridge_stream@")}
     async with (
-        running_worker(stack, **settings, BRIDGE_CAPTURE=capture) as worker,
+        running_worker(stack, **settings, **login, **WAYS[way]) as worker,
         await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as db,
     ):
         async with (
             websocket_client(worker.ws_url, stack.token(ANN)) as ann,
             websocket_client(worker.ws_url, stack.token(BOB)) as bob,
         ):
-            dialog, number = str(uuid.uuid4()), int(capture == "tables")
+            dialog, number = str(uuid.uuid4()), list(WAYS).index(way)
             await db.execute("insert into public.dialogs (id, owner_id) values (%s, %s)", (dialog, ANN))
             join = "insert into public.dialog_participants (dialog_id, user_id) values (%s, %s)"
             await db.execute(join, (dialog, BOB))
@@ -134,8 +151,33 @@ async def test_its_key_is_good_for_nothing_else(stack: LocalStack, settings: dic
             ("bridge_visible", {"table": "public.messages", "rows": "[]", "principals": [as_service]}),
         ):
             answer = await http.post(function, json=arguments)
-            refused.append((function, answer.json().get("code") if answer.status_code >= 400 else None))  # noqa: PLR2004 - refusals
+            refused.append((function, answer.json().get("code") if answer.status_code >= 400 else None))
     assert refused == [
         *((name, "42501") for name in ("bridge_watch", "bridge_unwatch", "bridge_publish", "bridge_rows")),
         *((name, "22023") for name in ("bridge_answer", "bridge_visible")),
     ]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+async def test_the_guide_is_typed_in(stack: LocalStack, settings: dict[str, str]):
+    """docs/security.md: the commands in it make a worker's key, which `bridge check` is content with."""
+    [block] = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+    typed = block.replace("SUPABASE_ANON_KEY=...", f"SUPABASE_ANON_KEY={stack.anon_key}")
+    given = {
+        "SUPABASE_URL": settings["SUPABASE_URL"],
+        "SUPABASE_SERVICE_ROLE_KEY": "",
+        "BRIDGE_TABLES": TABLES,
+    }
+    environ = environment(stack, **given)
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    result = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-ec", typed],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "role bridge_worker, which reads" in result.stdout
