@@ -36,7 +36,7 @@ ASKED_AT_ONCE = 500
 
 
 class ProjectRpc:
-    """The functions that the worker calls, under the service role.
+    """The functions that the worker calls, under the role of its key.
 
     Make it with :meth:`connect`; ``close`` it at the end.  All methods raise
     :class:`~bridge.errors.RpcError`, whose message says what to do.
