@@ -52,6 +52,9 @@ def judge_realtime(config: Config, reason: str | None, tables: tuple[str, ...]) 
         named_table = ".".join(map(quoted, table.split(".", 1)))
         says = f"{table} is not in publication supabase_realtime, so its changes never arrive"
         return bad("realtime", says, f"select public.bridge_publish({literal(named_table)});", "sql")
+    no_role = re.search(r'role "([^"]+)" does not exist', reason)
+    if no_role is not None:
+        return bad("realtime", f"there is no role {no_role[1]}, whose key this is", "bridge migrate", "shell")
     if "PrivateOnly" in reason:
         return bad("realtime", "only private channels are allowed", f'{settings} : "Allow public access"')
     if "RealtimeDisabled" in reason:
