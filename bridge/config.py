@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from bridge.errors import ConfigError
 from bridge.identifiers import identifiers, plain, split_names
+from bridge.minting import SERVICE_ROLE, key_role
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]  # "inf" is a float, too, and no time to wait
 PingInterval = Annotated[float, Meta(gt=0, le=3600)]  # a client that vanished is noticed within two of them
@@ -44,7 +45,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Service-role key (or secret key) of the project, or that of bridge_worker; never leaves the worker."""
 
     api_key: str | None = None
-    """Key that the gateway knows, where it does not know the one above; it gives no rights by itself."""
+    """Key that the gateway knows, the anon key, where the one above is that of bridge_worker."""
 
     jwt_secret: str | None = None
     """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""
@@ -120,6 +121,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe events to log."""
+
+    @property
+    def gateway_key(self) -> str | None:
+        """What the gateway is shown instead of the key; None for one of service_role, which it knows."""
+        return None if key_role(self.service_role_key) == SERVICE_ROLE else self.api_key
 
     @property
     def dialogs(self) -> str:

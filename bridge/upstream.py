@@ -175,7 +175,7 @@ def open_stream(
     return RealtimeSource(
         url=config.supabase_url,
         token=service_token(config, clock),
-        api_key=config.api_key,
+        api_key=config.gateway_key,
         tables=(JOURNAL,) if of_journal else tables,
         primary_key=(lambda _table: ("id",)) if of_journal else known.primary_key,
         # The journal's rows are texts, which arrive as they are.

@@ -87,7 +87,7 @@ async def run_check(
     if reached.error:
         checks += [unchecked(name, "SUPABASE_URL does not answer") for name in _OF_PROJECT]
         return [*checks, *(await _of_database(config, None, clock)).checks]
-    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key, api_key=config.api_key)
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key, api_key=config.gateway_key)
     try:
         answers = await _ask(rpc)
         direct = await _of_database(config, answers.marker, clock)

@@ -80,11 +80,16 @@ def key_fix(ref: str | None) -> str:
     return f"export SUPABASE_SERVICE_ROLE_KEY=...   # {where}"
 
 
-def refused_fix(config: Config) -> str:
-    """Return the command for a key that the project, or the gateway before it, does not know."""
+def refused_fix(config: Config, *, by_gateway: bool) -> str:
+    """Return the command for a key that the project does not know, or else the gateway before it."""
     ref = project_ref(config.supabase_url)
-    if config.api_key is not None or key_role(config.service_role_key) != WORKER_ROLE:
+    if key_role(config.service_role_key) != WORKER_ROLE:
         return key_fix(ref)
+    if not by_gateway:
+        return (
+            f'export SUPABASE_SERVICE_ROLE_KEY="$(bridge token --role {WORKER_ROLE})"'
+            "   # with the project's SUPABASE_JWT_SECRET"
+        )
     where = (
         f"https://supabase.com/dashboard/project/{ref}/settings/api-keys (anon or publishable)"
         if ref

@@ -23,7 +23,8 @@ LATE_S = 5.0
 FAR_S = 60.0
 """From here tokens that were just issued are not valid yet, or expire at once."""
 
-_REFUSED = frozenset({"401", "403", "PGRST301", "PGRST302", "PGRST303"})
+_GATEWAY = frozenset({"401", "403"})
+_REFUSED = _GATEWAY | {"PGRST301", "PGRST302", "PGRST303"}
 
 _GRANT = (
     "grant execute on function public.bridge_catalog(), public.bridge_catalog_marker(),\n"
@@ -122,7 +123,8 @@ def check_answer(config: Config, error: SourceError | None, missing_fix: Callabl
     if not isinstance(error, RpcError):
         return told("functions", str(error))
     says = str(error).rpartition(": ")[0]
-    key, role = refused_fix(config), key_role(config.service_role_key)
+    key = refused_fix(config, by_gateway=error.answer in _GATEWAY)
+    role = key_role(config.service_role_key)
     if error.answer in _REFUSED:
         return bad("functions", f"the project refuses the key ({says})", key, "shell")
     if error.answer in _NO_FUNCTION:

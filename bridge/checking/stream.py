@@ -63,7 +63,7 @@ def judge_realtime(config: Config, reason: str | None, tables: tuple[str, ...]) 
         )
     if re.search(r"HTTP 40[13]|Jwt|JWT|TenantNotFound", reason):
         says = f"Realtime refuses the key ({_short(reason)})"
-        return bad("realtime", says, refused_fix(config), "shell")
+        return bad("realtime", says, refused_fix(config, by_gateway="HTTP 40" in reason), "shell")
     fix = (
         f"{settings} : is it enabled?"
         if ref
