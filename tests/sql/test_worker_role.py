@@ -1,6 +1,7 @@
 """bridge_worker: reads what the worker needs, and does nothing else."""
 
 import json
+import re
 from collections.abc import Iterator
 
 import psycopg
@@ -218,3 +219,21 @@ def test_undone_it_is_gone(database: Database):
     assert db.execute(f"select has_table_privilege('{ROLE}', 'public.messages', 'select')").fetchone() == (
         True,
     )
+
+
+def test_its_keys_can_be_made_worthless(database: Database):
+    """By the line in docs/security.md; the file gives everything back."""
+    [line] = re.findall(r"`(grant bridge_worker to [^`]*)`", (ROOT / "docs" / "security.md").read_text())
+    db = database.connect()
+    may = f"""
+        select has_table_privilege('{ROLE}', 'public.messages', 'select'),
+            has_function_privilege('{ROLE}', 'public.bridge_catalog()', 'execute'),
+            pg_has_role('authenticator', '{ROLE}', 'member')
+    """
+    db.execute(line.encode())
+    try:
+        assert db.execute(may).fetchone() == (False, False, False)
+        db.execute(FILE.read_bytes())
+        assert db.execute(may).fetchone() == (True, True, True)
+    finally:
+        db.execute(f"grant {ROLE} to authenticator; revoke {ROLE} from current_user")
