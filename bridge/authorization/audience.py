@@ -5,7 +5,7 @@ depends on the user alone names them in a cohort.  Where an expression names nob
 role is a candidate, and the plan asks the filter about each: the result is then marked as not exact.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -75,14 +75,15 @@ class FinderCompiler:
 
     Args:
         tables: Look-up tables by name.
-        cohorts: Takes the cohorts that the finders need.
+        cohorts: Takes the cohorts that the finders need; None to find by rows alone, also who is not here.
         for_user: Makes a closure over an Env one over a principal.
     """
 
-    def __init__(self, tables: Tables, cohorts: Cohorts, for_user: Compute) -> None:
+    def __init__(self, tables: Tables, cohorts: Cohorts | None, for_user: Compute) -> None:
         self._tables = tables
         self._cohorts = cohorts
         self._for_user = for_user
+        self._made: dict[tuple[str, Expr], Cohort] = {}
 
     def compile(self, expr: Expr, layout: Mapping[int, str]) -> Finder:
         """Return how to find the users for whom ``expr`` is true."""
@@ -116,10 +117,23 @@ class FinderCompiler:
     def _switch(self, expr: Expr) -> Finder:
         """What depends on the user alone: an admin flag, a claim."""
         test = self._for_user(compile_test(expr, self._tables, {}))
-        cohort = self._cohorts.add(
-            Cohort(lambda principal: (True,) if test(principal) is True else (), reaches(expr))
+        return self._by_cohort(
+            "true", expr, lambda principal: (True,) if test(principal) is True else (), lambda _env: True
         )
-        return Finder(_of_cohort(cohort, lambda _env: True), exact=True)
+
+    def _by_cohort(
+        self,
+        kind: str,
+        expr: Expr,
+        values: Callable[[Principal], Collection[Hashable]],
+        wanted: Value,
+    ) -> Finder:
+        """Find the users whose ``expr`` is ``wanted``: by one cohort, wherever the condition has it."""
+        if self._cohorts is None:
+            return _EVERYBODY
+        if (kind, expr) not in self._made:
+            self._made[kind, expr] = self._cohorts.add(Cohort(values, reaches(expr)))
+        return Finder(_of_cohort(self._made[kind, expr], wanted), exact=True)
 
     def _equal(self, left: Expr, right: Expr, layout: Mapping[int, str]) -> Finder:
         for mine, other in ((left, right), (right, left)):
@@ -134,8 +148,7 @@ class FinderCompiler:
 
     def _matching(self, mine: Expr, value: Value) -> Finder:
         compute = self._for_user(compile_value(mine, self._tables, {}))
-        cohort = self._cohorts.add(Cohort(lambda principal: (compute(principal),), reaches(mine)))
-        return Finder(_of_cohort(cohort, value), exact=True)
+        return self._by_cohort("value", mine, lambda principal: (compute(principal),), value)
 
     def _element(
         self, left: Expr, array: Expr, layout: Mapping[int, str], elements: Callable[[Any], Collection[Any]]
@@ -148,9 +161,9 @@ class FinderCompiler:
             return Finder(lambda env: frozenset(elements(of_row(env))) - {None}, exact=True)
         if not mentions_user(left) and _is_of_user(array) and types.is_hashable(left.type):
             compute = self._for_user(compile_value(array, self._tables, {}))
-            cohort = self._cohorts.add(Cohort(lambda principal: elements(compute(principal)), reaches(array)))
             value = compile_value(left, self._tables, layout)
-            return Finder(_of_cohort(cohort, value), exact=True)
+            kind = elements.__name__
+            return self._by_cohort(kind, array, lambda principal: elements(compute(principal)), value)
         return _EVERYBODY
 
     def _members(self, expr: Exists, outer: Mapping[int, str]) -> Finder:
@@ -277,7 +290,9 @@ def _union(finders: Sequence[Finder]) -> Finder:
         return found
 
     return Finder(
-        find, exact=all(finder.exact for finder in finders), walks=any(finder.walks for finder in finders)
+        find,
+        exact=all(finder.exact for finder in finders),
+        walks=any(finder.walks for finder in finders),
     )
 
 

@@ -6,7 +6,7 @@ from bridge import metrics
 from bridge.authorization.asking import Database, Questions, Visibility
 from bridge.authorization.candidates import Candidates
 from bridge.authorization.deciding import Asker, Decider
-from bridge.authorization.effects import Probe, Sighting, concerned, probes, viewers
+from bridge.authorization.effects import Crowd, Probe, Sighting, concerned, probes, viewers
 from bridge.authorization.experience import (
     NOBODY,
     Deliver,
@@ -16,7 +16,6 @@ from bridge.authorization.experience import (
     Share,
     Shares,
     Shift,
-    Shifted,
     shifted,
 )
 from bridge.authorization.lookup import LookupRow, same
@@ -108,27 +107,37 @@ class Authorizer:
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
         found: list[Probe] = []
-        moved: list[Shifted] = []
+        news: list[Probe] = []
         unseen = False
         if change.table in self.memory.lookups:
             found = self._probes(change, *self.memory.lookup_rows(change))
             # The change of a row itself is the event of this row.
             news = [probe for probe in found if not self._is_own(probe, change)]
-            moved = shifted(news)
             answerable, others = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
         questions = Questions()
+        row_before, row_after = self.memory.lookup_rows(change)
+        here, anybody = (Crowd(found, change.table, who) for who in ("here", "anybody"))
+        for crowd in (here, anybody):
+            crowd.count_all() if unseen else crowd.count(row_before)
         before = [viewers(probe.plan, row, self._roster, probe.users) for probe, row in answerable]
         shares = self._shares(change, questions)
         shifts = [
             self._shift(probe, row, saw, questions, unseen=unseen)
             for (probe, row), saw in zip(answerable, before, strict=True)
         ]
-        for one in shifted(found):
+        for crowd in (here, anybody):
+            crowd.count(row_after)
+        for one in shifted(anybody.of(found)):
             self._candidates.shift(one.users)
         pending = Pending(
-            change=change, shares=shares, shifts=shifts, others=others, moved=moved, questions=questions
+            change=change,
+            shares=shares,
+            shifts=shifts,
+            others=here.of(others),
+            moved=shifted(anybody.of(news)),
+            questions=questions,
         )
         if not questions:
             return self._settler.settle(pending)
@@ -154,8 +163,11 @@ class Authorizer:
         if lookup is not None:
             # What memory holds may be newer than the change.
             old, new = (None if row is None else lookup.pack(row) for row in (change.old, change.new))
-            found = self._probes(change, old, new)
-            effects += shifted([probe for probe in found if not self._is_own(probe, change)])
+            found = [p for p in self._probes(change, old, new) if not self._is_own(p, change)]
+            crowd = Crowd(found, change.table, "past")
+            crowd.count(old)
+            crowd.count(new)
+            effects += shifted(crowd.of(found))
         if not is_loaded:  # else its row may be gone since without a word: truncated, dropped, not watched
             memory.store(change)  # the cohorts are computed after all of the past
         if change.table in self._plans_of:

@@ -24,11 +24,11 @@ class Candidates:
         self._moment = 0
         self._kept = 0
         self._found: dict[tuple[str, str, bool], tuple[int, Users, bool]] = {}
-        self._moved: dict[str, int] = {}
+        self._moved: dict[str | None, int] = {}
         """When what a user sees changed last, where it did since the first row was kept."""
         self._fit: dict[Plan, bool] = {}
 
-    def shift(self, users: Iterable[str] | None) -> None:
+    def shift(self, users: Iterable[str | None] | None) -> None:
         """Note that these users (None: all) may see other rows from now on."""
         if not self._found:
             return

@@ -20,7 +20,7 @@ def contained(whole: Expr, part: Expr) -> Expr | None:
             return all_of([_among(whole, item) for item in items])
         case Call(name=builtins.BUILD_OBJECT, args=(Const(value=keys), ArrayOf(items=items))) if len(
             set(keys)
-        ) == len(keys) and any(map(_is_text, items)):
+        ) == len(keys) and any(_is_text(item) or _is_made(item) for item in items):
             return all_of([_under(whole, key, item) for key, item in zip(keys, items, strict=True)])
         case Call(name=builtins.TO_JSONB, args=(item,)) if _is_text(item):
             return all_of([Not(_is(whole, "object")), Call("jsonb ? text", (whole, _as_text(item)), "bool")])
@@ -42,10 +42,12 @@ def _contains_array(whole: Expr, item: Expr) -> Expr:
 
 
 def _under(whole: Expr, key: str, item: Expr) -> Expr:
-    if not _is_text(item):
-        return _contains_object(whole, key, item)
     name = Const(key, "text")
     value = Call("jsonb -> text", (whole, name), "jsonb")
+    if not _is_text(item):
+        # An array or an object is in one below a key as it is in one alone; only a single value is not.
+        inner = contained(value, item) if _is_made(item) else None
+        return inner or _contains_object(whole, key, item)
     text = Call("jsonb ->> text", (whole, name), "text")
     found = all_of([_is(value, "string"), Compare("=", text, _as_text(item))])
     return any_of([found, all_of([IsNull(item), _contains_object(whole, key, Const(None, "text"))])])
@@ -58,6 +60,10 @@ def _contains_object(whole: Expr, key: str, item: Expr) -> Expr:
 
 def _is(value: Expr, kind: str) -> Expr:
     return Compare("=", Call("jsonb_typeof(jsonb)", (value,), "text"), Const(kind, "text"))
+
+
+def _is_made(item: Expr) -> bool:
+    return isinstance(item, Call) and item.name in (builtins.BUILD_ARRAY, builtins.BUILD_OBJECT)
 
 
 def _is_text(item: Expr) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from bridge.authorization.lookup import LookupRow, LookupTable, same
-from bridge.authorization.plan import Plan
+from bridge.authorization.plan import Plan, Who
 from bridge.authorization.reach import Reach
 from bridge.authorization.roster import Roster
 from bridge.authorization.undecided import UndecidedError
@@ -32,7 +32,7 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     row: Mapping[str, Any]
     is_key: bool
-    users: frozenset[str] | None
+    users: frozenset[str | None] | None
 
 
 def probes(
@@ -86,11 +86,70 @@ def probes(
     return list(merged.values())
 
 
-def _users(reach: Reach, lookup: LookupTable, row: LookupRow) -> frozenset[str] | None:
+def _users(reach: Reach, lookup: LookupTable, row: LookupRow) -> frozenset[str | None] | None:
     if reach.user_column is None:
         return None
     user = row[lookup.position[reach.user_column]]
     return frozenset() if user is None else frozenset((user,))
+
+
+def far_reaching(
+    plan: Plan, primary_key: Sequence[str], fits: Callable[[str, str, str, str], bool]
+) -> list[str]:
+    """Return the look-up tables whose rows, when they change, have everybody of the plan's role read again.
+
+    Args:
+        plan: The plan.
+        primary_key: Of its table.
+        fits: As of :func:`probes`.
+    """
+    found: dict[str, None] = {}
+    for reach in plan.reaches:
+        known = {asked for asked, own in reach.link if fits(reach.lookup, own, plan.table, asked)}
+        if reach.user_column is not None or known >= set(primary_key) or known >= plan.row_columns:
+            continue
+        if plan.concerns[reach.lookup].is_everybodys:
+            found[reach.lookup] = None
+    return list(found)
+
+
+class Crowd:
+    """The users for whom a look-up row counts before its change, or after it.
+
+    Args:
+        found: What may change with the row.
+        lookup: The look-up table.
+        who: Whom it is about.
+    """
+
+    def __init__(self, found: Sequence[Probe], lookup: str, who: Who) -> None:
+        self._lookup = lookup
+        self._who = who
+        self._users: dict[Plan, frozenset[str | None] | None] = {
+            probe.plan: frozenset() for probe in found if probe.users is None
+        }
+
+    def count(self, row: LookupRow | None) -> None:
+        """Add those for whom ``row`` counts as the look-up rows are now."""
+        if row is None:
+            return
+        for plan, known in self._users.items():
+            if known is not None:
+                users = plan.concerned_by(self._lookup, row, who=self._who)
+                self._users[plan] = None if users is None else known.union(users)
+
+    def count_all(self) -> None:
+        """Add everybody: the row is not known."""
+        self._users.update(dict.fromkeys(self._users))
+
+    def of(self, found: Sequence[Probe]) -> list[Probe]:
+        """Return ``found``, each for these users only."""
+        return [
+            probe
+            if probe.users is not None
+            else msgspec.structs.replace(probe, users=self._users[probe.plan])
+            for probe in found
+        ]
 
 
 def concerned(probe: Probe, roster: Roster) -> Collection[Principal]:
@@ -112,7 +171,7 @@ class Sighting(msgspec.Struct, frozen=True):
     open: Sequence[Principal] = ()
 
 
-def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str] | None = None) -> Sighting:
+def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] | None = None) -> Sighting:
     """Return the principals who see ``row`` now.
 
     Args:

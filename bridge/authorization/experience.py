@@ -50,7 +50,7 @@ class Shifted(msgspec.Struct, frozen=True):
     """
 
     role: str
-    users: frozenset[str] | None
+    users: frozenset[str | None] | None
 
 
 Effect: TypeAlias = Deliver | Resync | Shifted
@@ -58,7 +58,7 @@ Effect: TypeAlias = Deliver | Resync | Shifted
 
 def shifted(found: Sequence[Probe]) -> list[Shifted]:
     """Return whose sight the answers to these questions are."""
-    users: dict[str, frozenset[str] | None] = {}
+    users: dict[str, frozenset[str | None] | None] = {}
     for probe in found:
         role = probe.plan.role
         known = users.get(role, frozenset())

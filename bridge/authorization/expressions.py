@@ -191,10 +191,10 @@ def never_fails(expr: Expr, *, at_most_one: Callable[[Rows], bool] = lambda _row
         expr: Any expression.
         at_most_one: Tells of a scalar subquery whether it finds no second row, which would be an error.
     """
-    return all(_is_harmless(node, at_most_one) for node in walk(expr))
+    return all(is_harmless(node, at_most_one) for node in walk(expr))
 
 
-def _is_harmless(node: Expr, at_most_one: Callable[[Rows], bool]) -> bool:
+def is_harmless(node: Expr, at_most_one: Callable[[Rows], bool]) -> bool:
     """True if Postgres cannot fail in ``node`` itself, whatever is in it."""
     match node:
         case Fails():

@@ -1,8 +1,8 @@
 """One compiled plan: what one role sees of one table, in both directions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import structlog
 
@@ -11,14 +11,20 @@ from bridge.authorization.algebra import Opaque
 from bridge.authorization.audience import FinderCompiler, Users
 from bridge.authorization.cohorts import Cohort, Cohorts
 from bridge.authorization.composition import Sight
+from bridge.authorization.concern import Concern, concern
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test, compile_value
 from bridge.authorization.expressions import opaque
+from bridge.authorization.lookup import LookupRow
 from bridge.authorization.reach import reaches, row_columns
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Principal, Row
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+Who: TypeAlias = Literal["here", "anybody", "past"]
+"""Those on the roster; others as well; these also while memory may be ahead of the change."""
 
 
 class Plan:
@@ -51,7 +57,11 @@ class Plan:
         # Cohorts are computed while a row is being asked about, so they have a place of their own.
         self._user_env = Env(sight.scopes, now_us)
         self._test = compile_test(sight.condition, tables, {})
-        self._finder = FinderCompiler(tables, self.cohorts, self._for_user).compile(sight.condition, {})
+        finders = FinderCompiler(tables, self.cohorts, self._for_user)
+        self._finder = finders.compile(sight.condition, {})
+        self.concerns = self._concerns(tables, finders)
+        """Of look-up tables whose rows do not name the one user whom they can concern."""
+        self._lasting = self._concerns(tables, FinderCompiler(tables, None, self._for_user))
         self._claims = [self._for_user(compile_value(part, tables, {})) for part in sight.claims]
         # Most policies compute nothing of a claim that could fail: they do not pay for the others.
         self._check = lru_cache(maxsize=65_536)(self._failure) if sight.claims else None
@@ -145,6 +155,37 @@ class Plan:
             self._choked(error)
             return None, False
         return users, self._finder.exact and not env.doubt and not self._may_fail(users)
+
+    def _concerns(self, tables: Tables, finders: FinderCompiler) -> Mapping[str, Concern]:
+        return {
+            reach.lookup: concern(self.condition, reach.lookup, tables, finders, claims=self.sight.claims)
+            for reach in self.reaches
+            if reach.user_column is None
+        }
+
+    def concerned_by(self, lookup: str, row: LookupRow, *, who: Who) -> Users:
+        """Return the users whose answers may depend on ``row`` of a look-up table; None for everybody.
+
+        Args:
+            lookup: The table's name; one of :attr:`concerns`.
+            row: Its row.
+            who: Of which users, and as of when the other look-up rows are.
+        """
+        known = (self.concerns if who == "here" else self._lasting)[lookup]
+        if who == "past" and not known.by_row:
+            return None
+        if self.cohorts:
+            self.cohorts.refresh()
+        try:
+            users = known.users(self._env, row)
+        except UndecidedError:
+            return None
+        except Exception as error:  # noqa: BLE001 - it may be anybody
+            self._choked(error)
+            return None
+        if users is None or self._failing is None:
+            return users
+        return {*users, *self._failing.undecided} if who == "here" else None
 
     def _choked(self, error: Exception) -> UndecidedError:
         """Say, once for each plan, that a value was met which we do not handle: Postgres decides then."""

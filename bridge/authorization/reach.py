@@ -47,7 +47,7 @@ def reaches(condition: Expr) -> tuple[Reach, ...]:
     """Return how each look-up row can change the answer of the condition."""
     found: dict[Reach, None] = {}
     for node in walk(condition):
-        for sources, where in _selections(node):
+        for sources, where in selections(node):
             # Not the values that InRows compares: one NULL, or the first row, turns NOT IN for all others.
             conditions = conjuncts(where)
             users = {column.scope: column.name for column in user_columns(sources, where)}
@@ -78,7 +78,8 @@ def user_columns(sources: tuple[Source, ...], where: Expr) -> list[ColumnRef]:
     return found
 
 
-def _selections(node: Expr) -> list[tuple[tuple[Source, ...], Expr]]:
+def selections(node: Expr) -> list[tuple[tuple[Source, ...], Expr]]:
+    """Return what the subqueries that ``node`` is select from, and where."""
     match node:
         case Exists(sources=sources, where=where) | InRows(sources=sources, where=where):
             return [(sources, where)]

@@ -18,6 +18,7 @@ from bridge.authorization.capturing import (
 from bridge.authorization.catalog import Catalog, Table, decode_catalog
 from bridge.authorization.columns import doubtful
 from bridge.authorization.composition import Sight, compose, policy_conditions
+from bridge.authorization.effects import far_reaching
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test
 from bridge.authorization.expressions import opaque, walk
@@ -145,6 +146,11 @@ def _plan(catalog: Catalog, sight: Sight, plan: Plan, table: Table) -> Iterator[
         read = ", ".join(sorted(columns)) or "whether there are rows"
         yield f"  reads from memory: {catalog.by_name[name].quoted} ({read})"
     yield f"  cost per change: {cost(plan)}"
+    for name in far_reaching(plan, table.primary_key, catalog.fits):
+        yield (
+            f"  cost per change of {catalog.by_name[name].quoted}: every connected user reads again "
+            "(nothing in its row says whom it concerns)"
+        )
     for part in plan.opaque:
         yield f"  asks Postgres because {part.reason}"
     asked = sight.read_columns if plan.opaque else plan.unsure

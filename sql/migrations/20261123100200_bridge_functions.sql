@@ -581,12 +581,13 @@ begin
         return null;
     end if;
     execute format(
-        -- The condition stands where nothing but the row can be meant by a name.
+        -- The condition stands where nothing but the row can be meant by a name.  In a CASE, a subquery in it is not
+        -- made a join, as in a policy: what fails in it before it comes to a row has to fail.
         'create or replace function %s returns pg_catalog.jsonb language sql stable begin atomic '
         'select coalesce(pg_catalog.jsonb_agg(bridge_given.bridge_position - 1), ''[]'') '
         'from unnest($1) with ordinality as bridge_given (bridge_row, bridge_position) '
         'where exists (select from unnest(case when bridge_given.bridge_row is not null then '
-        'array[bridge_given.bridge_row::%s] end) as %I where %s); end',
+        'array[bridge_given.bridge_row::%s] end) as %I where case when true then (%s) end); end',
         signature, relation, (select c.relname from pg_catalog.pg_class as c where c.oid = relation), condition
     );
     if not has_function_privilege(role_name, signature::regprocedure, 'execute') then

@@ -229,6 +229,28 @@ async def test_explain_says_the_policy_and_the_branch_that_decides(
     assert out.rstrip().endswith("=> sees the row")
 
 
+async def test_explain_names_the_tables_whose_changes_reach_everybody(project: LocalStack) -> None:
+    """A row says whom it concerns, or all who are connected read again when it changes."""
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute(
+            "create table public.docs (id int primary key, owner_id uuid, editors uuid[]);"
+            "create table public.kinds (id int primary key, shown boolean);"
+            "create table public.remarks (id int primary key, doc_id int, kind_id int);"
+            "alter table public.remarks enable row level security;"
+            "alter publication supabase_realtime add table public.docs, public.kinds, public.remarks;"
+            "create policy p on public.remarks using (exists (select from public.docs d where d.id = doc_id"
+            " and (d.owner_id = auth.uid() or auth.uid() = any (d.editors))));"
+            "create policy r on public.remarks as restrictive using"
+            " (kind_id in (select k.id from public.kinds k where k.shown))"
+        )
+    code, out, err = await run(project, "explain", "public.remarks")
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute("drop table public.remarks, public.docs, public.kinds")
+    assert code == 0, err
+    assert "cost per change of public.kinds: every connected user reads again" in out
+    assert "cost per change of public.docs" not in out
+
+
 async def test_explain_says_what_is_asked_of_postgres(project: LocalStack) -> None:
     """The reason, and Postgres's own answer for the row."""
     code, out, _ = await run(project, "explain", "public.reports", "--user", BOB, "--row", "1")

@@ -1,6 +1,6 @@
 """After every change of a row that a policy reads, the plan, its cohorts and the clients are those of Postgres."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -114,7 +114,7 @@ def compare(world: World, stage: Authorizer, truth: Mapping[tuple[Principal, str
                 assert canonical(heard) == expected, ("audience", table.name, principal, plan.condition)
 
 
-def run(world: World, *statements: str) -> None:
+def run(world: World, *statements: str, changes: Sequence[ChangeSpec] = CHANGES) -> None:
     world.execute(";\n".join(statements))
     stage = world.load([table.qualified for table in WATCHED], dialog_column="room_id")
     rooms, notes = (table.qualified for table in WATCHED)
@@ -130,7 +130,7 @@ def run(world: World, *statements: str) -> None:
     compare(world, stage, world.seen(WATCHED))
     for client in clients:
         client.read(seen(world, stage, client.principal))
-    for spec in CHANGES:
+    for spec in changes:
         change = world.make(spec)
         if change is None or change.table not in stage.planset.upstream_tables:
             continue

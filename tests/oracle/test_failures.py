@@ -230,6 +230,7 @@ CLAIMS = {
     "in a subquery": f"public or exists (select 1 from o.members m where m.doc_id = docs.id and m.org_id = {ORG})",
     "in a subquery, without a column of it": f"public or exists (select 1 from o.members m where docs.org_id = {ORG})",
     "in a subquery, of nothing": f"public or exists (select 1 from o.notes m where false and m.doc_id = {LEVEL})",
+    "in a subquery that finds nothing": f"not exists (select 1 from o.notes n where n.label = docs.label and {LEVEL} > 2)",
     "a subquery's": f"public or {ORG} in (select m.org_id from o.members m where m.doc_id = docs.id)",
     "a scalar subquery's": f"public or (select m.org_id from o.members m where m.doc_id = docs.id and m.user_id = auth.uid()) = {ORG}",
     "an uncorrelated subquery's": f"public or (select m.org_id from o.members m where m.doc_id = 1 and m.user_id = auth.uid()) = {ORG}",

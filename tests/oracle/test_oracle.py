@@ -109,6 +109,12 @@ class Judge:
             for table in self.watched
         }
 
+    def read_asked(self, client: Client) -> None:
+        """Read what nobody is told of: rows that an asked policy shows by other rows, as docs/policies.md says."""
+        for table, plan in self.decided():
+            if plan.role == client.principal.role and not self.stage._asker.grounds_of(plan).row_only:
+                client.rows[table.qualified] = self.now(client.principal)[table.qualified]
+
     def compare_clients(self, truth: Truth) -> None:
         """What a client has after what it was told is what it would read."""
         for client in self.clients:
@@ -137,6 +143,7 @@ class Judge:
             for client in self.clients:
                 wrong = client.receive(effects, self.now(client.principal))
                 assert not wrong, f"{client.principal} after {change}: {wrong}"
+                self.read_asked(client)
             self.compare_clients(truth)
 
 

@@ -238,6 +238,8 @@ ROOM_POLICIES = {
     "made array contained, of a number": "settings -> 'users' @> jsonb_build_array(auth.uid(), 1)",
     "made object contained": "jsonb_build_object('id', owner_id, 'n', 1) @> jsonb_build_object('id', auth.uid())",
     "made object of null": "jsonb_build_object('id', owner_id) @> jsonb_build_object('id', auth.uid()) or settings @> jsonb_build_object('visibility', auth.uid())",
+    "made array in an object": "settings @> jsonb_build_object('users', jsonb_build_array(auth.uid()::text))",
+    "made object in an object": "jsonb_build_object('of', jsonb_build_object('id', owner_id)) @> jsonb_build_object('of', jsonb_build_object('id', auth.uid()))",
     "made objects in an array": "jsonb_build_array(jsonb_build_object('id', owner_id)) @> jsonb_build_array(jsonb_build_object('id', auth.uid()))",
     "a value of jsonb contained": "settings -> 'users' @> to_jsonb(auth.uid()::text)",
     "an error behind a NULL": "((settings ->> 'nothing') = 'x' and auth.uid()::text = any (array(select jsonb_array_elements_text(to_jsonb(id))))) or owner_id = auth.uid()",
@@ -650,7 +652,7 @@ def test_a_construct_is_decided_in_memory(world: World, shape: str) -> None:
 
 NAMED = (
     "made array contained", "made array contained, uuid", "made array contained, of two", "made array contained, of a number", "made object contained",
-    "made object of null", "a value of jsonb contained", "json elements that are objects", "claim as an enum",
+    "made object of null", "made array in an object", "made object in an object", "a value of jsonb contained", "json elements that are objects", "claim as an enum",
     "an owner put to the people", "parts of a text",
     "unnest of a look-up", "unnest of a look-up, as printed", "unnest in from", "unnest in from, joined", "unnest in from, of members", "json elements",
     "json elements in from", "json elements, cast", "json elements of a look-up", "json elements, array", "claimed elements", "claimed elements, changed",

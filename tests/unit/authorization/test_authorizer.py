@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from bridge import metrics
-from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync, Shifted
+from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
 from bridge.authorization.catalog import Function, Table
+from bridge.authorization.experience import Shifted
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import CatalogChangedError, RowMemory
@@ -486,3 +487,69 @@ async def test_the_past_is_taken_in_and_told_to_nobody() -> None:
     # What was there before the rows were loaded is in them, or gone since, with a TRUNCATE of which no row tells.
     assert made.pass_by(change("members", "INSERT", member), is_loaded=True) == effects
     assert told(await made.apply(change("messages", "UPDATE", message(), message()), nothing)) == {}
+
+
+BLOCKED = "(NOT (EXISTS ( SELECT 1 FROM public.blocks b WHERE ((b.blocker = auth.uid()) AND (b.blocked = comments.author_id)))))"
+COMMENTED = "(EXISTS ( SELECT 1 FROM public.docs d WHERE ((d.id = comments.doc_id) AND {})))"
+PRIVATE = "((d.owner_id = auth.uid()) OR (auth.uid() = ANY (d.editors)))"
+
+
+def commented(condition: str, *present: Principal) -> Authorizer:
+    comments = table(
+        "comments",
+        "id int, doc_id uuid, author_id uuid",
+        policy(COMMENTED.format(condition), roles=["authenticated"]),
+        policy(BLOCKED, name="b", permissive=False, roles=["authenticated"]),
+    )
+    docs = table("docs", "id uuid, owner_id uuid, editors _uuid, open bool", rls=False)
+    blocks = table("blocks", "blocker uuid, blocked uuid", key=("blocker", "blocked"), rls=False)
+    return stage_of(planset(comments, docs, blocks, watched=["comments"]), *present)
+
+
+def doc(owner: str | None, editors: Sequence[str] | None = (), *, is_open: bool = False) -> Row:
+    return {"id": D1, "owner_id": owner, "editors": None if editors is None else [*editors], "open": is_open}
+
+
+async def test_a_private_look_up_row_concerns_those_it_names() -> None:
+    """Nobody has its comments at hand; who saw them, or does, reads again, and nobody else."""
+    made = commented(PRIVATE)
+
+    for number, (action, new, old, who) in enumerate(
+        [
+            ("INSERT", doc(ANN), None, {ANN}),
+            ("UPDATE", doc(ANN, [BOB]), doc(ANN), {ANN, BOB}),
+            ("UPDATE", doc(CAT, [BOB]), doc(ANN, [BOB]), {ANN, BOB, CAT}),
+            ("UPDATE", doc(CAT, None), doc(CAT, [BOB]), {CAT, BOB}),
+            ("UPDATE", doc(None, None), doc(CAT, None), {CAT}),
+            ("DELETE", None, doc(None, None), set()),
+            ("DELETE", None, doc(BOB), {ANN, BOB, CAT}),  # it was never known
+        ]
+    ):
+        effects = await made.apply(change("docs", action, new, old), nothing)  # type: ignore[arg-type]
+        assert told(effects) == {user: [("resync", "UPDATE")] for user in who}, number
+        shifts = [effect for effect in effects if isinstance(effect, Shifted)]
+        assert shifts == ([Shifted("authenticated", frozenset(who) if number < 6 else None)] if who else [])
+
+
+async def test_a_look_up_row_for_all_concerns_everybody() -> None:
+    """Until it is private, and when it becomes so."""
+    made = commented(f"({PRIVATE} OR d.open)", ann, bob)
+    all_of_them = {ANN: [("resync", "UPDATE")], BOB: [("resync", "UPDATE")]}
+
+    effects = await made.apply(change("docs", "INSERT", doc(ANN, is_open=True)), nothing)
+    assert told(effects) == all_of_them
+    effects = await made.apply(change("docs", "UPDATE", doc(ANN), doc(ANN, is_open=True)), nothing)
+    assert told(effects) == all_of_them
+    assert told(await made.apply(change("docs", "UPDATE", doc(BOB), doc(ANN)), nothing)) == all_of_them
+    assert told(await made.apply(change("docs", "DELETE", None, doc(BOB)), nothing)) == {
+        BOB: [("resync", "UPDATE")]
+    }
+
+
+async def test_a_private_look_up_row_of_the_past_concerns_those_it_names() -> None:
+    """They read again when they come back, others do not."""
+    made = commented(PRIVATE)
+
+    assert made.pass_by(change("docs", "UPDATE", doc(BOB), doc(ANN)), is_loaded=True) == [
+        Shifted("authenticated", frozenset({ANN, BOB}))
+    ]

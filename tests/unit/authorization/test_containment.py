@@ -14,7 +14,7 @@ WHOLE, OTHER = ColumnRef(0, "whole", "jsonb"), ColumnRef(0, "other", "text")
 ME = "00000000-0000-0000-0000-00000000000a"
 WHOLES: tuple[Any, ...] = (
     [ME], [ME, "x"], [None, "x"], [], {}, {ME: 1}, {"k": ME}, {"k": [ME]}, {"k": None}, {"k": 1}, {"k": ME, "n": 1},
-    ME, "x", 1, None, [[ME]], [{"k": ME}],
+    ME, "x", 1, None, [[ME]], [{"k": ME}], {"k": [ME, 1]}, {"k": [None]}, {"k": [[ME]]}, {"k": {"k": ME}}, {"k": {"k": None}},
 )  # fmt: skip
 
 
@@ -29,6 +29,9 @@ PARTS = (
     made(builtins.BUILD_ARRAY, Uid(), Const(1, "int")),
     made(builtins.BUILD_OBJECT, Uid(), keys=("k",)),
     made(builtins.BUILD_OBJECT, Uid(), Const(1, "int"), keys=("k", "n")),
+    made(builtins.BUILD_OBJECT, made(builtins.BUILD_ARRAY, Uid("text")), keys=("k",)),
+    made(builtins.BUILD_OBJECT, made(builtins.BUILD_ARRAY, Uid(), Const(1, "int")), keys=("k",)),
+    made(builtins.BUILD_OBJECT, made(builtins.BUILD_OBJECT, Uid(), keys=("k",)), keys=("k",)),
     Call(builtins.TO_JSONB, (Uid("text"),), "jsonb"),
 )
 

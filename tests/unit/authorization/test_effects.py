@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from bridge.authorization.effects import concerned, probes, viewers
+from bridge.authorization.effects import concerned, far_reaching, probes, viewers
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
 from bridge.clock import ManualClock
@@ -165,3 +165,32 @@ def test_viewers_are_those_here_who_see_the_row(policy: str, role: str, who: lis
 
     assert sorted(viewers(plan, row, here).sees, key=str) == sorted(who, key=str)
     assert viewers(plan, row, here, frozenset({BOB})).sees == [p for p in who if p == bob]
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [
+        (MEMBER, []),
+        # The one note that it names can be asked about, or each user.
+        (LINKED.format("(m.role = 'open'::text)"), []),
+        ("(EXISTS ( SELECT 1 FROM public.members m WHERE (m.note_id = notes.owner_id)))", []),
+        ("(EXISTS ( SELECT 1 FROM public.members m WHERE (m.role = 'open'::text)))", []),
+        (
+            "((owner_id <> auth.uid()) AND (EXISTS ( SELECT 1 FROM public.members m WHERE (m.role = 'open'::text))))",
+            ["public.members"],
+        ),
+        (
+            (
+                "((owner_id <> auth.uid()) AND (EXISTS ( SELECT 1 FROM public.members m"
+                " WHERE ((m.user_id = auth.uid()) OR (m.note_id = auth.uid())))))"
+            ),
+            [],
+        ),
+    ],
+)
+def test_what_reaches_everybody(policy: str, found: list[str]) -> None:
+    """A look-up row that says neither which row it is about nor who sees it."""
+    plans = compiled(policy)
+
+    (plan,) = plans.plans.values()
+    assert far_reaching(plan, ("id",), plans.catalog.fits) == found
