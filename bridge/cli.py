@@ -20,10 +20,11 @@ from bridge import logs
 from bridge.clock import SystemClock
 from bridge.config import Config, load_config
 from bridge.errors import ConfigError
-from bridge.minting import mint_token
+from bridge.minting import KEY_TTL_S, WORKER_ROLE, mint_key, mint_token
 from bridge.process import fail, run_command
 
 _DURATION = re.compile(r"(\d+)([smhd])")
+USER_TTL_S = 3600
 PORT = click.IntRange(0, 65535)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -109,11 +110,20 @@ def local(*, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--user", required=True, type=click.UUID, help="Whom the token speaks for (claim sub).")
-@click.option("--ttl", default="1h", type=Duration(), show_default=True, help="How long it is valid.")
+@click.option("--user", type=click.UUID, help="Whom the token speaks for (claim sub).")
+@click.option(
+    "--ttl",
+    type=Duration(),
+    help="How long it is valid  [default: 1h, and ten years for a key of bridge_worker]",
+)
 @click.option("--role", default="authenticated", show_default=True, help="Database role (claim role).")
-def token(user: Any, ttl: int, role: str) -> None:
-    """Mint a token for development (needs SUPABASE_JWT_SECRET)."""
+def token(user: Any, ttl: int | None, role: str) -> None:
+    """Mint a token for development, or the worker's key: --role bridge_worker (needs SUPABASE_JWT_SECRET)."""
+    is_key = role == WORKER_ROLE
+    if is_key and user is not None:
+        fail(ConfigError(f"--user: role {role} is the worker's and no user's, leave it out"))
+    if not is_key and user is None:
+        fail(ConfigError("--user is missing: give the id of a user, a UUID"))
     secret = os.environ.get("SUPABASE_JWT_SECRET", "")
     if not secret:
         fail(
@@ -121,7 +131,11 @@ def token(user: Any, ttl: int, role: str) -> None:
                 "SUPABASE_JWT_SECRET is not set: take it from your project's settings, or from `bridge local`"
             )
         )
-    click.echo(mint_token(secret, user_id=str(user), role=role, ttl_s=ttl, now=SystemClock().now()))
+    now = SystemClock().now()
+    if is_key:
+        click.echo(mint_key(secret, role=role, now=now, ttl_s=ttl or KEY_TTL_S))
+    else:
+        click.echo(mint_token(secret, user_id=str(user), role=role, ttl_s=ttl or USER_TTL_S, now=now))
 
 
 @main.command()

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from bridge.errors import ConfigError
 from bridge.identifiers import identifiers, plain, split_names
+from bridge.minting import SERVICE_ROLE, key_role
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]  # "inf" is a float, too, and no time to wait
 PingInterval = Annotated[float, Meta(gt=0, le=3600)]  # a client that vanished is noticed within two of them
@@ -23,6 +24,7 @@ Count = Annotated[int, Meta(ge=1)]
 _SUPABASE = {
     "supabase_url": ("SUPABASE_URL",),
     "service_role_key": ("SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_SECRET_KEY"),
+    "api_key": ("SUPABASE_ANON_KEY", "SUPABASE_PUBLISHABLE_KEY"),
     "jwt_secret": ("SUPABASE_JWT_SECRET",),
     "database_url": ("SUPABASE_DB_URL",),
 }
@@ -40,7 +42,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Base URL of the project, for example ``https://abc.supabase.co``."""
 
     service_role_key: str
-    """Service-role key (or secret key) of the project; reads every row, never leaves the worker."""
+    """Service-role key (or secret key) of the project, or that of bridge_worker; never leaves the worker."""
+
+    api_key: str | None = None
+    """Key that the gateway knows, the anon key, where the one above is that of bridge_worker."""
 
     jwt_secret: str | None = None
     """Secret of HS256 tokens; without it tokens are verified against the project's JWKS."""
@@ -116,6 +121,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe events to log."""
+
+    @property
+    def gateway_key(self) -> str | None:
+        """What the gateway is shown instead of the key; None for one of service_role, which it knows."""
+        return None if key_role(self.service_role_key) == SERVICE_ROLE else self.api_key
 
     @property
     def dialogs(self) -> str:

@@ -156,6 +156,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     columns: frozenset[str] | None = None
     hides_old: bool = False
 
+    def tells(self, column: str) -> bool:
+        """True if these principals may SELECT a column."""
+        return self.columns is None or column in self.columns
+
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """One view of a change and who gets it.  Principals of one change never overlap between deliveries."""
@@ -177,6 +181,7 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
         key: The primary key alone, by column name: ``old`` of a DELETE on the wire.
         dialog_id: Which dialog the row belongs to (after the change), as text; None if to none.
         old_dialog_id: The same before the change, when it is known and differs; else None.
+        dialog_column: The column that tells it; None if there is none.
         commit_timestamp: See :class:`Change`.
         received_s: See :class:`Change`.
         only: User ids an announcement is meant for (None among them: anon); None for a committed change.
@@ -190,6 +195,7 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
     key: Mapping[str, Any]
     dialog_id: str | None
     old_dialog_id: str | None = None
+    dialog_column: str | None = None
     commit_timestamp: str
     received_s: float
     only: frozenset[str | None] | None = None

@@ -3,6 +3,8 @@
 import re
 
 _PART = re.compile(r'\s*(?:"((?:[^"]|"")+)"|([^\s".,]+))\s*(?:(\.)|$)')
+_FREE = (0, 1)
+"""Kinds of words that stand for themselves as a name: no keyword, or one that is not reserved anywhere."""
 _BARE = re.compile("[a-z_][a-z0-9_]*")
 _LISTED = re.compile(r'((?:"(?:[^"]|"")*"|[^",])+)(?:,|$)')
 
@@ -47,8 +49,11 @@ def in_quotes(name: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """Return a name as people write it: in quotes where its letters need them."""
-    return name if _BARE.fullmatch(name) else in_quotes(name)
+    """Return a name as people write it: in quotes where Postgres's ``quote_ident()`` puts it into some."""
+    import postgast  # noqa: PLC0415 - a fifth of a second, for who only reads names
+
+    is_free = _BARE.fullmatch(name) and postgast.scan(name).tokens[0].keyword_kind in _FREE
+    return name if is_free else in_quotes(name)
 
 
 def literal(text: str) -> str:

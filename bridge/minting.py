@@ -4,6 +4,11 @@ import datetime as dt
 
 import jwt
 
+SERVICE_ROLE = "service_role"
+
+WORKER_ROLE = "bridge_worker"
+"""Reads what the worker relays, and does nothing else: sql/migrations/..._worker_role.sql."""
+
 KEY_TTL_S = 10 * 365 * 24 * 3600
 """Supabase's API keys are valid for ten years."""
 
@@ -30,9 +35,18 @@ def mint_token(
     return jwt.encode(payload, secret, algorithm="HS256")
 
 
-def mint_key(secret: str, *, role: str, now: dt.datetime) -> str:
-    """Return an API key (anon or service_role), valid for ten years."""
-    return mint_token(secret, user_id=None, role=role, ttl_s=KEY_TTL_S, now=now, iss="supabase")
+def mint_key(secret: str, *, role: str, now: dt.datetime, ttl_s: int = KEY_TTL_S) -> str:
+    """Return an API key (of anon, service_role or bridge_worker)."""
+    return mint_token(secret, user_id=None, role=role, ttl_s=ttl_s, now=now, iss="supabase")
+
+
+def key_role(key: str) -> str:
+    """Return the database role that requests with this key have, unverified."""
+    try:
+        claims = jwt.decode(key, options={"verify_signature": False})
+    except jwt.InvalidTokenError:
+        return SERVICE_ROLE  # a secret key
+    return str(claims.get("role", "anon"))
 
 
 def expires_at(token: str) -> float | None:

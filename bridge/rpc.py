@@ -36,7 +36,7 @@ ASKED_AT_ONCE = 500
 
 
 class ProjectRpc:
-    """The functions that the worker calls, under the service role.
+    """The functions that the worker calls, under the role of its key.
 
     Make it with :meth:`connect`; ``close`` it at the end.  All methods raise
     :class:`~bridge.errors.RpcError`, whose message says what to do.
@@ -48,17 +48,22 @@ class ProjectRpc:
         self._timeout_s = timeout_s
 
     @classmethod
-    async def connect(cls, url: str, key: str, *, timeout_s: float = 10.0) -> Self:
+    async def connect(
+        cls, url: str, key: str, *, api_key: str | None = None, timeout_s: float = 10.0
+    ) -> Self:
         """Return an RPC client; nothing is sent yet.
 
         Args:
             url: Base URL of the project.
-            key: Service-role key.
+            key: Key whose role the calls have.
+            api_key: What the gateway is shown; the same unless given.
             timeout_s: Time for one call, and for all calls that one :meth:`visible` makes.
         """
         http = httpx.AsyncClient(timeout=timeout_s, limits=httpx.Limits(max_connections=8))
         options = AsyncClientOptions(httpx_client=http, auto_refresh_token=False, persist_session=False)
-        return cls(await acreate_client(url, key, options), http, timeout_s=timeout_s)
+        if api_key is not None:
+            options.headers["Authorization"] = f"Bearer {key}"
+        return cls(await acreate_client(url, api_key or key, options), http, timeout_s=timeout_s)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -242,7 +247,7 @@ def _advice(error: APIError) -> str:
     if code in ("PGRST301", "PGRST302", "PGRST303", "401"):
         return "SUPABASE_SERVICE_ROLE_KEY does not belong to this project, or has expired"
     if code == "42501":
-        return "the key is not a service-role key, or service_role lacks a grant"
+        return "the key is not a service-role key, or its role lacks a grant: see `bridge check`"
     if code in ("57014", "PGRST003", "502", "503", "504"):
         return "the project is busy or away, trying again"
     if code.startswith("22"):

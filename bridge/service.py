@@ -163,7 +163,7 @@ async def serve(
     supervisor = supervisor or Supervisor()
     # Ready is who listens: how long the project is away is nothing that a restart would mend.
     supervisor.tell("READY=1", "STATUS=listening; /readyz says whether changes flow")
-    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key, api_key=config.gateway_key)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(worker.server.run(), name="server")

@@ -57,7 +57,7 @@ async def tail_as(config: Config, user_id: str, url: str, *, stop: asyncio.Event
 
 async def tail_upstream(config: Config, *, stop: asyncio.Event, show: Show) -> None:
     """Show every change of the watched tables as upstream sends it to the worker, until ``stop``."""
-    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key, api_key=config.gateway_key)
     try:
         source = (await open_upstream(config, rpc, clock=SystemClock())).source
         async with asyncio.TaskGroup() as tasks:

@@ -20,7 +20,7 @@ from bridge.config import Config
 from bridge.database import parameters
 from bridge.errors import ConfigError, SourceError
 from bridge.journal import JOURNAL
-from bridge.minting import expires_at, mint_token
+from bridge.minting import expires_at, key_role, mint_token
 from bridge.rpc import ProjectRpc
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -86,7 +86,7 @@ def authorization_settings(config: Config) -> AuthorizationSettings:
 def service_token(config: Config, clock: Clock) -> Callable[[], str]:
     """Return a function that returns the key to join upstream with.
 
-    That is the service-role key; where it is about to expire and the JWT secret is known, a fresh one.
+    That is the worker's; where it is about to expire and the JWT secret is known, a fresh one of its role.
     """
 
     def current() -> str:
@@ -94,9 +94,8 @@ def service_token(config: Config, clock: Clock) -> Callable[[], str]:
         now = clock.now()
         if expires_s is None or config.jwt_secret is None or expires_s - now.timestamp() > RENEWED_KEY_TTL_S:
             return config.service_role_key
-        return mint_token(
-            config.jwt_secret, user_id=None, role="service_role", ttl_s=RENEWED_KEY_TTL_S, now=now
-        )
+        role = key_role(config.service_role_key)
+        return mint_token(config.jwt_secret, user_id=None, role=role, ttl_s=RENEWED_KEY_TTL_S, now=now)
 
     return current
 
@@ -176,6 +175,7 @@ def open_stream(
     return RealtimeSource(
         url=config.supabase_url,
         token=service_token(config, clock),
+        api_key=config.gateway_key,
         tables=(JOURNAL,) if of_journal else tables,
         primary_key=(lambda _table: ("id",)) if of_journal else known.primary_key,
         # The journal's rows are texts, which arrive as they are.

@@ -182,13 +182,18 @@ def _plan(sight: Sight, lookups: Mapping[str, LookupTable], now_us: Callable[[],
 
 
 def _has_the_rows(now: Catalog, before: Catalog, name: str) -> bool:
-    """True if no rows went without a change of each: with their file, or with a partition."""
+    """True if no rows went or came without a change of each: with their file, or with a partition.
+
+    One that was made as a partition was empty; one that was a table by itself before need not be.
+    """
     one, other = now.by_name[name], before.by_name[name]
-    kept = {part.storage for part in now.partitions(one)}
+    has = {part.storage for part in now.partitions(one) if part.kind == "r"}
+    had = {part.storage for part in before.partitions(other) if part.kind == "r"}
     return (
         one.columns == other.columns
         and one.storage == other.storage
-        and all(part.storage in kept for part in before.partitions(other))
+        and had <= has
+        and (has - had).isdisjoint(table.storage for table in before.tables)
     )
 
 

@@ -41,7 +41,8 @@ class UpstreamClient(AsyncRealtimeClient):
 
     Args:
         url: Realtime URL of the project, ``https://.../realtime/v1``.
-        token: API key and access token.
+        token: Access token.
+        api_key: What the gateway is shown; the access token unless given.
         on_frame: Called with the text of each frame; False when the connection is given up.
         on_end: Called with a reason when no more frames will come; never after :func:`close`.
         heartbeat_s: Time between heartbeats; the package sends none more often than every 15 s.
@@ -52,11 +53,13 @@ class UpstreamClient(AsyncRealtimeClient):
         *,
         url: str,
         token: str,
+        api_key: str | None = None,
         on_frame: Callable[[str | bytes], bool],
         on_end: Callable[[str], None],
         heartbeat_s: int,
     ) -> None:
-        super().__init__(url, token, auto_reconnect=False, max_retries=1, hb_interval=heartbeat_s)
+        super().__init__(url, api_key or token, auto_reconnect=False, max_retries=1, hb_interval=heartbeat_s)
+        self.access_token = token
         self._on_frame = on_frame
         self._on_end = on_end
         self._given_up = False

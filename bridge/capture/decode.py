@@ -177,7 +177,7 @@ def _raw_change(data: _Data, received_s: float) -> RawChange:
         if said.startswith("Error 400"):
             raise DecodeError(f"{table} has no primary key, so Realtime sends no values: add one")
         if said.startswith("Error 401"):
-            raise DecodeError(f"the key may not SELECT {table}: grant select on {table} to service_role")
+            raise DecodeError(f"the key may not SELECT {table}: bridge check prints the grant")
     record = None if data.type == "DELETE" else data.record or {}
     old_record = None if data.type == "INSERT" else data.old_record or {}
     kinds = {column.type for column in data.columns}

@@ -42,6 +42,7 @@ class RealtimeSource:
     Args:
         url: Base URL of the project.
         token: Returns the key to join with, asked before each join and before it expires.
+        api_key: What the gateway is shown; that key unless given.
         tables: Qualified names of the tables.
         primary_key: Returns the columns of a table's primary key.
         read_columns: Returns the columns of a table whose exact values matter, because policies read them.
@@ -58,6 +59,7 @@ class RealtimeSource:
         *,
         url: str,
         token: Callable[[], str],
+        api_key: str | None = None,
         tables: Sequence[str],
         primary_key: Callable[[str], Sequence[str]],
         read_columns: Callable[[str], Collection[str]],
@@ -70,6 +72,7 @@ class RealtimeSource:
     ) -> None:
         self._url = f"{url.rstrip('/')}/realtime/v1"
         self._token = token
+        self._api_key = api_key
         self._tables = tuple(tables)
         self._primary_key = primary_key
         self._read_columns = read_columns
@@ -198,7 +201,12 @@ class RealtimeSource:
         self._moved.clear()
         self._details.clear()
         return UpstreamClient(
-            url=self._url, token=token, on_frame=self._receive, on_end=self._end, heartbeat_s=HEARTBEAT_S
+            url=self._url,
+            token=token,
+            api_key=self._api_key,
+            on_frame=self._receive,
+            on_end=self._end,
+            heartbeat_s=HEARTBEAT_S,
         )
 
     async def _connection(self) -> str:

@@ -1,6 +1,7 @@
 """``bridge check``: asks everybody, in an order in which one answer explains the next."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -20,6 +21,7 @@ from bridge.clock import Clock
 from bridge.config import Config
 from bridge.errors import ConfigError, RpcError, SourceError
 from bridge.journal import JournalPage
+from bridge.minting import SERVICE_ROLE, key_role
 from bridge.rpc import ProjectRpc
 from bridge.upstream import CLIENT_ROLES, Known, authorization_settings, open_stream
 
@@ -85,12 +87,12 @@ async def run_check(
     if reached.error:
         checks += [unchecked(name, "SUPABASE_URL does not answer") for name in _OF_PROJECT]
         return [*checks, *(await _of_database(config, None, clock)).checks]
-    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key, api_key=config.gateway_key)
     try:
         answers = await _ask(rpc)
         direct = await _of_database(config, answers.marker, clock)
-        functions = own.missing_fix("bridge_functions", recorded=direct.recorded)
-        checks.append(project.check_answer(config, answers.error, functions))
+        missing_fix = partial(own.missing_fix, recorded=direct.recorded)
+        checks.append(project.check_answer(config, answers.error, missing_fix))
         checks += await _of_project(config, rpc, answers, direct, clock)
     finally:
         await rpc.close()
@@ -166,9 +168,9 @@ async def _of_project(
     watched, checks = tables.existing(catalog, config)
     sights = policies.sights_of(catalog, watched, capturing)
     looked_into = policies.looked_into(catalog, sights, watched)
-    role = keys.key_role(config.service_role_key)
+    role = key_role(config.service_role_key)
     if role in CLIENT_ROLES:  # the wrong key, which is said; users are given nothing
-        role = keys.SERVICE_ROLE
+        role = SERVICE_ROLE
     # The worker takes the journal once it has all tables: better than to publish those that it lacks.
     installed = isinstance(answers.first, JournalPage)
     to_watch = tables.watch_fix(catalog, capturing.wanting or ()) if installed else None
@@ -181,8 +183,8 @@ async def _of_project(
     if len(watched) == len(config.tables) and {config.dialogs, config.messages} <= set(config.tables):
         checks.append(tables.check_dialogs(catalog, config))
     checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
-    made_by = own.missing_fix("journal", recorded=direct.recorded)
-    checks += journal.check_journal(config, capture, answers.first, clock.now(), made_by)
+    missing_fix = partial(own.missing_fix, recorded=direct.recorded)
+    checks += journal.check_journal(config, capture, answers.first, clock.now(), missing_fix)
     if capture == "tables" and config.upstream == "wal":
         return [*checks, unchecked("wal", "logical replication brings the journal only, see capture")]
     captured = _captured(catalog, [*watched, *looked_into], capture)

@@ -1,7 +1,7 @@
 """Whether the journal is there, has all it should have, and is pruned."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bridge.authorization.capturing import Capture
 from bridge.authorization.catalog import Catalog
@@ -9,6 +9,7 @@ from bridge.checking.report import Check, Status, bad, ok, told
 from bridge.config import Config
 from bridge.errors import RpcError
 from bridge.journal import JournalPage
+from bridge.minting import WORKER_ROLE, key_role
 
 SPARE_S = 600.0
 """Rows may be so much older than they are kept: pruning comes once a minute, and deletes a part."""
@@ -23,7 +24,11 @@ _GRANTS = (
 
 
 def check_journal(
-    config: Config, capture: Capture, first: JournalPage | RpcError, now: dt.datetime, missing_fix: str
+    config: Config,
+    capture: Capture,
+    first: JournalPage | RpcError,
+    now: dt.datetime,
+    missing_fix: Callable[[str], str],
 ) -> Iterator[Check]:
     """Judge the journal by its first row.
 
@@ -32,7 +37,7 @@ def check_journal(
         capture: How changes arrive.
         first: A page of one row, of the beginning; or why there is none.
         now: The time.
-        missing_fix: The command that makes it.
+        missing_fix: Returns the command that applies a migration.
     """
     if isinstance(first, RpcError):
         yield _unread(config, capture, first, missing_fix)
@@ -52,13 +57,18 @@ def check_journal(
     yield bad("journal", says, fix, "sql", status="warning")
 
 
-def _unread(config: Config, capture: Capture, error: RpcError, missing_fix: str) -> Check:
+def _unread(config: Config, capture: Capture, error: RpcError, missing_fix: Callable[[str], str]) -> Check:
     if error.answer in ("PGRST202", "42883"):
         if capture == "journal" or config.upstream == "wal":
-            return bad("journal", "it is not installed, and the settings want it", missing_fix, "shell")
+            return bad(
+                "journal", "it is not installed, and the settings want it", missing_fix("journal"), "shell"
+            )
         says = "it is not installed: what changes while the worker or Realtime is away is lost to clients"
-        return bad("journal", says, missing_fix, "shell", status="warning")
+        return bad("journal", says, missing_fix("journal"), "shell", status="warning")
     status: Status = "fail" if capture == "journal" else "warning"
+    if error.answer == "42501" and key_role(config.service_role_key) == WORKER_ROLE:
+        says = f"{WORKER_ROLE} may not read it"
+        return bad("journal", says, missing_fix("worker_role"), "shell", status=status)
     if error.answer == "42501":
         return bad("journal", "service_role may not read it", _GRANTS, "sql", status=status)
     return told("journal", str(error), status=status)

@@ -9,10 +9,11 @@ import jwt
 
 from bridge.checking.report import Check, bad, ok, unchecked
 from bridge.config import Config
-from bridge.minting import SECRET_BYTES, is_of_another_secret
+from bridge.minting import SECRET_BYTES, SERVICE_ROLE, WORKER_ROLE, is_of_another_secret, key_role
 
 HOSTED = ".supabase.co"
-SERVICE_ROLE = "service_role"
+
+_LESS = f"`bridge token --role {WORKER_ROLE}` mints one that only reads"
 
 
 def key_claims(key: str) -> Mapping[str, Any] | None:
@@ -21,12 +22,6 @@ def key_claims(key: str) -> Mapping[str, Any] | None:
         return jwt.decode(key, options={"verify_signature": False})
     except jwt.InvalidTokenError:
         return None
-
-
-def key_role(key: str) -> str:
-    """Return the database role that requests with this key have."""
-    claims = key_claims(key)
-    return SERVICE_ROLE if claims is None else str(claims.get("role", "anon"))
 
 
 def project_ref(url: str) -> str | None:
@@ -51,7 +46,7 @@ def check_key(config: Config, now: dt.datetime) -> Check:
     if key.startswith("sb_publishable_"):
         return bad("key", "this is the publishable key, which sees what a visitor sees", fix, "shell")
     if key.startswith("sb_secret_"):
-        return ok("key", "a secret key")
+        return ok("key", f"a secret key, which is service_role's and may do everything: {_LESS}")
     if claims is None:
         says = "neither a legacy key (a JWT) nor a secret key (sb_secret_...): does the gateway know it?"
         return bad("key", says, fix, "shell", status="warning")
@@ -69,7 +64,10 @@ def check_key(config: Config, now: dt.datetime) -> Check:
     expires = claims.get("exp")
     if isinstance(expires, int | float) and expires <= now.timestamp():
         return bad("key", "the key has expired", fix, "shell")
-    return ok("key", f"a key for role {str(role)[:40]}")
+    if role == WORKER_ROLE:
+        return ok("key", f"a key for role {WORKER_ROLE}, which reads what is relayed and does nothing else")
+    more = f", which may do everything: {_LESS}" if role == SERVICE_ROLE else ""
+    return ok("key", f"a key for role {str(role)[:40]}{more}")
 
 
 def key_fix(ref: str | None) -> str:
@@ -80,6 +78,24 @@ def key_fix(ref: str | None) -> str:
         else "SERVICE_ROLE_KEY of your stack's .env, or what `bridge local` prints"
     )
     return f"export SUPABASE_SERVICE_ROLE_KEY=...   # {where}"
+
+
+def refused_fix(config: Config, *, by_gateway: bool) -> str:
+    """Return the command for a key that the project does not know, or else the gateway before it."""
+    ref = project_ref(config.supabase_url)
+    if key_role(config.service_role_key) != WORKER_ROLE:
+        return key_fix(ref)
+    if not by_gateway:
+        return (
+            f'export SUPABASE_SERVICE_ROLE_KEY="$(bridge token --role {WORKER_ROLE})"'
+            "   # with the project's SUPABASE_JWT_SECRET"
+        )
+    where = (
+        f"https://supabase.com/dashboard/project/{ref}/settings/api-keys (anon or publishable)"
+        if ref
+        else "ANON_KEY of your stack's .env"
+    )
+    return f"export SUPABASE_ANON_KEY=...   # the gateway wants a key that it knows: {where}"
 
 
 def check_secret(config: Config) -> Check:

@@ -1,17 +1,19 @@
 """Asks the project over HTTP: is it there, what does its clock say, what does it answer to the key."""
 
 import datetime as dt
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 import httpx
 import jwt
 import msgspec
 
-from bridge.checking.keys import key_fix, key_role, project_ref
+from bridge.checking.keys import project_ref, refused_fix
 from bridge.checking.report import Check, Status, bad, ok, told, unchecked
 from bridge.config import Config
 from bridge.connection.jwks import fetch_keys
 from bridge.errors import RpcError, SourceError
+from bridge.minting import SERVICE_ROLE, WORKER_ROLE, key_role
 
 TIMEOUT_S = 10.0
 
@@ -21,7 +23,8 @@ LATE_S = 5.0
 FAR_S = 60.0
 """From here tokens that were just issued are not valid yet, or expire at once."""
 
-_REFUSED = frozenset({"401", "403", "PGRST301", "PGRST302", "PGRST303"})
+_GATEWAY = frozenset({"401", "403"})
+_REFUSED = _GATEWAY | {"PGRST301", "PGRST302", "PGRST303"}
 
 _GRANT = (
     "grant execute on function public.bridge_catalog(), public.bridge_catalog_marker(),\n"
@@ -113,19 +116,28 @@ async def check_jwks(http: httpx.AsyncClient, config: Config) -> Check:
     return bad("jwks", says, f"export SUPABASE_JWT_SECRET=...   # {where}", "shell")
 
 
-def check_answer(config: Config, error: SourceError | None, missing_fix: str) -> Check:
-    """Judge what ``bridge_catalog()`` answered to the key; ``missing_fix`` makes the functions."""
+def check_answer(config: Config, error: SourceError | None, missing_fix: Callable[[str], str]) -> Check:
+    """Judge what ``bridge_catalog()`` answered to the key; ``missing_fix`` tells what migrates."""
     if error is None:
         return ok("functions", "the bridge's functions answer to the key")
     if not isinstance(error, RpcError):
         return told("functions", str(error))
     says = str(error).rpartition(": ")[0]
-    key = key_fix(project_ref(config.supabase_url))
+    key = refused_fix(config, by_gateway=error.answer in _GATEWAY)
+    role = key_role(config.service_role_key)
     if error.answer in _REFUSED:
         return bad("functions", f"the project refuses the key ({says})", key, "shell")
     if error.answer in _NO_FUNCTION:
-        return bad("functions", f"the bridge's functions are missing ({says})", missing_fix, "shell")
-    if error.answer == "42501" and key_role(config.service_role_key) == "service_role":
+        return bad(
+            "functions",
+            f"the bridge's functions are missing ({says})",
+            missing_fix("bridge_functions"),
+            "shell",
+        )
+    if error.answer in ("42501", "22023") and role == WORKER_ROLE:
+        says = f"there is no role {role}, or it may not call them ({says})"
+        return bad("functions", says, missing_fix("worker_role"), "shell")
+    if error.answer == "42501" and role == SERVICE_ROLE:
         return bad("functions", f"service_role may not call them ({says})", _GRANT, "sql")
     if error.answer == "42501":
         return bad("functions", f"the key is no service key ({says})", key, "shell")

@@ -6,7 +6,7 @@ import re
 from psycopg.conninfo import conninfo_to_dict
 
 from bridge.capture import RealtimeSource, WalSource
-from bridge.checking.keys import key_fix, project_ref
+from bridge.checking.keys import project_ref, refused_fix
 from bridge.checking.report import Check, bad, divided, ok, pasted
 from bridge.config import Config
 from bridge.identifiers import literal, quoted
@@ -52,6 +52,9 @@ def judge_realtime(config: Config, reason: str | None, tables: tuple[str, ...]) 
         named_table = ".".join(map(quoted, table.split(".", 1)))
         says = f"{table} is not in publication supabase_realtime, so its changes never arrive"
         return bad("realtime", says, f"select public.bridge_publish({literal(named_table)});", "sql")
+    no_role = re.search(r'role "([^"]+)" does not exist', reason)
+    if no_role is not None:
+        return bad("realtime", f"there is no role {no_role[1]}, whose key this is", "bridge migrate", "shell")
     if "PrivateOnly" in reason:
         return bad("realtime", "only private channels are allowed", f'{settings} : "Allow public access"')
     if "RealtimeDisabled" in reason:
@@ -60,7 +63,7 @@ def judge_realtime(config: Config, reason: str | None, tables: tuple[str, ...]) 
         )
     if re.search(r"HTTP 40[13]|Jwt|JWT|TenantNotFound", reason):
         says = f"Realtime refuses the key ({_short(reason)})"
-        return bad("realtime", says, key_fix(ref), "shell")
+        return bad("realtime", says, refused_fix(config, by_gateway="HTTP 40" in reason), "shell")
     fix = (
         f"{settings} : is it enabled?"
         if ref

@@ -74,13 +74,12 @@ class EventEncoder:
     def encode(self, event: RowEvent, view: View, cursor: str) -> Frame:
         """Return the frame of one view of an event."""
         schema, _, table = event.table.partition(".")
-        moved_away = view.action == "DELETE" and event.old_dialog_id is not None
         payload = _encoder.encode(
             {
                 "type": self.type_of(event.table, view.action),
                 "id": event.id,
                 "cursor": cursor,
-                "dialog_id": event.old_dialog_id if moved_away else event.dialog_id,
+                "dialog_id": _dialog(event, view),
                 "schema": schema,
                 "table": table,
                 "eventType": view.action,
@@ -91,6 +90,13 @@ class EventEncoder:
             }
         )
         return Frame(payload, text_frame(payload), cursor)
+
+
+def _dialog(event: RowEvent, view: View) -> str | None:
+    if event.dialog_column is not None and not view.tells(event.dialog_column):
+        return None
+    moved_away = view.action == "DELETE" and event.old_dialog_id is not None
+    return event.old_dialog_id if moved_away else event.dialog_id
 
 
 def _old(event: RowEvent, view: View) -> Row:

@@ -68,7 +68,7 @@ async def run_explain(
             await lines(database)
         return
     config = load_config(environ)
-    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key)
+    rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key, api_key=config.gateway_key)
     try:
         await lines(rpc)
     finally:

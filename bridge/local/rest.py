@@ -39,12 +39,15 @@ join pg_type t on t.oid = p.prorettype
 where p.pronamespace = 'public'::regnamespace and p.prokind = 'f' and p.proname = %s
 """
 
+LOGIN = "authenticator"
+"""Becomes the roles that are granted to it, and no others."""
+
 
 class Rest:
     """Calls functions of schema public.
 
     Args:
-        database_url: Connection string of a role that may ``set role`` to any other.
+        database_url: Connection string; sessions are those of PostgREST's login role.
         secret: The project's JWT secret.
         clock: Source of time.
     """
@@ -71,7 +74,7 @@ class Rest:
             except msgspec.MsgspecError as error:
                 raise Problem(400, "PGRST102", "Empty or invalid json") from error
         try:
-            async with await psycopg.AsyncConnection.connect(self._database_url) as connection:
+            async with await psycopg.AsyncConnection.connect(self._database_url, user=LOGIN) as connection:
                 return await _run(
                     connection, request.path_params["function"], arguments, claims, method=request.method
                 )

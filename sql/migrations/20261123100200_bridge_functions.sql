@@ -604,22 +604,28 @@ comment on function public.bridge_question(regclass, text) is
     'Makes a function that answers which rows the SELECT policies of a table show, for bridge_visible(); null if none.';
 
 -- Asks under a user's role and claims, as in a request of its own: what helpers set or write is undone with the rest.
-create or replace function public.bridge_answer(question text, given text[], principal jsonb) returns jsonb
+-- Whoever may call this may have nothing else asked, and as nobody else: the session may become other roles as well.
+create or replace function public.bridge_answer(given text[], principal jsonb) returns jsonb
 language plpgsql volatile
 set search_path = ''
 as $function$
 declare
+    role_name text := principal ->> 'role';
     found jsonb;
     is_asked boolean := false;
     is_answered boolean := false;
 begin
+    if role_name is null or role_name not in ('anon', 'authenticated') then
+        raise exception 'role % is not one of anon and authenticated', role_name
+            using errcode = '22023', hint = 'Only roles of clients can be asked for.';
+    end if;
     perform
         set_config('request.jwt.claims', principal ->> 'claims', true),
         set_config('search_path', 'public, extensions', true),
         set_config('row_security', 'on', true),
-        set_config('role', principal ->> 'role', true);
+        set_config('role', role_name, true);
     is_asked := true;
-    execute format('select %s($1)', question) into found using given;
+    execute format('select pg_temp.%I($1)', 'bridge_question_' || role_name) into found using given;
     is_answered := true;
     raise exception 'answered';
 exception when others or assert_failure then
@@ -629,8 +635,8 @@ exception when others or assert_failure then
     return case when is_answered then found end;  -- variables keep their values
 end
 $function$;
-comment on function public.bridge_answer(text, text[], jsonb) is
-    'What a function of bridge_question() answers to a principal, for bridge_visible(); null if it fails.';
+comment on function public.bridge_answer(text[], jsonb) is
+    'What the function of bridge_question() for a principal''s role answers to it, for bridge_visible(); null if it fails.';
 
 -- Which of the given rows the table holds exactly so, each with what names that version of it.  A value may be written in
 -- another way than Postgres would: what is the same once it is read as the column's type is the same.  Columns that are not given do not count.
@@ -727,12 +733,12 @@ begin
             end if;
             found := '[]';
             if questions ->> role_name is not null then
-                found := public.bridge_answer(questions ->> role_name, given, principal);
+                found := public.bridge_answer(given, principal);
                 if found is null then
                     -- One row may be what fails: each has an answer of its own then, and a failure is a no.
                     found := '[]';
                     for position in 1 .. cardinality(given) loop
-                        if public.bridge_answer(questions ->> role_name, given[position:position], principal) <> '[]' then
+                        if public.bridge_answer(given[position:position], principal) <> '[]' then
                             found := found || to_jsonb(position - 1);
                         end if;
                     end loop;
@@ -770,7 +776,7 @@ revoke all on function public.bridge_doubt(regclass) from public, anon, authenti
 revoke all on function public.bridge_given(regclass, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_condition(regclass, text) from public, anon, authenticated;
 revoke all on function public.bridge_question(regclass, text) from public, anon, authenticated;
-revoke all on function public.bridge_answer(text, text[], jsonb) from public, anon, authenticated;
+revoke all on function public.bridge_answer(text[], jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_held(regclass, jsonb) from public, anon, authenticated;
 revoke all on function public.bridge_visible(text, text, jsonb) from public, anon, authenticated;
 grant execute on function public.bridge_catalog() to service_role;
@@ -783,7 +789,7 @@ grant execute on function public.bridge_doubt(regclass) to service_role;
 grant execute on function public.bridge_given(regclass, jsonb) to service_role;
 grant execute on function public.bridge_condition(regclass, text) to service_role;
 grant execute on function public.bridge_question(regclass, text) to service_role;
-grant execute on function public.bridge_answer(text, text[], jsonb) to service_role;
+grant execute on function public.bridge_answer(text[], jsonb) to service_role;
 grant execute on function public.bridge_held(regclass, jsonb) to service_role;
 grant execute on function public.bridge_visible(text, text, jsonb) to service_role;
 
@@ -793,7 +799,7 @@ do $verify$ begin                       -- fail here, not in production
         or has_function_privilege('authenticated', 'public.bridge_relation(text)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_row(text, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_visible(text, text, jsonb)', 'execute')
-        or has_function_privilege('authenticated', 'public.bridge_answer(text, text[], jsonb)', 'execute')
+        or has_function_privilege('authenticated', 'public.bridge_answer(text[], jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_held(regclass, jsonb)', 'execute')
         or has_function_privilege('authenticated', 'public.bridge_question(regclass, text)', 'execute')
     then

@@ -15,7 +15,7 @@ set local lock_timeout = '2s';          -- give up rather than queue behind a lo
 set local search_path = '';
 
 create schema if not exists bridge;
-comment on schema bridge is 'The bridge''s own; nobody but service_role looks into it.';
+comment on schema bridge is 'The bridge''s own; nobody but the worker looks into it.';
 
 create table if not exists bridge.journal (
     id bigint generated always as identity primary key,
@@ -100,6 +100,7 @@ declare
         to_regclass(format('%I.%I', split_part("table", '.', 1), split_part("table", '.', 2))) end;
     kind "char";
     part record;
+    schema_name name;
     changed boolean := false;
 begin
     if relation <> spelt then
@@ -171,12 +172,22 @@ begin
         execute format('alter table %s enable always trigger %I', part.name, part.trigger);
         changed := true;
     end loop;
+    -- What the worker's own role reads, if there is one: 20261127110000_worker_role.sql.
+    if exists (select from pg_catalog.pg_roles where rolname = 'bridge_worker') then
+        select n.nspname into schema_name
+        from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+        where c.oid = relation;
+        if not has_schema_privilege('bridge_worker', schema_name, 'usage') then
+            execute format('grant usage on schema %I to bridge_worker', schema_name);
+        end if;
+        execute format('grant select on %s to bridge_worker', relation);
+    end if;
     return format(case when changed then '%s is watched' else '%s is watched already' end, relation);
 end
 $function$;
 comment on function public.bridge_watch(text) is
-    'Has every change of a table appended to bridge.journal.  Of a partitioned table, call it again after a partition '
-    'was added, for its TRUNCATE.  For the DBA.';
+    'Has every change of a table appended to bridge.journal, and lets bridge_worker read it.  Of a partitioned table, call '
+    'it again after a partition was added, for its TRUNCATE.  For the DBA.';
 
 create or replace function public.bridge_unwatch("table" text) returns text
 language plpgsql
@@ -210,10 +221,13 @@ begin
         execute format('drop trigger "!bridge_journal_truncate" on %s', part);
     end loop;
     execute format('drop trigger if exists "!bridge_journal" on %s', relation);
+    if exists (select from pg_catalog.pg_roles where rolname = 'bridge_worker') then
+        execute format('revoke select on %s from bridge_worker', relation);
+    end if;
     return format('%s is not watched', relation);
 end
 $function$;
-comment on function public.bridge_unwatch(text) is 'Takes a table out of the journal.  For the DBA.';
+comment on function public.bridge_unwatch(text) is 'Takes a table out of the journal, and its rows from bridge_worker.  For the DBA.';
 
 create or replace function public.bridge_watched() returns table (name text, quoted text)
 language sql stable

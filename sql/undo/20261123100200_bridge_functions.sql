@@ -9,7 +9,7 @@ set local search_path = '';
 
 drop function if exists public.bridge_catalog(), public.bridge_catalog_marker(), public.bridge_rows(text, jsonb, integer, text[]),
     public.bridge_row(text, jsonb), public.bridge_visible(text, text, jsonb), public.bridge_held(regclass, jsonb),
-    public.bridge_answer(text, text[], jsonb), public.bridge_question(regclass, text),
+    public.bridge_answer(text[], jsonb), public.bridge_question(regclass, text),
     public.bridge_given(regclass, jsonb), public.bridge_doubt(regclass), public.bridge_key(regclass),
     public.bridge_condition(regclass, text), public.bridge_relation(text);
 

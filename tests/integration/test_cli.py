@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from bridge.local.stack import LocalStack
+from bridge.minting import KEY_TTL_S
 from tests.support.clients import websocket_client
 from tests.support.worker import environment, running_worker
 
@@ -156,6 +157,18 @@ def test_token_is_one_that_the_project_accepts():
     assert (claims["sub"], claims["role"], claims["exp"] - claims["iat"]) == (user, "authenticated", 900)
 
 
+@pytest.mark.parametrize(("ttl", "lasts_s"), [((), KEY_TTL_S), (("--ttl", "90d"), 90 * 86_400)])
+def test_the_workers_key_is_nobodys_token(ttl: tuple[str, ...], lasts_s: int):
+    """Without `sub`, and for ten years unless told otherwise."""
+    result = _run("token", "--role", "bridge_worker", *ttl, SUPABASE_JWT_SECRET="s" * 32)
+    claims = jwt.decode(result.stdout.strip(), "s" * 32, algorithms=["HS256"], audience="bridge_worker")
+    assert ("sub" in claims, claims["role"], claims["exp"] - claims["iat"]) == (
+        False,
+        "bridge_worker",
+        lasts_s,
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "environ", "says"),
     [
@@ -167,6 +180,9 @@ def test_token_is_one_that_the_project_accepts():
         (["tail", "--as", "11111111-1111-1111-1111-111111111111", "--url", "foo"], {"SUPABASE_URL": "http://x", "SUPABASE_SERVICE_ROLE_KEY": "k", "SUPABASE_JWT_SECRET": "s" * 32}, "foo is no WebSocket URL"),
         (["token", "--user", "11111111-1111-1111-1111-111111111111"], {}, "SUPABASE_JWT_SECRET is not set"),
         (["token", "--user", "me"], {}, "is not a valid UUID"),
+        (["token"], {}, "--user is missing"),
+        (["token", "--role", "service_role"], {}, "--user is missing"),
+        (["token", "--role", "bridge_worker", "--user", "11111111-1111-1111-1111-111111111111"], {}, "no user's"),
         (["tail", "--as", "11111111-1111-1111-1111-111111111111"], {"SUPABASE_URL": "http://127.0.0.1:1", "SUPABASE_SERVICE_ROLE_KEY": "k", "SUPABASE_JWT_SECRET": "s" * 32, "BRIDGE_PORT": "1"}, "no bridge answers"),
     ],
 )  # fmt: skip

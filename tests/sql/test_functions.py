@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from bridge.authorization.catalog import decode_catalog
+from bridge.identifiers import quoted
 from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Actors, Connection
 
@@ -217,3 +218,15 @@ def test_a_table_without_a_key_is_refused(connection: Connection):
     with pytest.raises(psycopg.Error) as raised:
         connection.execute("select public.bridge_rows('public.keyless')")
     assert "primary key" in (raised.value.diag.message_hint or "")
+
+
+def test_names_are_put_into_quotes_as_postgres_does(connection: Connection):
+    """Every word of SQL: a schema called "order" would be no name in the statements that are advised.
+
+    Later versions of Postgres have words of their own, which are in quotes for all.
+    """
+    query = "select word, quote_ident(word) from pg_get_keywords() union all values ('rooms', 'rooms'), ('Rooms', '\"Rooms\"')"
+    words = connection.execute(query).fetchall()
+    ours = {word: quoted(word) for word, _ in words}
+    assert {word for word, theirs in words if theirs != word} <= {w for w in ours if ours[w] == f'"{w}"'}
+    assert (ours["rooms"], ours["order"]) == ("rooms", '"order"')

@@ -23,12 +23,12 @@ def _schema(connection: Connection) -> list[tuple[object, ...]]:
         where c.relnamespace in (select oid from pg_namespace where nspname in ('public', 'bridge', 'bridge_private'))
           and c.relkind in ('r', 'i', 'S')
         union all select 'policy', tablename::text, policyname::text, coalesce(qual, '') from pg_policies
-        union all select 'function', proname::text, coalesce(proacl::text, ''), prosrc from pg_proc
+        union all select 'function', proname::text, array(select a::text from unnest(proacl) as a order by 1)::text, prosrc from pg_proc
         where pronamespace in (select oid from pg_namespace where nspname in ('public', 'bridge', 'bridge_private'))
-        union all select 'schema', nspname::text, coalesce(nspacl::text, ''), '' from pg_namespace where nspname like 'bridge%'
+        union all select 'schema', nspname::text, array(select a::text from unnest(nspacl) as a order by 1)::text, '' from pg_namespace where nspname like 'bridge%'
         union all select 'trigger', c.relname::text, t.tgname::text, t.tgenabled::text
         from pg_trigger t join pg_class c on c.oid = t.tgrelid where not t.tgisinternal
-        union all select 'grants', relname::text, coalesce(relacl::text, ''), '' from pg_class
+        union all select 'grants', relname::text, array(select a::text from unnest(relacl) as a order by 1)::text, '' from pg_class
         where relnamespace in (select oid from pg_namespace where nspname in ('public', 'bridge'))
         union all select 'published', schemaname::text, tablename::text, pubname::text from pg_publication_tables
         order by 1, 2, 3, 4

@@ -2,8 +2,10 @@
 
 import pytest
 
+from bridge.clock import ManualClock
 from bridge.config import Config, load_config, variables
 from bridge.errors import ConfigError
+from bridge.minting import mint_key
 
 NEEDED = {"SUPABASE_URL": "https://abc.supabase.co", "SUPABASE_SERVICE_ROLE_KEY": "secret-key"}
 
@@ -159,3 +161,19 @@ def test_every_field_has_its_variable() -> None:
     assert names["port"] == ("BRIDGE_PORT",)
     assert names["database_url"] == ("SUPABASE_DB_URL",)
     assert all(alias.startswith(("BRIDGE_", "SUPABASE_")) for aliases in names.values() for alias in aliases)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("sb_secret_x", None),
+        (mint_key("s" * 32, role="service_role", now=ManualClock().now()), None),
+        (mint_key("s" * 32, role="bridge_worker", now=ManualClock().now()), "anon-key"),
+    ],
+)
+def test_the_anon_key_is_shown_where_the_gateway_does_not_know_the_worker_s(key: str, shown: str | None):
+    """Who has always had it among the settings, beside a service key, notices nothing."""
+    config = load_config(
+        {"SUPABASE_URL": "http://x", "SUPABASE_SECRET_KEY": key, "SUPABASE_ANON_KEY": "anon-key"}
+    )
+    assert config.gateway_key == shown

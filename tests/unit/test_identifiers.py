@@ -37,7 +37,9 @@ def test_a_list_is_split_outside_quotes() -> None:
     assert split_names('a."b, c') == ('a."b', "c")
 
 
-@pytest.mark.parametrize("name", ["rooms", "Rooms", 'a.b,"c', "écrits", "a b", "1st"])
+@pytest.mark.parametrize(
+    "name", ["rooms", "Rooms", 'a.b,"c', "écrits", "a b", "1st", "order", "left", "values"]
+)
 def test_what_is_written_is_read_as_it_was(name: str):
     """In quotes always, or where its letters need them."""
     assert folded(in_quotes(name)) == folded(quoted(name)) == (name,)

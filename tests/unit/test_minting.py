@@ -5,7 +5,7 @@ import datetime as dt
 import jwt
 import pytest
 
-from bridge.minting import KEY_TTL_S, expires_at, is_of_another_secret, mint_key, mint_token
+from bridge.minting import KEY_TTL_S, expires_at, is_of_another_secret, key_role, mint_key, mint_token
 
 SECRET = "s" * 32
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -35,6 +35,19 @@ def test_a_key_speaks_for_nobody_for_ten_years():
     assert "sub" not in claims
     assert (claims["role"], claims["iss"]) == ("service_role", "supabase")
     assert claims["exp"] == NOW.timestamp() + KEY_TTL_S
+
+
+@pytest.mark.parametrize(
+    ("key", "role"),
+    [
+        ("sb_secret_xyz", "service_role"),
+        (mint_key(SECRET, role="bridge_worker", now=NOW), "bridge_worker"),
+        (jwt.encode({"exp": 1}, SECRET), "anon"),
+    ],
+)
+def test_a_key_says_whose_role_it_has(key: str, role: str):
+    """A secret key acts as service_role; PostgREST takes who names no role for anon."""
+    assert key_role(key) == role
 
 
 def test_the_expiry_of_a_token_is_read_without_its_secret():

@@ -41,5 +41,5 @@ def test_nothing_else_is_found(text: str) -> None:
 
 def test_a_name_of_two_tables_is_refused() -> None:
     """SQL takes the first, and who wrote it without quotes meant the second."""
-    with pytest.raises(ConfigError, match=r'public\.Both may be public\.both or public\."Both": write one'):
+    with pytest.raises(ConfigError, match=r'public\.Both may be public\."both" or public\."Both": write one'):
         named_table(KNOWN, "public.Both")

@@ -130,14 +130,16 @@ def test_a_digest_changes_with_the_meaning_alone() -> None:
     assert compiled(made_anew).digest != one.digest  # nobody was told that its rows are gone
 
 
-def test_a_partition_that_goes_takes_rows_with_it() -> None:
-    """A further one, which is empty in most cases, disturbs nobody; a new name does not either."""
+def test_a_partition_takes_rows_with_it_and_brings_some() -> None:
+    """A further one that was made as such, and so empty, disturbs nobody; a new name does not either."""
 
-    def with_parts(**storage: str) -> PlanSet:
+    def with_parts(attached: bool = True, **storage: str) -> PlanSet:  # noqa: FBT001, FBT002 - a test
         parts = [
             msgspec.structs.replace(table(name), partition_of="public.rooms", storage=file)
             for name, file in storage.items()
         ]
+        if not attached:
+            parts[-1] = msgspec.structs.replace(parts[-1], partition_of=None)
         rooms = msgspec.structs.replace(table("rooms", kind="p"), journalled=True)
         return compile_plans(
             catalog(rooms, *parts),
@@ -152,3 +154,6 @@ def test_a_partition_that_goes_takes_rows_with_it() -> None:
     assert with_parts(old="5", june="6").means_the_same(before)
     assert not with_parts(june="6").means_the_same(before)
     assert not with_parts(may="9", june="6").means_the_same(before)
+    apart = with_parts(may="5", june="6", attached=False)
+    assert not before.means_the_same(apart)  # its rows come without a change of each
+    assert not apart.means_the_same(before)

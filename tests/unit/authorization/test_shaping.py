@@ -49,6 +49,7 @@ def test_an_insert_has_no_old_row() -> None:
         old=None,
         key={"id": 1},
         dialog_id="a",
+        dialog_column="dialog_id",
         commit_timestamp="t",
         received_s=7.0,
         id="-0",

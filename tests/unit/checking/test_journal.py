@@ -39,6 +39,6 @@ def test_the_journal_is_judged_by_its_first_row(
     first: JournalPage | RpcError, capture: str, status: str, fix: str
 ) -> None:
     """There or not, readable or not, pruned or not; what its rows hold is not told."""
-    (found,) = check_journal(CONFIG, capture, first, NOW, "bridge migrate")  # type: ignore[arg-type]
+    (found,) = check_journal(CONFIG, capture, first, NOW, lambda _name: "bridge migrate")  # type: ignore[arg-type]
     assert (found.status, fix in found.fix) == (status, True), found
     assert "canary" not in str(found)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.checking.keys import check_key, check_secret, key_role, project_ref
+from bridge.checking.keys import check_key, check_secret, project_ref, refused_fix
 from bridge.clock import ManualClock
 from bridge.config import Config
 from bridge.minting import mint_token
@@ -23,9 +23,10 @@ def config(key: str, url: str = f"https://{REF}.supabase.co", secret: str | None
 @pytest.mark.parametrize(
     ("given", "status", "says"),
     [
-        (key("service_role", ref=REF), "ok", "service_role"),
-        (key("bridge_worker"), "ok", "bridge_worker"),
-        ("sb_secret_xyz", "ok", "a secret key"),
+        (key("service_role", ref=REF), "ok", "service_role, which may do everything: `bridge token --role"),
+        (key("bridge_worker"), "ok", "bridge_worker, which reads what is relayed and does nothing else"),
+        (key("relay"), "ok", "a key for role relay"),
+        ("sb_secret_xyz", "ok", "a secret key, which is service_role's and may do everything"),
         ("sb_publishable_xyz", "fail", "the publishable key"),
         (key("anon", ref=REF), "fail", "the anon key"),
         (key("authenticated"), "fail", "the token of a user"),
@@ -74,7 +75,20 @@ def test_the_secret_is_tried_on_the_key(given: str, secret: str | None, status: 
     assert secret is None or secret not in f"{found.says}{found.fix}"
 
 
-def test_the_role_of_a_key() -> None:
-    """A secret key acts as service_role."""
-    assert key_role("sb_secret_xyz") == "service_role"
-    assert key_role(key("bridge_worker")) == "bridge_worker"
+@pytest.mark.parametrize(
+    ("given", "by_gateway", "fix"),
+    [
+        (key("service_role"), True, "SUPABASE_SERVICE_ROLE_KEY=..."),
+        (key("bridge_worker"), True, "SUPABASE_ANON_KEY=..."),
+        (key("bridge_worker"), False, 'SUPABASE_SERVICE_ROLE_KEY="$(bridge token --role bridge_worker)"'),
+    ],
+)
+def test_what_a_gateway_refuses_may_be_a_key_that_only_the_project_knows(
+    given: str,
+    by_gateway: bool,  # noqa: FBT001 - a parameter of the test
+    fix: str,
+) -> None:
+    """Gateways take the keys that they were told; that of bridge_worker is told to nobody."""
+    for url in ("http://127.0.0.1:8000", f"https://{REF}.supabase.co"):
+        found = refused_fix(Config(supabase_url=url, service_role_key=given), by_gateway=by_gateway)
+        assert found.startswith(f"export {fix}")

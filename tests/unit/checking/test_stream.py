@@ -28,6 +28,10 @@ OWN = Config(supabase_url="http://127.0.0.1:8000", service_role_key="k")
             "CHANNEL_ERROR: JwtSignatureError: Failed to validate JWT signature",
             "export SUPABASE_SERVICE_ROLE_KEY=",
         ),
+        (
+            'Exception: ERROR 42704 (undefined_object) role "bridge_worker" does not exist: try again',
+            "bridge migrate",
+        ),
         ("no answer within 20 s", "/realtime/settings : is it enabled?"),
     ],
 )

@@ -101,6 +101,15 @@ def test_columns_that_may_not_be_selected_are_left_out():
     assert encoded(event, "DELETE", only)["old"] == {}
 
 
+@pytest.mark.parametrize("action", ["INSERT", "UPDATE", "DELETE"])
+def test_the_dialog_is_not_named_to_who_may_not_select_what_names_it(action: str):
+    """The envelope tells nothing that the row does not."""
+    event = message(1, dialog_column="room_id", old={"id": 1}, old_dialog_id="d0")
+    assert encoded(event, action, frozenset({"id", "body"}))["dialog_id"] is None
+    for columns in (None, frozenset({"id", "room_id"})):
+        assert encoded(event, action, columns)["dialog_id"] == ("d0" if action == "DELETE" else "d1")
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
