@@ -130,6 +130,16 @@ def test_a_digest_changes_with_the_meaning_alone() -> None:
     assert compiled(made_anew).digest != one.digest  # nobody was told that its rows are gone
 
 
+def test_a_policy_that_is_the_same_only_in_python_is_another() -> None:
+    """There 1 is true, which in jsonb it is not: the new policy has to take effect."""
+    number, truth = (
+        compiled(table("notes", "id uuid, data jsonb", f"((data -> 'on') = '{value}'::jsonb)"))
+        for value in ("1", "true")
+    )
+    assert not truth.means_the_same(number)
+    assert truth.digest != number.digest
+
+
 def test_a_partition_that_goes_takes_rows_with_it() -> None:
     """A further one, which is empty in most cases, disturbs nobody; a new name does not either."""
 
