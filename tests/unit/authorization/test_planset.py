@@ -90,6 +90,7 @@ def test_a_hidden_table_has_a_plan_that_shows_nothing_and_a_reason() -> None:
             table("members", (*MEMBERS.columns, column("at", "json")), key=("at",), rls=False),
             "primary key of type pg_catalog.json",
         ),
+        (msgspec.structs.replace(table("members", MEMBERS.columns, rls=False), unique=()), "deferrable"),
     ],
 )
 def test_look_up_rows_that_cannot_be_kept_current_are_refused(members: Table, message: str) -> None:
