@@ -82,8 +82,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         reason: Why, as a stable word for logs, metrics and ``resync``.
-        table: The only table that it concerns: it was truncated, nothing else is missing, and no ``Live``
-            follows.  Empty where that is not known.
+        table: The only table that it concerns: it was truncated, or one change of it cannot be read.  Nothing
+            else is missing, and no ``Live`` follows.  Empty where that is not known.
         id: The place of that in the stream, as :attr:`Change.id`.
     """
 

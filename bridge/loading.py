@@ -72,9 +72,10 @@ class Loading:
                 if isinstance(event, Gap):
                     if event.table not in authorizer.planset.upstream_tables:
                         continue
-                    if event.id not in there:
+                    is_wrong = event.reason != "row_unreadable" or event.table in authorizer.memory.lookups
+                    if is_wrong and event.id not in there:
                         raise SourceError(
-                            f"{event.table} was truncated while its rows were read: reading again"
+                            f"{event.table} changed while its rows were read ({event.reason}): reading again"
                         )
                     self._audience.begin(version, self._source.position)
                 elif event.table in authorizer.planset.upstream_tables:

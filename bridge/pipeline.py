@@ -28,6 +28,7 @@ from bridge.events import (
     Change,
     Event,
     Gap,
+    GapReason,
     Live,
     Paused,
     Principal,
@@ -111,7 +112,7 @@ class Pipeline:
                 case Gap(reason=reason, table=""):
                     self._lose(reason)
                 case Gap(reason=reason, table=table):
-                    if table in self._tables:  # else nobody reads it
+                    if self._depends_on(table, reason):
                         self._lose(reason)
                         await self._catch_up()
                 case Paused():
@@ -172,6 +173,16 @@ class Pipeline:
         if authorizer is None or not self._usable:
             return [None] * len(events)
         return await authorizer.decide(principal, events, self._database)
+
+    def _depends_on(self, table: str, reason: GapReason) -> bool:
+        """True if what is in memory may be wrong by a gap of this table.
+
+        One change that cannot be read makes only look-up rows wrong: else whoever may write a message could
+        stop all of them.
+        """
+        if reason == "row_unreadable" and self._authorizer is not None:
+            return table in self._authorizer.memory.lookups
+        return table in self._tables  # else nobody reads it
 
     def _lose(self, reason: ResyncReason) -> None:
         metrics.GAPS.labels(reason).inc()

@@ -279,10 +279,17 @@ class Authorizer:
     def _shift(self, probe: Probe, row: Row, saw: Sighting, questions: Questions, *, unseen: bool) -> Shift:
         sees = Sees(viewers(probe.plan, row, self._roster, probe.users))
         unknown = set(saw.open)
+        # Of those of whom it was not known before, nothing can be told.
         asked = [principal for principal in sees.sighting.open if principal not in unknown]
-        if asked:  # of those of whom it was not known before, nothing can be told
+        sighting = sees.sighting
+        if probe.is_key and not self.memory.remembers(probe.plan.table, row):
+            # It was read, and may be newer than this change: who gains sight of it must have that now, too.
+            before = {*saw.sees, *unknown}
+            asked += [principal for principal in sighting.sees if principal not in before]
+            sighting = Sighting([p for p in sighting.sees if p in before], sighting.open)
+        if asked:
             answer = questions.add(probe.plan.table, row, asked)
-            sees = Sees(sees.sighting, answer, self._asker.grounds_of(probe.plan))
+            sees = Sees(sighting, answer, self._asker.grounds_of(probe.plan))
         return Shift(
             probe=probe,
             row=row,

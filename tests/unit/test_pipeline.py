@@ -658,6 +658,20 @@ async def test_a_truncated_table_is_read_again_where_a_policy_reads_it():
         ]
 
 
+async def test_a_change_that_cannot_be_read_makes_look_up_rows_wrong():
+    """A membership that ended by it would go on; a message is only missing."""
+    async with running(shared_notes) as stage:
+        await stage.tell(Live())
+        message = Gap(reason="row_unreadable", table="public.notes", id=1)
+        assert await stage.tell(message, insert(1)) == ["note 1 to 0"]
+        membership = Gap(reason="row_unreadable", table="public.members", id=2)
+        assert (await stage.tell(membership))[-2:] == ["gap: row_unreadable", "live"]
+        stage.source.pages, stage.source.keeps_past, before = [[message]], True, stage.database.loads
+        stage.source.there = Position(0)
+        await stage.tell(Live())
+        assert stage.database.loads == before + 1  # a message that came meanwhile is no reason to load again
+
+
 async def test_a_past_that_cannot_be_read_is_tried_again_with_the_rows():
     """A journal that was pruned on the way, a database that went away."""
     async with running() as stage:

@@ -286,9 +286,18 @@ async def test_a_dialog_that_is_not_remembered_is_read() -> None:
     """A membership can bring a dialog into sight that has not changed for years."""
     made = stage(bob)
 
+    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
+    stored = Project({"id": D2, "owner_id": ANN, "title": "x"}, sees=[bob])
+    assert told(await made.apply(joined, stored)) == {BOB: [("dialogs", "INSERT")]}
+
+
+async def test_a_dialog_that_is_read_is_shown_to_those_who_see_it_by_then() -> None:
+    """It may have been changed since the membership, which may have ended before that."""
+    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
+
     stored = Project({"id": D2, "owner_id": ANN, "title": "x"})
-    effects = await made.apply(change("members", "INSERT", {"dialog_id": D2, "user_id": BOB}), stored)
-    assert told(effects) == {BOB: [("dialogs", "INSERT")]}
+    assert ("dialogs", "INSERT") not in told(await stage(bob).apply(joined, stored)).get(BOB, [])
+    assert stored.asked == [("public.dialogs", [{"id": D2, "owner_id": ANN, "title": "x"}], [bob])]
 
 
 async def test_a_failed_read_applies_nothing() -> None:
