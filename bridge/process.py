@@ -14,7 +14,6 @@ import uvloop
 
 from bridge.errors import BridgeError
 
-
 _NESTING = 20_000
 """Levels of JSON that can be read: Postgres ends at 16,000, by its own stack (``max_stack_depth``)."""
 
