@@ -7,7 +7,7 @@ changes wait in the source's queue, and clients are told by ``status``.
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -20,6 +20,7 @@ from bridge.authorization import (
     Pending,
     PlanSet,
     Resync,
+    Users,
 )
 from bridge.backoff import Backoff
 from bridge.clock import Clock
@@ -172,6 +173,10 @@ class Pipeline:
         if authorizer is None or not self._usable:
             return [None] * len(events)
         return await authorizer.decide(principal, events, self._database)
+
+    def audience(self, event: RowEvent) -> Mapping[str, Users] | None:
+        """Return, by role, who may experience ``event`` as of now, or more (None: it may be anybody)."""
+        return None if self._authorizer is None else self._authorizer.audience(event)
 
     def _lose(self, reason: ResyncReason) -> None:
         metrics.GAPS.labels(reason).inc()

@@ -8,7 +8,7 @@ Only this module, ``pipeline`` and ``upstream`` know more than one stage.  It st
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ from bridge.authorization import (
     Resync,
     Roster,
     Shifted,
+    Users,
     compile_catalog,
     load,
 )
@@ -95,6 +96,8 @@ class _HubAudience:
                     count += hub.publish(event, deliveries, is_last=is_last)
                 case Resync(principals=principals):
                     hub.resync(principals, "visibility_changed")
+                case Shifted(role=role, users=users, by_row=True):
+                    hub.shift(role, users)
                 case Shifted(role=role, users=users):
                     hub.mark(role, users, told=told)
         return count
@@ -198,7 +201,7 @@ class _Worker:
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
         self._hub = Hub(
-            history=History(keep_s=config.history_s, clock=clock),
+            history=History(keep_s=config.history_s, clock=clock, audience=self._audience),
             encoder=self._encoder,
             decide=self._decide,
             roster=self._roster,
@@ -274,6 +277,9 @@ class _Worker:
         return (
             [None] * len(events) if self._pipeline is None else await self._pipeline.decide(principal, events)
         )
+
+    def _audience(self, event: RowEvent) -> Mapping[str, Users] | None:
+        return None if self._pipeline is None else self._pipeline.audience(event)
 
     def _readiness(self) -> list[str]:
         if self._pipeline is None or self._source is None or self._pipeline.state != "live":

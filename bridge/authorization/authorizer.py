@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bridge import metrics
 from bridge.authorization.asking import Database, Questions, Visibility
-from bridge.authorization.candidates import Candidates
+from bridge.authorization.audience import Users
 from bridge.authorization.deciding import Asker, Decider
 from bridge.authorization.effects import Probe, Sighting, concerned, probes, viewers
 from bridge.authorization.experience import (
@@ -63,9 +63,8 @@ class Authorizer:
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
         }
-        self._candidates = Candidates()
         self._asker = Asker(planset.catalog)
-        self._decider = Decider(self._plans_of, memory, self._candidates, self._asker)
+        self._decider = Decider(self._plans_of, memory, self._asker)
         for plan in self._plans:
             plan.cohorts.meet(roster)
         roster.on_change = self._noticed
@@ -107,14 +106,13 @@ class Authorizer:
                 return [inserted]
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
-        found: list[Probe] = []
         moved: list[Shifted] = []
         unseen = False
         if change.table in self.memory.lookups:
             found = self._probes(change, *self.memory.lookup_rows(change))
             # The change of a row itself is the event of this row.
             news = [probe for probe in found if not self._is_own(probe, change)]
-            moved = shifted(news)
+            moved = shifted(news) + shifted([p for p in found if self._is_own(p, change)], by_row=True)
             answerable, others = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
@@ -125,8 +123,6 @@ class Authorizer:
             self._shift(probe, row, saw, questions, unseen=unseen)
             for (probe, row), saw in zip(answerable, before, strict=True)
         ]
-        for one in shifted(found):
-            self._candidates.shift(one.users)
         pending = Pending(
             change=change, shares=shares, shifts=shifts, others=others, moved=moved, questions=questions
         )
@@ -222,6 +218,10 @@ class Authorizer:
             RpcError: only Postgres knows, and it did not answer, or not in time.
         """
         return await self._decider.decide(principal, events, database)
+
+    def audience(self, event: RowEvent) -> dict[str, Users]:
+        """Return, by role, the ids of the users who may experience ``event`` as of now, or more of them."""
+        return self._decider.audience(event)
 
     def _shares(self, change: Change, questions: Questions) -> Shares | None:
         """Store ``change`` and find out who experiences it; None if its table is not watched."""
