@@ -106,6 +106,7 @@ class Authorizer:
                 return [inserted]
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
+        gone: list[Probe] = []
         moved: list[Shifted] = []
         unseen = False
         if change.table in self.memory.lookups:
@@ -113,7 +114,7 @@ class Authorizer:
             # The change of a row itself is the event of this row.
             news = [probe for probe in found if not self._is_own(probe, change)]
             moved = shifted(news) + shifted([p for p in found if self._is_own(p, change)], by_row=True)
-            answerable, others = await self._answerable(news, database.row)
+            answerable, others, gone = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
         questions = Questions()
@@ -124,7 +125,13 @@ class Authorizer:
             for (probe, row), saw in zip(answerable, before, strict=True)
         ]
         pending = Pending(
-            change=change, shares=shares, shifts=shifts, others=others, moved=moved, questions=questions
+            change=change,
+            shares=shares,
+            shifts=shifts,
+            others=others,
+            gone=gone,
+            moved=moved,
+            questions=questions,
         )
         if not questions:
             return self._settler.settle(pending)
@@ -293,22 +300,25 @@ class Authorizer:
 
     async def _answerable(
         self, found: Sequence[Probe], read_row: ReadRow
-    ) -> tuple[list[tuple[Probe, Row]], list[Probe]]:
-        """Return the probes that can be answered, each with the row to ask about, and the others."""
+    ) -> tuple[list[tuple[Probe, Row]], list[Probe], list[Probe]]:
+        """Return the probes that can be answered, each with its row, others, and those whose row is gone."""
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
+        gone: list[Probe] = []
         for probe in found:
             if not concerned(probe, self._roster):
                 continue
             if probe.is_key:
                 row = await self.memory.find(probe.plan.table, probe.row, read_row)
-                if row is not None:
+                if row is None:
+                    gone.append(probe)
+                else:
                     answerable.append((probe, row))
             elif probe.plan.row_columns <= probe.row.keys():
                 answerable.append((probe, dict(probe.row)))
             else:
                 others.append(probe)
-        return answerable, others
+        return answerable, others, gone
 
     def _is_own(self, probe: Probe, change: Change) -> bool:
         """True if ``probe`` asks about the very row that changes, under its key before or after."""

@@ -119,7 +119,7 @@ class History:
 
     def shift(self, role: str, users: Iterable[str | None] | None) -> None:
         """Note that these users (None: everybody with this role) may see other rows from now on."""
-        self._index.shift(role, users, self.moment)
+        self._index.shift(role, users)
 
     def _keep(self, what: RowEvent | Reread, cursor: str, size_bytes: int) -> Entry:
         self.moment += 1
@@ -198,9 +198,7 @@ class History:
         moved = self._index.moved(principal)
         if moved is None or moved:
             # Of what was filed before their sight moved it is not known whether it is theirs.
-            for entry in _after(self._entries, seen):
-                if moved is None or entry.moment <= moved:
-                    yield entry
+            yield from _after(self._entries, seen, skip=0 if moved is None else self.moment - moved)
         for filed in self._index.of(principal):
             yield from _after(filed, seen)
 
@@ -215,9 +213,9 @@ class History:
                 yield from (entry for entry in entries if entry.passed < seen.after)
 
 
-def _after(entries: deque[Entry], seen: Position) -> Iterator[Entry]:
-    """Give those of ``entries`` that were sent at or after the end of ``seen``."""
-    for entry in reversed(entries):  # most were away briefly
+def _after(entries: deque[Entry], seen: Position, *, skip: int = 0) -> Iterator[Entry]:
+    """Give those of ``entries`` that were sent at or after the end of ``seen``, but for the last ones."""
+    for entry in islice(reversed(entries), skip, None):  # most were away briefly
         if entry.passed < seen.after:
             return
         yield entry

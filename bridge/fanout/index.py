@@ -79,14 +79,14 @@ class Index:
                 return
             del self._moved[whose]
 
-    def shift(self, role: str, users: Iterable[str | None] | None, moment: int) -> None:
-        """Note that these users (None: everybody with this role) may see other rows from ``moment`` on."""
+    def shift(self, role: str, users: Iterable[str | None] | None) -> None:
+        """Note that these users (None: everybody with this role) may see other rows from now on."""
         if users is None:
             self.clear()
-            return
-        for user in users:
-            self._moved.pop((role, user), None)
-            self._moved[role, user] = moment
+        elif self._filed:  # what is filed later is filed as of then
+            for user in users:
+                self._moved.pop((role, user), None)
+                self._moved[role, user] = self.until
 
     def moved(self, principal: Principal) -> int | None:
         """Return up to which moment any entry may be theirs; None if it may be any until now."""
