@@ -23,6 +23,7 @@ from bridge.authorization import (
     Users,
 )
 from bridge.backoff import Backoff
+from bridge.certainty import Certainty
 from bridge.clock import Clock
 from bridge.errors import BridgeError, RpcError
 from bridge.events import (
@@ -93,6 +94,10 @@ class Pipeline:
         self._reloading = False
         self._usable = False
         """True if what is in memory is as of the last change."""
+        self._paused = False
+        self.certainty = Certainty(clock)
+        self._outdated = False
+        """True if policies changed while they could not be checked: what waits was not decided by them."""
         self._pace = Pace()
         self._timeout_logged_s: dict[str, float] = {}
         self.reminders = Reminders(audience.remind)
@@ -115,12 +120,16 @@ class Pipeline:
                     if table in self._tables:  # else nobody reads it
                         self._lose(reason)
                         await self._catch_up()
-                case Paused():
-                    self._set_state("down")
-                case Resumed():
-                    self._set_state("live" if self._usable else "down")
+                case Paused() | Resumed():
+                    self._paused = isinstance(taken, Paused)
+                    self._show()
                 case Change() as change:
-                    event = await self._relay(change)
+                    await self.certainty.wait()
+                    if self._outdated:
+                        error = CatalogChangedError("the policies changed while they could not be checked")
+                        await self._retry_afresh([change], error)
+                    else:
+                        event = await self._relay(change)
 
     async def watch_catalog(self, interval_s: float) -> None:
         """Ask for ever whether policies, grants, functions or tables changed, and let that take effect."""
@@ -129,7 +138,6 @@ class Pipeline:
             try:
                 await self.check_catalog()
             except RpcError as error:
-                # Upstream, which is lost in the same moment, says it to the clients.
                 log.warning("catalog_unreadable", reason=str(error))
 
     async def check_catalog(self) -> None:
@@ -139,10 +147,15 @@ class Pipeline:
             RpcError: the database did not answer.
         """
         authorizer = self._authorizer
-        if authorizer is None or self.state != "live":
+        if authorizer is None or not self._usable:
             return  # what is loaded next is the catalog of then
-        marker = await self._database.catalog_marker()
+        try:
+            marker = await self._database.catalog_marker()
+        except RpcError:
+            self._be_uncertain()
+            raise
         if marker == authorizer.marker:
+            self._be_certain()
             return
         try:
             planset = await self._compile_again()
@@ -151,10 +164,11 @@ class Pipeline:
             # nothing is told until it is back.
             log.error("catalog_unusable", reason=str(error))
             planset = None
-        if self._authorizer is not authorizer or self.state != "live":
+        if self._authorizer is not authorizer or not self._usable:
             return
         if planset is not None and planset.means_the_same(authorizer.planset):
             authorizer.marker = marker  # some other table, or an index
+            self._be_certain()
             return
         if planset is not None:
             log.info("policies_changed", tables=planset.upstream_tables)
@@ -162,6 +176,20 @@ class Pipeline:
             self._reloading = True
             self._missed = "policies_changed"
             self._source.reload()  # in its turn: policies change between two changes, never within one
+        self._outdated = self.certainty.note_checked() or self._outdated
+
+    def _be_uncertain(self) -> None:
+        if self._usable and self.certainty.note_unchecked():
+            # Who sees what may have changed: nothing is told until that is known, and nothing is lost.
+            log.error("policies_uncertain", unchecked_s=round(self.certainty.unchecked_s))
+            self._audience.close()
+            self._show()
+
+    def _be_certain(self) -> None:
+        if self.certainty.note_checked():
+            log.info("policies_certain")
+            self._audience.open()
+            self._show()
 
     async def decide(self, principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
         """Answer how ``principal`` experiences each of ``events`` as of now; None while unknown.
@@ -201,7 +229,8 @@ class Pipeline:
                 # Rows of a table that was not captured until now may already have changed unseen:
                 # the source joins again, and the Live that follows leads back here.
                 return
-        self._usable = True
+        self._usable, self._outdated = True, False
+        self.certainty.note_checked()
         self._audience.open()
         if self._missed is not None:
             self._audience.announce_gap(self._missed)
@@ -310,6 +339,11 @@ class Pipeline:
             log.warning(
                 "question_timed_out", table=table, users=len(late.principals), reason=str(late.timeout)
             )
+
+    def _show(self) -> None:
+        self._set_state(
+            "live" if self._usable and not self._paused and not self.certainty.is_lost else "down"
+        )
 
     def _set_state(self, state: UpstreamState) -> None:
         if state == self.state:

@@ -75,6 +75,9 @@ class _HubAudience:
     def open(self) -> None:
         self._hub.open()
 
+    def close(self) -> None:
+        self._hub.close()
+
     def remember(self, change: Change, effects: Sequence[Effect]) -> None:
         self._carry(change, effects, told=False)
 
@@ -282,7 +285,11 @@ class _Worker:
         return None if self._pipeline is None else self._pipeline.audience(event)
 
     def _readiness(self) -> list[str]:
-        if self._pipeline is None or self._source is None or self._pipeline.state != "live":
+        if self._pipeline is None or self._source is None:
+            return ["upstream is not live"]
+        if self._pipeline.certainty.is_lost:
+            return [f"the policies could not be checked for {self._pipeline.certainty.unchecked_s:.0f} s"]
+        if self._pipeline.state != "live":
             return ["upstream is not live"]
         waiting = self._source.waiting
         return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []

@@ -78,6 +78,10 @@ class History:
         """Let cursors be resumed: what follows ``begin`` has been appended up to the present."""
         self.is_open = True
 
+    def close(self) -> None:
+        """Let no cursor be resumed for now; what is kept stays."""
+        self.is_open = False
+
     def forget(self) -> None:
         """Drop everything: no cursor can be resumed until there is a new beginning."""
         self.begin("", Position(0))
@@ -151,7 +155,7 @@ class History:
         """True if ``cursor`` is of something that this worker may yet reach: another one is ahead of it."""
         version, _, text = cursor.partition("-")
         if not self.is_open:
-            return not version.startswith(OF_ONE_PROCESS)
+            return version == self._version or not version.startswith(OF_ONE_PROCESS)
         seen = Position.parse(text)
         return version == self._version and seen is not None and seen.after > self._passed
 

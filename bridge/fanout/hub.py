@@ -235,6 +235,10 @@ class Hub:
         self._history.open()
         self._arrival.move()
 
+    def close(self) -> None:
+        """Have clients that come back wait for ``open``; what is kept stays."""
+        self._history.close()
+
     def advance(self, id_: int, position: str) -> None:
         """Go on to a change: what is published next is of it."""
         self._history.advance(id_, position)
