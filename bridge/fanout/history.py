@@ -118,7 +118,7 @@ class History:
         """
         some = None if users is None else frozenset(users)
         reread = Reread(role, some, self.moment if told else None, late)
-        self._marks.append(self._keep(reread, self.cursor, _FIXED_BYTES + 2 * _VALUE_BYTES * len(some or ())))
+        self._keep(reread, self.cursor, _FIXED_BYTES + 2 * _VALUE_BYTES * len(some or ()))
         self.shift(role, some)
 
     def shift(self, role: str, users: Iterable[str | None] | None) -> None:
@@ -130,6 +130,8 @@ class History:
         now_s = self._clock.monotonic_s()
         entry = Entry(self._id, self._passed, self._position, cursor, what, now_s, size_bytes, self.moment)
         self._entries.append(entry)
+        if isinstance(what, Reread):
+            self._marks.append(entry)
         self._by_id.setdefault(entry.id, []).append(entry)
         self._bytes += size_bytes
         evicted: Entry | None = None
