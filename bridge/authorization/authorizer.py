@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from bridge import metrics
 from bridge.authorization.asking import Database, Questions, Visibility
-from bridge.authorization.candidates import Candidates
+from bridge.authorization.audience import Users
 from bridge.authorization.deciding import Asker, Decider
 from bridge.authorization.effects import Crowd, Probe, Sighting, concerned, probes, viewers
 from bridge.authorization.experience import (
@@ -62,9 +62,8 @@ class Authorizer:
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
         }
-        self._candidates = Candidates()
         self._asker = Asker(planset.catalog)
-        self._decider = Decider(self._plans_of, memory, self._candidates, self._asker)
+        self._decider = Decider(self._plans_of, memory, self._asker)
         for plan in self._plans:
             plan.cohorts.meet(roster)
         roster.on_change = self._noticed
@@ -108,12 +107,13 @@ class Authorizer:
         others: list[Probe] = []
         found: list[Probe] = []
         news: list[Probe] = []
+        gone: list[Probe] = []
         unseen = False
         if change.table in self.memory.lookups:
             found = self._probes(change, *self.memory.lookup_rows(change))
             # The change of a row itself is the event of this row.
             news = [probe for probe in found if not self._is_own(probe, change)]
-            answerable, others = await self._answerable(news, database.row)
+            answerable, others, gone = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
         questions = Questions()
@@ -129,14 +129,14 @@ class Authorizer:
         ]
         for crowd in (here, anybody):
             crowd.count(row_after)
-        for one in shifted(anybody.of(found)):
-            self._candidates.shift(one.users)
+        own = [probe for probe in found if self._is_own(probe, change)]
         pending = Pending(
             change=change,
             shares=shares,
             shifts=shifts,
             others=here.of(others),
-            moved=shifted(anybody.of(news)),
+            gone=gone,
+            moved=shifted(anybody.of(news)) + shifted(anybody.of(own), by_row=True),
             questions=questions,
         )
         if not questions:
@@ -235,6 +235,10 @@ class Authorizer:
         """
         return await self._decider.decide(principal, events, database)
 
+    def audience(self, event: RowEvent) -> dict[str, Users]:
+        """Return, by role, the ids of the users who may experience ``event`` as of now, or more of them."""
+        return self._decider.audience(event)
+
     def _shares(self, change: Change, questions: Questions) -> Shares | None:
         """Store ``change`` and find out who experiences it; None if its table is not watched."""
         memory, roster, plans = self.memory, self._roster, self._plans_of.get(change.table)
@@ -312,22 +316,25 @@ class Authorizer:
 
     async def _answerable(
         self, found: Sequence[Probe], read_row: ReadRow
-    ) -> tuple[list[tuple[Probe, Row]], list[Probe]]:
-        """Return the probes that can be answered, each with the row to ask about, and the others."""
+    ) -> tuple[list[tuple[Probe, Row]], list[Probe], list[Probe]]:
+        """Return the probes that can be answered, each with its row, others, and those whose row is gone."""
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
+        gone: list[Probe] = []
         for probe in found:
             if not concerned(probe, self._roster):
                 continue
             if probe.is_key:
                 row = await self.memory.find(probe.plan.table, probe.row, read_row)
-                if row is not None:
+                if row is None:
+                    gone.append(probe)
+                else:
                     answerable.append((probe, row))
             elif probe.plan.row_columns <= probe.row.keys():
                 answerable.append((probe, dict(probe.row)))
             else:
                 others.append(probe)
-        return answerable, others
+        return answerable, others, gone
 
     def _is_own(self, probe: Probe, change: Change) -> bool:
         """True if ``probe`` asks about the very row that changes, under its key before or after."""

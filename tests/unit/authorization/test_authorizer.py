@@ -467,6 +467,17 @@ async def test_a_dialog_that_is_gone_again_is_announced_to_nobody() -> None:
     assert told(await stage(bob).apply(joined, nothing)) == {BOB: [("resync", "UPDATE")]}
 
 
+async def test_who_is_in_a_dialog_that_is_deleted_need_not_read_again() -> None:
+    """Its members go after it, by a cascade; also who is away, whose replay knows them as members no more."""
+    made = stage(bob, members=[(D1, BOB)])
+    deleted = change("dialogs", "DELETE", None, {"id": D1, "owner_id": ANN, "title": "one"})
+    assert told(await made.apply(deleted, nothing)) == {BOB: [("dialogs", "DELETE")]}
+    effects = await made.apply(change("members", "DELETE", None, {"dialog_id": D1, "user_id": BOB}), nothing)
+    assert told(effects) == {BOB: [("dialogs", "DELETE")]}
+    (announced,) = (effect.event for effect in effects if isinstance(effect, Deliver))
+    assert (announced.only, announced.key, announced.new) == (frozenset({BOB}), {"id": D1}, None)
+
+
 async def test_whose_sight_a_membership_may_change_is_said_of_everybody() -> None:
     """Also of users who are not here: who of them comes back later has to read again."""
     made = stage(members=[(D1, ANN)])
