@@ -35,6 +35,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         id: Its number in the stream: its row of the journal, or counted since the last Live.
         position: The changes of the stream that have been passed with it, as text.
         stream: Names the stream: ids of another one may be the same.
+        txid: The transaction that made it; empty where upstream does not say.
     """
 
     table: str
@@ -46,6 +47,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     id: int = 0
     position: str = "0"
     stream: str = ""
+    txid: str = ""
 
 
 GapReason: TypeAlias = Literal[

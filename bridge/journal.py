@@ -11,7 +11,7 @@ JOURNAL: Final = f"{SCHEMA}.{NAME}"
 
 
 class JournalRow(msgspec.Struct, frozen=True, array_like=True):
-    """One row; records are JSON texts.  Only a stream tells the transaction."""
+    """One row; records are JSON texts.  Older SQL does not tell the transaction."""
 
     id: int
     relation: str

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import datetime as dt
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 
@@ -41,11 +42,15 @@ from bridge.loading import Loading
 from bridge.ports import Audience, Database, Source
 from bridge.reminders import Reminders
 from bridge.tracing import Tracing
+from bridge.transactions import MAX_TOGETHER, REST_S, net
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 TIMEOUT_LOG_INTERVAL_S = 60.0
 """Seconds between two log lines about policies of one table that take too long."""
+
+
+_Begun: TypeAlias = tuple[Change, list[Effect] | Pending]
 
 
 class Pipeline:
@@ -207,59 +212,94 @@ class Pipeline:
             on_first_live()
 
     async def _relay(self, change: Change) -> Event | None:
-        """Relay ``change``, and if Postgres has to be asked also those that wait: about all of them at once.
+        """Relay ``change`` and the rest of its transaction; also what waits, if Postgres has to be asked.
 
         Return what was taken of the source behind them.
         """
         following: Event | None = change
-        begun: list[tuple[Change, list[Effect] | Pending]] = []
+        begun: list[_Begun] = []
         while isinstance(following, Change):
-            change, following = following, None
+            together, following = await self._transaction(following)
+            try:
+                begun += await self._begin(together, begun)
+            except (CatalogChangedError, RpcError) as error:
+                await self._settle(begun)
+                await self._retry_afresh(together, error)
+                return self._after_loading(following)
+            if not any(isinstance(effects, Pending) for _, effects in begun):
+                await self._settle(begun)
+                begun = []
+            elif len(begun) >= self._pace.room:
+                break
+            elif following is None:
+                following = await self._waiting()
+        settled = await self._settle(begun)
+        return following if settled else self._after_loading(following)
+
+    def _after_loading(self, following: Event | None) -> Event | None:
+        """Return ``following``, unless it is a change: what was loaded has it, and maybe a later one."""
+        return None if isinstance(following, Change) and self._source.keeps_past else following
+
+    async def _transaction(self, change: Change) -> tuple[list[Change], Event | None]:
+        """Return ``change`` with those of its transaction that wait behind it, and what was taken after."""
+        together: list[Change] = [change]
+        while change.txid and len(together) < MAX_TOGETHER:
+            following = await self._waiting(REST_S)
+            if not isinstance(following, Change) or following.txid != change.txid:
+                return together, following
+            together.append(following)
+        return together, None
+
+    async def _begin(self, together: Sequence[Change], begun: Sequence[_Begun]) -> list[_Begun]:
+        """Apply the changes of one transaction; return those that cannot be delivered at once.
+
+        Raises:
+            CatalogChangedError, RpcError: see :meth:`Authorizer.begin`.
+        """
+        results: list[_Begun] = []
+        is_one = len(together) == 1
+        keys = {} if is_one or self._authorizer is None else self._authorizer.memory.keys
+        for change, whole in zip(together, net(together, keys), strict=True):
             metrics.CHANGES.labels(change.table, change.action).inc()
             # Else left over from before a change of tables; the Gap that follows covers it.
             if not self._usable or self._authorizer is None:
-                pass
-            elif change.table not in self._tables:
-                self._deliver(change, ())
-            else:
+                continue
+            effects: list[Effect] | Pending = []
+            if whole is not None and change.table in self._tables:
                 self._note_age(change)
                 if self._tracing is not None:
                     self._tracing.begin(change)
-                try:
-                    effects = await self._authorizer.begin(change, self._database)
-                except (CatalogChangedError, RpcError) as error:
-                    await self._settle(begun)
-                    await self._retry_afresh([change], error)
-                    return None
-                if isinstance(effects, list) and not begun:
-                    self._deliver(change, effects)
-                else:
-                    begun.append((change, effects))
-            if begun and len(begun) < self._pace.room:
-                following = await self._waiting()
-        await self._settle(begun)
-        return following
+                effects = await self._authorizer.begin(whole, self._database)
+            if is_one and not begun and isinstance(effects, list):
+                self._deliver(change, effects)
+            else:
+                results.append((change if whole is None else whole, effects))
+        return results
 
-    async def _waiting(self) -> Event | None:
-        """Return the next event if it is there already."""
-        if self._source.ready:
+    async def _waiting(self, for_s: float = 0.0) -> Event | None:
+        """Return the next event if it is there already, or is within ``for_s``."""
+        if self._source.ready or for_s:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0):
+                async with asyncio.timeout(for_s):
                     return await self._source.next_event()
         return None
 
-    async def _settle(self, begun: Sequence[tuple[Change, list[Effect] | Pending]]) -> None:
+    async def _settle(self, begun: Sequence[_Begun]) -> bool:
+        """Deliver ``begun``; False if everything had to be loaded anew instead."""
         if not begun or self._authorizer is None:
-            return
+            return True
         started_s = self._clock.monotonic_s()
         try:
             settled = await self._authorizer.settle([effects for _, effects in begun], self._database)
         except RpcError as error:
             await self._retry_afresh([change for change, _ in begun], error)
-            return
-        self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
+            return False
+        if any(isinstance(effects, Pending) for _, effects in begun):
+            self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
         for (change, _), effects in zip(begun, settled, strict=True):
-            self._deliver(change, effects)
+            # Several were applied before any is told: nobody is shown what the later ones took from them.
+            self._deliver(change, self._authorizer.still_seen(effects))
+        return True
 
     def _deliver(self, change: Change, effects: Sequence[Effect]) -> None:
         if self._tracing is not None:

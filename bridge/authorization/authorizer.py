@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bridge import metrics
+from bridge.authorization.aftermath import still_seen
 from bridge.authorization.asking import Database, Questions, Visibility
 from bridge.authorization.candidates import Candidates
 from bridge.authorization.deciding import Asker, Decider
@@ -201,6 +202,10 @@ class Authorizer:
             late = {principal for one in pending for principal in one.late}
             settled[-1].append(Resync(tuple(late), questions.timeout))
         return settled
+
+    def still_seen(self, effects: Sequence[Effect]) -> list[Effect]:
+        """Return ``effects`` for those who see the rows as of the last change that was applied."""
+        return still_seen(effects, self._plans_of)
 
     def _inserted(self, change: Change) -> Deliver | None:
         """Store an INSERT, the most frequent change, and say who sees the row; None where Postgres has to.

@@ -64,6 +64,7 @@ def read_entry(row: JournalRow, received_s: float) -> Entry:
             commit_timestamp=row.recorded_at,
             received_s=received_s,
             id=row.id,
+            txid=row.txid,
         )
     except (msgspec.MsgspecError, RecursionError, ArithmeticError):
         metrics.FRAMES_SKIPPED.labels("undecodable").inc()
