@@ -35,6 +35,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         id: Its number in the stream: its row of the journal, or counted since the last Live.
         position: The changes of the stream that have been passed with it, as text.
         stream: Names the stream: ids of another one may be the same.
+        txid: The transaction that made it; empty where upstream does not say.
+        last: True if it is known to be the last of its transaction.
     """
 
     table: str
@@ -46,6 +48,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     id: int = 0
     position: str = "0"
     stream: str = ""
+    txid: str = ""
+    last: bool = False
 
 
 GapReason: TypeAlias = Literal[

@@ -5,9 +5,9 @@ changes wait in the source's queue, and clients are told by ``status``.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
 import structlog
 
 from bridge import metrics
@@ -42,8 +42,17 @@ from bridge.loading import Loading
 from bridge.ports import Audience, Database, Source
 from bridge.telling import Teller
 from bridge.tracing import Tracing
+from bridge.transactions import net, waiting, whole_transaction
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+
+class _Begun(msgspec.Struct, frozen=True):
+    """A change that was applied, and what is known of its effects; ``moves`` as of then."""
+
+    change: Change
+    effects: list[Effect] | Pending
+    moves: int
 
 
 class Pipeline:
@@ -246,57 +255,72 @@ class Pipeline:
             on_first_live()
 
     async def _relay(self, change: Change) -> Event | None:
-        """Relay ``change``, and if Postgres has to be asked also those that wait: about all of them at once.
+        """Relay ``change`` and the rest of its transaction; also what waits, if Postgres has to be asked.
 
         Return what was taken of the source behind them.
         """
         following: Event | None = change
-        begun: list[tuple[Change, list[Effect] | Pending]] = []
+        begun: list[_Begun] = []
         while isinstance(following, Change):
-            change, following = following, None
+            together, following = await whole_transaction(following, self._source)
+            try:
+                begun += await self._begin(together)
+            except (CatalogChangedError, RpcError) as error:
+                await self._settle(begun)
+                await self._retry_afresh(together, error)
+                return self._after_loading(following)
+            if not any(isinstance(one.effects, Pending) for one in begun):
+                await self._settle(begun)
+                begun = []
+            elif len(begun) >= self._pace.room:
+                break
+            elif following is None:
+                following = await waiting(self._source)
+        settled = await self._settle(begun)
+        return following if settled else self._after_loading(following)
+
+    def _after_loading(self, following: Event | None) -> Event | None:
+        """Return ``following``, unless it is a change: what was loaded has it, and maybe a later one."""
+        return None if isinstance(following, Change) and self._source.keeps_past else following
+
+    async def _begin(self, together: Sequence[Change]) -> list[_Begun]:
+        """Apply the changes of one transaction.
+
+        Raises:
+            CatalogChangedError, RpcError: see :meth:`Authorizer.begin`.
+        """
+        begun: list[_Begun] = []
+        is_one = len(together) == 1
+        keys = {} if is_one or self._authorizer is None else self._authorizer.memory.keys
+        for change, whole in zip(together, net(together, keys), strict=True):
             metrics.CHANGES.labels(change.table, change.action).inc()
             # Else left over from before a change of tables; the Gap that follows covers it.
             if not self._usable or self._authorizer is None:
-                pass
-            elif change.table not in self._tables:
-                self._teller.tell(change, ())
-            else:
-                self._teller.begin(change)
-                try:
-                    effects = await self._authorizer.begin(change, self._database)
-                except (CatalogChangedError, RpcError) as error:
-                    await self._settle(begun)
-                    await self._retry_afresh([change], error)
-                    return None
-                if isinstance(effects, list) and not begun:
-                    self._teller.tell(change, effects)
-                else:
-                    begun.append((change, effects))
-            if begun and len(begun) < self._pace.room:
-                following = await self._waiting()
-        await self._settle(begun)
-        return following
+                continue
+            effects: list[Effect] | Pending = []
+            if whole is not None and change.table in self._tables:
+                self._teller.begin(whole)
+                effects = await self._authorizer.begin(whole, self._database)
+            begun.append(_Begun(whole or change, effects, self._authorizer.moves))
+        return begun
 
-    async def _waiting(self) -> Event | None:
-        """Return the next event if it is there already."""
-        if self._source.ready:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0):
-                    return await self._source.next_event()
-        return None
-
-    async def _settle(self, begun: Sequence[tuple[Change, list[Effect] | Pending]]) -> None:
+    async def _settle(self, begun: Sequence[_Begun]) -> bool:
+        """Tell what ``begun`` comes to; False if everything had to be loaded anew instead."""
         if not begun or self._authorizer is None:
-            return
-        started_s = self._clock.monotonic_s()
-        try:
-            settled = await self._authorizer.settle([effects for _, effects in begun], self._database)
-        except RpcError as error:
-            await self._retry_afresh([change for change, _ in begun], error)
-            return
-        self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
-        for (change, _), effects in zip(begun, settled, strict=True):
-            self._teller.tell(change, effects)
+            return True
+        settled: Sequence[Sequence[Effect]] = [one.effects for one in begun if isinstance(one.effects, list)]
+        if len(settled) < len(begun):
+            started_s = self._clock.monotonic_s()
+            try:
+                settled = await self._authorizer.settle([one.effects for one in begun], self._database)
+            except RpcError as error:
+                await self._retry_afresh([one.change for one in begun], error)
+                return False
+            self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
+        for one, effects in zip(begun, settled, strict=True):
+            # Several were applied before any is told: nobody is shown what the later ones took from them.
+            self._teller.tell(one.change, self._authorizer.still_seen(effects, one.moves))
+        return True
 
     async def _retry_afresh(self, changes: Sequence[Change], error: BridgeError) -> None:
         """Load everything anew and apply ``changes`` once more; clients read again in any case."""

@@ -1,4 +1,4 @@
-"""The last step of a change's way: its effects go to the audience, its times to metrics, traces and the log."""
+"""The last step of a change's way: effects go to the audience, times to metrics, traces and the log."""
 
 import datetime as dt
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bridge import metrics
+from bridge.authorization.aftermath import still_seen
 from bridge.authorization.asking import Database, Questions, Visibility
 from bridge.authorization.audience import Users
 from bridge.authorization.deciding import Asker, Decider
@@ -54,6 +55,8 @@ class Authorizer:
         self.marker = marker
         self.memory = memory
         self._roster = roster
+        self.moves = 0
+        """Counts the changes of look-up rows, in what policies read of them."""
         self._came: set[Principal] | None = None
         """Who came or went while Postgres is asked; None while it is not."""
         self._shaper = Shaper(keys=memory.keys, dialog_columns=dialog_columns)
@@ -202,6 +205,15 @@ class Authorizer:
             settled[-1].append(Resync(tuple(late), questions.timeout))
         return settled
 
+    def still_seen(self, effects: Sequence[Effect], moves: int) -> Sequence[Effect]:
+        """Return ``effects`` for those who see the rows as of the last change that was applied.
+
+        Args:
+            effects: Of one change.
+            moves: As of that change.
+        """
+        return effects if moves == self.moves else still_seen(effects, self._plans_of)
+
     def _inserted(self, change: Change) -> Deliver | None:
         """Store an INSERT, the most frequent change, and say who sees the row; None where Postgres has to.
 
@@ -254,6 +266,7 @@ class Authorizer:
                 saw = {plan.role: viewers(plan, shares.old, roster) for plan in here}
         memory.store(change)
         if lookup is not None and not same(before_row, after_row):
+            self.moves += 1
             for plan in self._plans:
                 plan.cohorts.row_changed(lookup, before_row, after_row)
         if shares is None:

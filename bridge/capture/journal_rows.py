@@ -45,6 +45,7 @@ def streamed_row(change: Change) -> JournalRow | None:
                 new["old_record"],
                 change.commit_timestamp,
                 str(new.get("txid", "")),
+                change.last,
             ],
             JournalRow,
         )
@@ -65,6 +66,8 @@ def read_entry(row: JournalRow, received_s: float) -> Entry:
             commit_timestamp=row.recorded_at,
             received_s=received_s,
             id=row.id,
+            txid=row.txid,
+            last=row.last,
         )
     except (msgspec.MsgspecError, RecursionError, ArithmeticError):
         metrics.FRAMES_SKIPPED.labels("undecodable").inc()

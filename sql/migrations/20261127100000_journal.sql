@@ -278,7 +278,7 @@ begin
             json_agg(
                 json_build_array(
                     r.id, r.relation, r.action, r.record, r.old_record,
-                    to_char(r.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+                    to_char(r.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), r.txid::text
                 )
                 order by r.id
             ) filter (where r.bytes_before < 16777216),
