@@ -24,6 +24,9 @@ class Source(Protocol):
     def position(self) -> Position:
         """The changes that have been passed."""
 
+    def take(self) -> Event | None:
+        """Return the next event if there is one without a wait; ``next_event`` has its turn now and then."""
+
     async def next_event(self) -> Event: ...
 
     def version(self, digest: str) -> str:

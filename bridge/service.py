@@ -78,8 +78,9 @@ class _HubAudience:
         self._carry(change, effects, told=False)
 
     def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
-        if self._carry(change, effects, told=True):
-            self._flusher.note(change.received_s)
+        frames = self._carry(change, effects, told=True)
+        if frames:
+            self._flusher.note(change.received_s, frames)
 
     def remind(self, resync: Resync) -> None:
         self._hub.resync(resync.principals, "visibility_changed", late=True)
@@ -88,6 +89,8 @@ class _HubAudience:
         hub = self._hub
         count = 0
         hub.advance(change.id, change.position)
+        if len(effects) == 1 and effects[0].__class__ is Deliver:  # nearly always
+            return hub.publish(effects[0].event, effects[0].deliveries)
         for number, effect in enumerate(effects, 1):
             match effect:
                 case Deliver(event=event, deliveries=deliveries):

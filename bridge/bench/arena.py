@@ -1,7 +1,6 @@
 """Servers that are measured side by side: each fed on its standard input, on a core of its own."""
 
 import asyncio
-import contextlib
 import datetime as dt
 import os
 import socket
@@ -29,6 +28,8 @@ from bridge.migration.state import files
 START_S = 60.0
 TOKEN_TTL_S = 3600
 SERVERS = ("bridge", "node-ws", "bun", "c")
+KEEP_ALIVE_S = 5.0
+
 LOOP_MESSAGES = 5_000
 """Of those servers that do not mind to be fed the same again."""
 
@@ -67,6 +68,7 @@ class Running(msgspec.Struct):
         stack: Of whom their tokens are.
         slot: Writes the bridge's input; None for the others.
         clients: A client for each user.
+        is_fed: True while a load generator has the feed.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Running(msgspec.Struct):
     folder: Path
     slot: SlotWriter | None
     clients: list[Client]
+    is_fed: bool = False
 
     def plan(self, groups: Sequence[int], *, clients: Sequence[Client] | None = None) -> Plan:
         """Return a plan that feeds a message to each of ``groups``, in order."""
@@ -109,7 +112,15 @@ class Running(msgspec.Struct):
 class Arena:
     """What servers are started in."""
 
-    def __init__(self, stack: LocalStack, world: World, folder: Path, exits: AsyncExitStack) -> None:
+    def __init__(
+        self,
+        stack: LocalStack,
+        world: World,
+        folder: Path,
+        exits: AsyncExitStack,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        self._tasks = tasks
         self.world = world
         self.stack = stack
         self._folder = folder
@@ -135,6 +146,8 @@ class Arena:
             Client(upgrade("/ws", "bridge.v1", f"bearer.{self.token(user)}"), hello, NOTICES)
             for user in range(self.world.users)
         ]
+        keeping = _keep_alive(running, running.slot.keepalive)
+        self._exits.callback(self._tasks.create_task(keeping, name="keep-alive").cancel)
         return running
 
     async def other(self, name: str) -> Running | str:
@@ -158,12 +171,6 @@ class Arena:
         """Return a user's token."""
         return self.stack.token(user_id(user), ttl_s=TOKEN_TTL_S)
 
-    async def stop(self, running: Running) -> None:
-        """End a server."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(running.pid, 9)
-        running.feed.close()
-
     async def _start(self, name: str, command: Sequence[str], variables: Mapping[str, str]) -> Running:
         ours, theirs = socket.socketpair()
         errors_path = self._folder / f"{name}.log"
@@ -186,6 +193,14 @@ class Arena:
 async def _line(process: asyncio.subprocess.Process) -> str:
     """Return the next line that it prints; nothing if it has ended."""
     return "" if process.stdout is None else (await process.stdout.readline()).decode().strip()
+
+
+async def _keep_alive(running: Running, keepalive: bytes) -> None:
+    """Show the bridge that its feed lives while others are measured; else it would give it up after 30 s."""
+    while True:
+        await asyncio.sleep(KEEP_ALIVE_S)
+        if not running.is_fed:
+            running.feed.send(keepalive)
 
 
 async def _end(process: asyncio.subprocess.Process, feed: socket.socket) -> None:
@@ -220,7 +235,8 @@ async def arena(world: World) -> AsyncIterator[Arena]:
             stack = await exits.enter_async_context(LocalStack())
             await stack.apply_sql(files())
             await _found(stack.database_url, world)
-            yield Arena(stack, world, Path(folder), exits)
+            tasks = await exits.enter_async_context(asyncio.TaskGroup())
+            yield Arena(stack, world, Path(folder), exits, tasks)
 
 
 async def _found(database_url: str, world: World) -> None:

@@ -75,6 +75,7 @@ async def loading(running: Running, plan: Plan, mode: str, argument: float = 0) 
     """
     path = running.folder / f"plan-{os.urandom(4).hex()}"
     plan.write(path)
+    running.is_fed = True
     process = await _generator(running, path, mode, argument)
     try:
         line = (await process.stdout.readline()).split() if process.stdout else []
@@ -85,6 +86,7 @@ async def loading(running: Running, plan: Plan, mode: str, argument: float = 0) 
         if process.returncode is None:
             process.kill()
             await process.wait()
+        running.is_fed = False
         path.unlink()
 
 
@@ -96,8 +98,10 @@ async def receive(running: Running, plan: Plan) -> Figures:
     """
     path = running.folder / "plan-receive"
     plan.write(path)
+    running.is_fed = True
     process = await _generator(running, path, "receive", 0)
     output, _ = await process.communicate()
+    running.is_fed = False
     path.unlink()
     return figures(output, process.returncode)
 

@@ -1,6 +1,6 @@
 """What each row of the journal says."""
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
 import structlog
@@ -28,6 +28,8 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 Entry: TypeAlias = Change | Truncated | Unreadable
 
+_ACTIONS: Final[dict[str, Action]] = {action: action for action in get_args(Action)}
+
 _record = msgspec.json.Decoder(dict[str, Any], float_hook=exact_number)
 
 
@@ -35,20 +37,22 @@ def streamed_row(change: Change) -> JournalRow | None:
     """Return the row whose INSERT into the journal ``change`` is; None if it is not whole."""
     new = change.new or {}
     try:
-        return msgspec.convert(
-            [
-                new["id"],
-                new["relation"],
-                new["action"],
-                new["record"],
-                new["old_record"],
-                change.commit_timestamp,
-                str(new.get("txid", "")),
-            ],
-            JournalRow,
+        id_, relation, action, record, old = (
+            new["id"],
+            new["relation"],
+            new["action"],
+            new["record"],
+            new["old_record"],
         )
-    except (KeyError, msgspec.ValidationError):
+    except KeyError:
         return None
+    # For every change: comparing classes is faster than msgspec's conversion.
+    texts = (record is None or record.__class__ is str) and (old is None or old.__class__ is str)
+    if id_.__class__ is int and relation.__class__ is str and action.__class__ is str and texts:
+        return JournalRow(
+            id_, relation, action, record, old, change.commit_timestamp, str(new.get("txid", ""))
+        )
+    return None
 
 
 def read_entry(row: JournalRow, received_s: float) -> Entry:
@@ -58,14 +62,14 @@ def read_entry(row: JournalRow, received_s: float) -> Entry:
     try:
         return Change(
             table=row.relation,
-            action=msgspec.convert(row.action, Action),
+            action=_ACTIONS[row.action],
             new=None if row.record is None else _record.decode(row.record),
             old=None if row.old_record is None else _record.decode(row.old_record),
             commit_timestamp=row.recorded_at,
             received_s=received_s,
             id=row.id,
         )
-    except (msgspec.MsgspecError, RecursionError, ArithmeticError):
+    except (KeyError, msgspec.MsgspecError, RecursionError, ArithmeticError):
         metrics.FRAMES_SKIPPED.labels("undecodable").inc()
         log.error("journal_row_skipped", id=row.id, hint="somebody else than bridge.record_change() wrote it")
         return Unreadable(row.id)

@@ -61,6 +61,9 @@ class Stream(Protocol):
 
     async def run(self) -> None: ...
 
+    def take(self) -> Event | None:
+        """Return the next event if it can be had without a wait."""
+
     def reload(self) -> None:
         """Tell a further ``Live`` if the stream lives."""
 
@@ -143,10 +146,30 @@ class JournalSource:
                 self._reload = False
                 return Live()
             await self._advance()
-        if isinstance(event, Gap) and event.reason != "table_truncated":
+        if isinstance(event, Gap):
+            self._note_gap(event)
+        return event
+
+    def take(self) -> Event | None:
+        """Return the next event if it can be had without a wait.
+
+        What is to be read meanwhile is read by :meth:`next_event`, which has to be called now and then.
+        """
+        if not self._started or self._reload:
+            return None
+        while (event := self._journal.take()) is None:
+            received = None if self._journal.full else self._stream.take()
+            if received is None:
+                return None
+            self._receive(received)
+        if isinstance(event, Gap):
+            self._note_gap(event)
+        return event
+
+    def _note_gap(self, gap: Gap) -> None:
+        if gap.reason != "table_truncated":
             self._anew = True
             self._journal.epoch = self._journal.read_epoch  # cursors are of that from now on
-        return event
 
     async def rewind(self) -> tuple[Position, Position]:
         """Return where the past begins, which is some time ago or what has been passed, and what is there.

@@ -138,6 +138,10 @@ class RealtimeSource:
         self._lose("tables_changed")
         return True
 
+    def take(self) -> Event | None:
+        """Return None: a change may have to be read again, so :meth:`next_event` has to be waited for."""
+        return None
+
     async def next_event(self) -> Event:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
         while True:

@@ -153,11 +153,13 @@ class WebSocketConnection(asyncio.Protocol):
 
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
-        if not self._writer.is_open:
+        writer = self._writer
+        if writer.transport is None or writer.ends_at_s is not None:
             return
-        if self._writer.is_empty:
+        outbox = writer.outbox
+        if not outbox.frames:
             self._context.flusher.mark(self)
-        if not self._writer.offer(frame.wire):
+        if not outbox.offer(frame.wire):
             self.cut_off()
 
     def flush(self) -> None:

@@ -47,7 +47,7 @@ class Reread(msgspec.Struct, frozen=True):
         return principal.role == self.role and (self.users is None or principal.user_id in self.users)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What was sent, or could not be, at one place of the stream, and what it costs to keep.
 
     Attributes:
@@ -83,7 +83,7 @@ class History:
         self._version = ""
         self.is_open = False
         self._entries: deque[Entry] = deque()
-        self._by_id: dict[int, list[Entry]] = {}
+        self._by_id: dict[int, tuple[Entry, ...]] = {}
         self._bytes = 0
         self._id = self._passed = 0
         self._position = self._before = "0"
@@ -158,7 +158,7 @@ class History:
         now_s = self._clock.monotonic_s()
         entry = Entry(self._id, self._passed, self._position, cursor, what, now_s, size_bytes, self.moment)
         self._entries.append(entry)
-        self._by_id.setdefault(entry.id, []).append(entry)
+        self._by_id[entry.id] = (*self._by_id.get(entry.id, ()), entry)
         self._bytes += size_bytes
         evicted: Entry | None = None
         while self._entries and (
@@ -168,9 +168,10 @@ class History:
         ):
             evicted = self._entries.popleft()
             self._bytes -= evicted.size_bytes
-            of_same_change = self._by_id[evicted.id]
-            of_same_change.remove(evicted)
-            if not of_same_change:
+            of_same_change = self._by_id[evicted.id][1:]  # it was the first of them
+            if of_same_change:
+                self._by_id[evicted.id] = of_same_change
+            else:
                 del self._by_id[evicted.id]
         if evicted is not None:
             self._gone = _position(evicted)

@@ -1,5 +1,6 @@
 """One client, as fan-out knows it."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from bridge.events import Principal
@@ -28,7 +29,7 @@ class Sink(Protocol):
 class Subscriber:
     """Who it is, where its frames go, what it wants."""
 
-    __slots__ = ("_held", "_held_bytes", "dialogs", "principal", "sink", "subscribed")
+    __slots__ = ("_held", "_held_bytes", "dialogs", "hand", "principal", "sink", "subscribed")
 
     def __init__(self, principal: Principal, sink: Sink) -> None:
         self.principal = principal
@@ -36,14 +37,12 @@ class Subscriber:
         self.subscribed = False
         self.dialogs: frozenset[str] | None = frozenset()
         """Ids of the dialogs it wants; None for all."""
-        self._held: list[Frame] | None = None
+        self._held: list[Frame] = []
         self._held_bytes = 0
+        self.hand: Callable[[Frame], None] = sink.offer
+        """Offers a frame, or keeps it until ``release``."""
 
-    def hand(self, frame: Frame) -> None:
-        """Offer ``frame``, or keep it until ``release``."""
-        if self._held is None:
-            self.sink.offer(frame)
-            return
+    def _keep(self, frame: Frame) -> None:
         self._held.append(frame)
         self._held_bytes += len(frame.wire)
         if self._held_bytes > MAX_HELD_BYTES:
@@ -54,9 +53,11 @@ class Subscriber:
     def hold(self) -> None:
         """Keep live frames back from now on: older ones come first."""
         self._held, self._held_bytes = [], 0
+        self.hand = self._keep
 
     def release(self) -> None:
         """Offer what was kept back; from now on nothing is."""
-        held, self._held = self._held, None
-        for frame in held or ():
+        held, self._held = self._held, []
+        self.hand = self.sink.offer
+        for frame in held:
             self.sink.offer(frame)

@@ -64,6 +64,9 @@ class Script:
         self.there = Position(0)
         self._pages: deque[list[Change | Gap]] = deque()
 
+    def take(self) -> Event | None:
+        return self._told.popleft() if self._told else None
+
     async def next_event(self) -> Event:
         while not self._told:
             for _ in range(2):  # who only looks whether there is something gives up

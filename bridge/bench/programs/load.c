@@ -30,6 +30,7 @@
 
 #define AT_ONCE 128              /* handshakes that may be under way */
 #define PER_ADDRESS 20000        /* connections from one source address: a port each */
+#define LIMIT_S 60.0             /* a run takes no longer */
 #define STALL_S 15.0             /* without any progress for so long, the run has failed */
 #define LINGER_S 0.25            /* for frames that nobody should get */
 #define KEEPALIVE_S 2.0          /* time between two messages that only show that the feed lives */
@@ -409,9 +410,9 @@ int main(int argc, char **argv) {
             if (!last_s) last_s = counted ? moved_s : at_s;
             if (at_s - last_s > LINGER_S) break;
         }
-        if (!rest && at_s - moved_s > STALL_S) {
-            fprintf(stderr, "load: nothing came for %g s: %u of %u joined, %lu of %lu frames\n", STALL_S, ready,
-                    connection_count, (unsigned long)counted, (unsigned long)expected);
+        if (!rest && (at_s - moved_s > STALL_S || (first_s && at_s - first_s > LIMIT_S))) {
+            fprintf(stderr, "load: it does not end, nothing for %.1f s: %u of %u joined, %lu of %lu frames, feed %s\n",
+                    at_s - moved_s, ready, connection_count, (unsigned long)counted, (unsigned long)expected, feed_is_empty() ? "empty" : "full");
             break;
         }
         int timeout_ms = feeding && flood && feed_is_empty() ? 0 : 50;
