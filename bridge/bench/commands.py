@@ -62,6 +62,66 @@ def fanout(
 
 
 @bench.command()
+@click.option("--connections", default=1000, show_default=True, help="Clients, each of another user.")
+@click.option("--recipients", "audience", default=10, show_default=True, help="Who gets a change.")
+@click.option("--rate", default=2000.0, show_default=True, help="Changes a second.")
+@click.option("--seconds", default=5.0, show_default=True, help="How long messages are fed in one run.")
+@click.option("--rounds", default=3, show_default=True, help="Runs of each; the medians are shown.")
+@click.option("--server", "servers", multiple=True, help="Only this server; can be repeated  [bridge, c]")
+@_AS_JSON
+def latency(servers: Sequence[str], *, as_json: bool, **settings: Any) -> None:
+    """Milliseconds from a captured change to its clients, beside the plain-socket server."""
+    from bridge.bench.latency import latency  # noqa: PLC0415 - a worker should not load the bench
+
+    _print(lambda: latency(**settings, servers=servers or ("bridge", "c"), say=_say), as_json=as_json)
+
+
+@bench.command()
+@click.option("--connections", default=10_000, show_default=True, help="Clients, four for each user.")
+@_AS_JSON
+def idle(connections: int, *, as_json: bool) -> None:
+    """Memory of an idle connection: resident bytes of the worker for each."""
+    from bridge.bench.crowd import idle  # noqa: PLC0415 - a worker should not load the bench
+
+    _print(lambda: idle(connections=connections), as_json=as_json)
+
+
+@bench.command()
+@click.option("--connections", "sizes", multiple=True, type=int, help="Can be repeated  [100, 10000]")
+@click.option("--rate", default=1000.0, show_default=True, help="Changes a second.")
+@click.option("--seconds", default=5.0, show_default=True, help="How long messages are fed in one run.")
+@click.option("--rounds", default=3, show_default=True, help="Runs of each; the least is shown.")
+@_AS_JSON
+def cost(sizes: Sequence[int], *, as_json: bool, **settings: Any) -> None:
+    """Processor time of a change for ten recipients, as more are connected who get nothing."""
+    from bridge.bench.crowd import cost  # noqa: PLC0415 - a worker should not load the bench
+
+    _print(lambda: cost(sizes=sizes or (100, 10_000), **settings), as_json=as_json)
+
+
+@bench.command()
+@click.option("--clients", default=10_000, show_default=True, help="Clients, each of another user.")
+@click.option("--recipients", "audience", default=10, show_default=True, help="Who gets a change.")
+@click.option("--missed", default=2_000, show_default=True, help="Events that all of them have missed.")
+@_AS_JSON
+def storm(*, as_json: bool, **settings: Any) -> None:
+    """Time until clients that come back all at once, with a cursor, have what they missed."""
+    from bridge.bench.crowd import storm  # noqa: PLC0415 - a worker should not load the bench
+
+    _print(lambda: storm(**settings), as_json=as_json)
+
+
+@bench.command()
+@click.option("--changes", default=100_000, show_default=True, help="How many are taken over each.")
+@_AS_JSON
+def capture(changes: int, *, as_json: bool) -> None:
+    """Changes a second that the upstream side takes, over WAL and over Realtime."""
+    from bridge.bench.capturing import capture  # noqa: PLC0415 - a worker should not load the bench
+
+    _print(lambda: capture(changes=changes), as_json=as_json)
+
+
+@bench.command()
 @click.option("--minutes", default=5.0, show_default=True, help="How long writers and faults go on.")
 @click.option("--clients", default=500, show_default=True, help="Clients, each of another user.")
 @click.option("--polling", default=100, show_default=True, help="How many of them use long polling.")

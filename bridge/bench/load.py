@@ -67,7 +67,7 @@ def figures(output: bytes, code: int | None, ready_s: float = 0.0) -> Figures:
 
 
 @asynccontextmanager
-async def loading(running: Running, plan: Plan, mode: str, argument: float = 0) -> AsyncIterator[Load]:
+async def loading(running: Running, plan: Plan, mode: str, *arguments: float) -> AsyncIterator[Load]:
     """Start a load generator; inside, its connections have joined.
 
     Raises:
@@ -76,7 +76,7 @@ async def loading(running: Running, plan: Plan, mode: str, argument: float = 0) 
     path = running.folder / f"plan-{os.urandom(4).hex()}"
     plan.write(path)
     running.is_fed = True
-    process = await _generator(running, path, mode, argument)
+    process = await _generator(running, path, mode, *arguments)
     try:
         line = (await process.stdout.readline()).split() if process.stdout else []
         if not line:
@@ -99,16 +99,18 @@ async def receive(running: Running, plan: Plan) -> Figures:
     path = running.folder / "plan-receive"
     plan.write(path)
     running.is_fed = True
-    process = await _generator(running, path, "receive", 0)
+    process = await _generator(running, path, "receive")
     output, _ = await process.communicate()
     running.is_fed = False
     path.unlink()
     return figures(output, process.returncode)
 
 
-async def _generator(running: Running, path: Path, mode: str, argument: float) -> asyncio.subprocess.Process:
+async def _generator(
+    running: Running, path: Path, mode: str, *arguments: float
+) -> asyncio.subprocess.Process:
     feed = running.feed.fileno()
-    command = [programs.compiled("load"), path, str(running.port), str(feed), mode, str(argument)]
+    command = [programs.compiled("load"), path, running.port, feed, mode, *arguments]
     with pinned(load_core()):
         return await asyncio.create_subprocess_exec(
             *map(str, command),

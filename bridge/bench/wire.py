@@ -41,7 +41,6 @@ class SlotWriter:
         self._time = (at - _EPOCH) // dt.timedelta(microseconds=1)
         self._recorded_at = at.strftime("%Y-%m-%d %H:%M:%S.%f+00").encode()
         self._created_at = at.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
-        self._sender = str(uuid.UUID(int=1))
 
     @property
     def keepalive(self) -> bytes:
@@ -54,11 +53,7 @@ class SlotWriter:
         id_ = self.next_id
         self.next_id += 1
         txid = 1000 + id_
-        record = (
-            f'{{"id": "{uuid.UUID(int=id_)}", "body": "{STAMP.decode()}{BODY}", "dialog_id": "{dialog_id}", '
-            f'"sender_id": "{self._sender}", "created_at": "{self._created_at}", '
-            f'"updated_at": "{self._created_at}"}}'
-        ).encode()
+        record = record_text(id_, dialog_id, created_at=self._created_at).encode()
         cells = (b"%d" % id_, b"%d" % txid, b"public.messages", b"INSERT", record, None, self._recorded_at)
         row = b"".join(b"n" if cell is None else b"t" + struct.pack(">i", len(cell)) + cell for cell in cells)
         self._lsn += 512
@@ -72,6 +67,14 @@ class SlotWriter:
 
     def _framed(self, part: bytes) -> bytes:
         return _SIZE.pack(_HEAD.size + len(part)) + _HEAD.pack(b"w", self._lsn, self._lsn, self._time) + part
+
+
+def record_text(id_: int, dialog_id: str, *, created_at: str = "2026-01-01T10:00:00.123456+00:00") -> str:
+    """Return a message's row as the journal has it."""
+    return (
+        f'{{"id": "{uuid.UUID(int=id_)}", "body": "{STAMP.decode()}{BODY}", "dialog_id": "{dialog_id}", '
+        f'"sender_id": "{uuid.UUID(int=1)}", "created_at": "{created_at}", "updated_at": "{created_at}"}}'
+    )
 
 
 def relation(columns: tuple[str, ...]) -> bytes:

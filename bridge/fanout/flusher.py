@@ -11,7 +11,7 @@ from typing import Protocol
 from bridge import metrics
 from bridge.clock import Clock
 
-ENOUGH = 6
+ENOUGH = 12
 """Frames that a busy worker gathers for each connection, on average, before it writes."""
 
 FEW = 50

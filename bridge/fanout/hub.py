@@ -273,8 +273,7 @@ class Hub:
         for delivery in deliveries:
             view = delivery.view
             frame = encoded.get(view)
-            for principal in delivery.principals:
-                here = here_as(principal)
+            for here in map(here_as, delivery.principals):
                 if here is None:
                     continue
                 shown += 1

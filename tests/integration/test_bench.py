@@ -58,3 +58,18 @@ def test_a_frame_too_few_or_too_many_fails_the_run():
     )
     with pytest.raises(SourceError, match="1 of 2 connections"):
         figures(counted, 1)
+
+
+def test_the_storm_ends_when_everybody_has_what_was_missed():
+    """It fails by itself where a frame is missing."""
+    [storm] = _bench("storm", "--clients", "30", "--recipients", "3", "--missed", "60")
+    assert storm["clients"] == 30
+    assert storm["missed_events"] >= 60
+
+
+def test_captured_changes_all_arrive():
+    """Over both upstreams; one that did not would be waited for."""
+    assert [(line["upstream"], line["changes"]) for line in _bench("capture", "--changes", "2000")] == [
+        ("wal", 2000),
+        ("realtime", 2000),
+    ]

@@ -1,14 +1,14 @@
 /* The load generator: opens WebSockets, feeds the server, and counts the frames of each connection.
 
-   load PLAN PORT FEED_FD MODE [ARGUMENT]
+   load PLAN PORT FEED_FD MODE [SECONDS [RATE]]
 
    PLAN is a file that bridge.bench.plan writes.  FEED_FD is the server's input.  Says "ready SECONDS" once every
    connection has joined, waits for a line on standard input, then, by MODE:
 
-     flood SECONDS   feeds messages as fast as the server takes them
-     pace RATE       feeds RATE messages a second, each stamped with the time
-     rest            feeds nothing: waits for a further line, or the end of input
-     receive         feeds nothing: counts until every connection has what it expects
+     flood SECONDS       feeds messages as fast as the server takes them
+     pace SECONDS RATE   feeds RATE messages a second, each stamped with the time
+     rest                feeds nothing: waits for a further line, or the end of input
+     receive             feeds nothing: counts until every connection has what it expects
 
    and prints one line of JSON.  Exit code 1 if a connection got another number of frames than it should have. */
 
@@ -337,14 +337,14 @@ static int wait_for_line(void) {
 
 int main(int argc, char **argv) {
     if (argc < 5) {
-        fprintf(stderr, "load PLAN PORT FEED_FD flood|pace|rest|receive [ARGUMENT]\n");
+        fprintf(stderr, "load PLAN PORT FEED_FD flood|pace|rest|receive [SECONDS [RATE]]\n");
         return 2;
     }
     read_plan(argv[1]);
     port = atoi(argv[2]);
     feed_fd = atoi(argv[3]);
     const char *mode = argv[4];
-    double argument = argc > 5 ? atof(argv[5]) : 0;
+    double seconds_fed = argc > 5 ? atof(argv[5]) : 0, rate = argc > 6 ? atof(argv[6]) : 0;
     int flood = !strcmp(mode, "flood"), pace = !strcmp(mode, "pace"), rest = !strcmp(mode, "rest");
     if (feed_fd >= 0) fcntl(feed_fd, F_SETFL, O_NONBLOCK);
     poll_fd = epoll_create1(0);
@@ -372,21 +372,21 @@ int main(int argc, char **argv) {
             }
             going = 1;
             first_s = first_s ? first_s : now_s();
-            moved_s = first_s;
+            moved_s = now_s();
             if (flood || pace) {
                 feeding = 1;
-                feeding_until_s = flood ? first_s + argument : first_s + 1e9;
+                feeding_until_s = first_s + seconds_fed;
             }
             if (pace) {
-                uint64_t every_ns = (uint64_t)(1e9 / argument);
+                uint64_t every_ns = (uint64_t)(1e9 / rate);
                 struct itimerspec spec = {.it_interval = {0, (long)every_ns}, .it_value = {0, (long)every_ns}};
                 timerfd_settime(timer, 0, &spec, NULL);
             }
             continue;
         }
+        if (feeding && at_s >= feeding_until_s) feeding = 0;
         if (feeding && flood) {
             /* A piece at a time, so that reading goes on. */
-            if (at_s >= feeding_until_s) feeding = 0;
             if (flush_feed()) {
                 while (feeding && pending_size < FEED_BYTES)
                     if (!add_message(0)) { feeding = 0; break; }
