@@ -13,13 +13,13 @@ class Outbox:
         limit_bytes: What may wait, here and in the transport, beside one such frame.
     """
 
-    __slots__ = ("_limit_bytes", "_oversize_bytes", "_waiting_bytes", "frames")
+    __slots__ = ("_oversize_bytes", "frames", "limit_bytes", "waiting_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.frames: list[bytes] = []
         """What waits, in order."""
-        self._waiting_bytes = 0
-        self._limit_bytes = limit_bytes
+        self.waiting_bytes = 0
+        self.limit_bytes = limit_bytes
         self._oversize_bytes = 0
         """Size of a frame above the limit that may not have been read yet."""
 
@@ -29,14 +29,14 @@ class Outbox:
     def offer(self, frame: bytes) -> bool:
         """Queue ``frame``; False once this client has become a slow consumer."""
         self.frames.append(frame)
-        # For every delivery: what is rare comes last.
-        self._waiting_bytes = waiting_bytes = self._waiting_bytes + len(frame)
-        return waiting_bytes <= self._limit_bytes or self._is_let_through(len(frame))
+        self.waiting_bytes += len(frame)
+        return self.lets_through(len(frame))
 
-    def _is_let_through(self, size_bytes: int) -> bool:
-        if size_bytes > self._limit_bytes:
+    def lets_through(self, size_bytes: int) -> bool:
+        """Return whether a frame of this size, which has been queued, may be."""
+        if size_bytes > self.limit_bytes:
             self._oversize_bytes = max(self._oversize_bytes, size_bytes)
-        return self._waiting_bytes <= self._limit_bytes + self._oversize_bytes
+        return self.waiting_bytes <= self.limit_bytes + self._oversize_bytes
 
     def flush(self, transport: asyncio.Transport) -> bool:
         """Write everything in one call; False if the client has become a slow consumer."""
@@ -44,22 +44,22 @@ class Outbox:
         if frames:
             transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
             frames.clear()
-            self._waiting_bytes = 0
+            self.waiting_bytes = 0
         unread_bytes = transport.get_write_buffer_size()
-        if unread_bytes <= self._limit_bytes:
+        if unread_bytes <= self.limit_bytes:
             self._oversize_bytes = 0
             return True
-        return unread_bytes <= self._limit_bytes + self._oversize_bytes
+        return unread_bytes <= self.limit_bytes + self._oversize_bytes
 
     def is_overfull(self, transport: asyncio.Transport | None) -> bool:
         """Return whether more waits, here and in the transport, than may."""
-        return self.pending_bytes(transport) > self._limit_bytes + self._oversize_bytes
+        return self.pending_bytes(transport) > self.limit_bytes + self._oversize_bytes
 
     def clear(self) -> None:
         """Forget what waits: the client will resume."""
         self.frames.clear()
-        self._waiting_bytes = self._oversize_bytes = 0
+        self.waiting_bytes = self._oversize_bytes = 0
 
     def pending_bytes(self, transport: asyncio.Transport | None) -> int:
         """Return what waits, here and in the transport."""
-        return self._waiting_bytes + (0 if transport is None else transport.get_write_buffer_size())
+        return self.waiting_bytes + (0 if transport is None else transport.get_write_buffer_size())

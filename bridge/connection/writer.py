@@ -137,5 +137,6 @@ class Writer:
         self.resume()
 
     def _expect_end(self) -> None:
+        self.outbox.clear()  # nothing comes behind a close
         if self.ends_at_s is None:
             self.ends_at_s = self._clock.monotonic_s() + CLOSE_GRACE_S

@@ -37,27 +37,28 @@ class Subscriber:
         self.subscribed = False
         self.dialogs: frozenset[str] | None = frozenset()
         """Ids of the dialogs it wants; None for all."""
-        self._held: list[Frame] = []
+        self._held: list[Frame] | None = None
         self._held_bytes = 0
         self.hand: Callable[[Frame], None] = sink.offer
         """Offers a frame, or keeps it until ``release``."""
 
     def _keep(self, frame: Frame) -> None:
-        self._held.append(frame)
+        held = self._held = [] if self._held is None else self._held
+        held.append(frame)
         self._held_bytes += len(frame.wire)
         if self._held_bytes > MAX_HELD_BYTES:
-            self._held.clear()
+            held.clear()
             self._held_bytes = 0
             self.sink.cut_off()
 
     def hold(self) -> None:
         """Keep live frames back from now on: older ones come first."""
-        self._held, self._held_bytes = [], 0
+        self._held, self._held_bytes = None, 0
         self.hand = self._keep
 
     def release(self) -> None:
         """Offer what was kept back; from now on nothing is."""
-        held, self._held = self._held, []
+        held, self._held = self._held, None
         self.hand = self.sink.offer
-        for frame in held:
+        for frame in held or ():
             self.sink.offer(frame)
