@@ -5,7 +5,7 @@ users are found by index, as they are when it is live, and kept for the next cli
 row changes what one of them sees.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bridge.authorization.algebra import Now
 from bridge.authorization.audience import Users
@@ -70,6 +70,23 @@ class Candidates:
         if user not in users:
             return False
         return True if exact else None
+
+    def hidden(self, ids: Sequence[str], principal: Principal) -> list[bool]:
+        """Say which of the rows after these events are known to be hidden from ``principal``.
+
+        Nearly all are that anybody misses, so it is one call for many.  Of the others nothing is said.
+        """
+        user, role = principal.user_id, principal.role
+        found, since = self._found, self._moved.get(user or "", -1)
+        if user is None:
+            return [False] * len(ids)
+        return [
+            (known := found.get((role, id_, False))) is not None
+            and known[1] is not None
+            and user not in known[1]
+            and since <= known[0]
+            for id_ in ids
+        ]
 
     def _fits(self, plan: Plan) -> bool:
         """True if a row's users depend on the look-up rows alone: neither on who is here nor on the time."""

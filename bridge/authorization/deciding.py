@@ -75,7 +75,14 @@ class Decider:
             RpcError: only Postgres knows, and it did not answer, or not in time.
         """
         questions = Questions()
-        decisions = [self._decision(principal, event, questions) for event in events]
+        hidden = self._candidates.hidden([event.id for event in events], principal)
+        decisions = [
+            # An INSERT: whoever does not see the row is told nothing.
+            None
+            if is_hidden and event.old is None and event.announced is None
+            else self._decision(principal, event, questions)
+            for event, is_hidden in zip(events, hidden, strict=True)
+        ]
         if questions:
             metrics.ASKED.labels(events[0].table).inc(len(questions))
             await questions.ask(database)

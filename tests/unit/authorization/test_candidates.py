@@ -67,3 +67,19 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch):
     for n in range(10):
         candidates.sees(plan, (f"e{n}", False), ROW, ann)
     assert len(candidates._found) <= 3
+
+
+def test_what_is_known_to_be_hidden_need_not_be_asked():
+    """Until somebody's sight moves; of what was never asked nothing is known."""
+    compiled = plans(BY_MEMBERSHIP)
+    plan, lookup = compiled.plans["public.notes", "authenticated"], compiled.lookups["public.members"]
+    put_rows(lookup, [{"note_id": 1, "user_id": ANN}])
+    candidates = Candidates()
+    assert candidates.hidden(["e1"], bob) == [False]
+    candidates.sees(plan, ("e1", False), ROW, ann)
+    assert candidates.hidden(["e1", "e2"], bob) == [True, False]
+    assert candidates.hidden(["e1"], ann) == [False]
+    candidates.shift([BOB])
+    assert candidates.hidden(["e1"], bob) == [False]
+    nobody = Principal(role="authenticated", user_id=None)
+    assert candidates.hidden(["e1"], nobody) == [False]
