@@ -17,6 +17,7 @@ import click
 from typing_extensions import override
 
 from bridge import logs
+from bridge.bench.commands import bench
 from bridge.clock import SystemClock
 from bridge.config import Config, load_config
 from bridge.errors import ConfigError
@@ -270,46 +271,7 @@ def migrate(what: Any, *, reapply: bool) -> None:
     run_command(lambda _stop: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
 
 
-@main.group()
-def bench() -> None:
-    """Load and fault tests against a stack of their own."""
-
-
-@bench.command()
-@click.option("--minutes", default=5.0, show_default=True, help="How long writers and faults go on.")
-@click.option("--clients", default=500, show_default=True, help="Clients, each of another user.")
-@click.option("--polling", default=100, show_default=True, help="How many of them use long polling.")
-@click.option("--rate", default=200.0, show_default=True, help="Changes a second.")
-@click.option("--fault-every", default=5.0, show_default=True, help="Seconds between faults; 0 for none.")
-@click.option(
-    "--drop-every", default=2.0, show_default=True, help="Seconds until 1 in 20 clients is cut off."
-)
-@click.option("--workers", default=1, show_default=True, help="Workers; a client comes back to any of them.")
-@click.option("--upstream", type=click.Choice(["realtime", "wal"]), default="realtime", show_default=True)
-@click.option("--fault", "only", multiple=True, help="Only this fault, by its name; can be repeated.")
-@click.option("--spare-workers", is_flag=True, help="Kill no worker, to compare its memory.")
-@click.option("--seed", default=1, show_default=True, help="Makes the choices the same again.")
-def soak(**settings: Any) -> None:
-    """Show that nothing is lost, doubled or leaked while everything fails; exit 1 if something is."""
-    from bridge.bench.soak import Settings, soak  # noqa: PLC0415 - see run
-
-    logs.configure(log_format="console", level="warning")
-    failed = True
-
-    async def run_it(_stop: asyncio.Event) -> None:
-        nonlocal failed
-        every = {"fault_every_s": settings.pop("fault_every"), "drop_every_s": settings.pop("drop_every")}
-        outcome = await soak(Settings(**settings, **every), say=lambda line: click.echo(line, err=True))
-        for name, size in outcome.memory.items():
-            click.echo(f"memory of worker {name}: {size:.1f} MB", err=True)
-        click.echo(f"from commit to client: {outcome.delay_s * 1000:.1f} ms (median)", err=True)
-        click.echo(f"clients that had to read again: {outcome.rereads}", err=True)
-        click.echo(outcome.line())
-        failed = outcome.verdict.failed
-
-    run_command(run_it)
-    if failed:
-        sys.exit(1)
+main.add_command(bench)
 
 
 def _config() -> Config:

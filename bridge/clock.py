@@ -45,4 +45,4 @@ class ManualClock:
 
 def rfc3339_ms(moment: dt.datetime) -> str:
     """Return ``moment`` (UTC) as the wire has it, for example ``2026-01-01T10:00:00.123Z``."""
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"

@@ -2,7 +2,8 @@
 
 ``capture`` emits :data:`Event`; ``authorization`` turns a :class:`Change` into
 :class:`Delivery` values, each a view of the change and the principals who get it; ``fanout``
-encodes each view once.  All are immutable: a stage that needs another value makes a new one.
+encodes each view once.  All are immutable: a stage that needs another value makes a new one.  None can be
+part of a cycle, so that the garbage collector need not look at them (``gc=False``); the history has many.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ Action: TypeAlias = Literal["INSERT", "UPDATE", "DELETE"]
 UpstreamState: TypeAlias = Literal["live", "catching_up", "down"]
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One committed row change, decoded but not yet authorized.
 
     Attributes:
@@ -118,7 +119,7 @@ VOLATILE_CLAIMS = frozenset({"exp", "iat", "jti", "nbf"})
 """Claims that every token of one session has others of."""
 
 
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
+class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whom a verified token speaks for, as Postgres would see them.
 
     Equal principals see the same rows, so connections of one user share one.
@@ -147,7 +148,7 @@ class Seen(msgspec.Struct, frozen=True):
     current: frozenset[int]
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True):
+class View(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What some principals experience of a change.
 
     Attributes:
@@ -165,14 +166,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return self.columns is None or column in self.columns
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One view of a change and who gets it.  Principals of one change never overlap between deliveries."""
 
     view: View
     principals: Sequence[Principal]
 
 
-class RowEvent(msgspec.Struct, frozen=True, kw_only=True):
+class RowEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A change of a watched row that somebody may have to hear of.
 
     Either a committed :class:`Change` or an announcement: a row that came into the sight of some

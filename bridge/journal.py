@@ -10,7 +10,7 @@ JOURNAL: Final = f"{SCHEMA}.{NAME}"
 """The table; its primary key is ``id``."""
 
 
-class JournalRow(msgspec.Struct, frozen=True, array_like=True):
+class JournalRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One row; records are JSON texts.  Only a stream tells the last one of a transaction."""
 
     id: int

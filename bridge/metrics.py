@@ -13,6 +13,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 from bridge.events import Action, GapReason, UpstreamState
+from bridge.tallies import Spread, Tally
 
 # A second series for each counter, which nobody asks for.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -80,7 +81,7 @@ UPSTREAM_MESSAGES = Counter(
 GAPS = Counter(
     "bridge_gaps_total", "Times that changes may have been missed, by reason.", ["reason"], registry=REGISTRY
 )
-JOURNAL_ROWS = Counter(
+JOURNAL_ROWS = Tally(
     "bridge_journal_rows_total",
     "Rows of the journal by how they came first: stream, read (what it lost, or late brought: late), past.",
     ["via"],
@@ -120,16 +121,16 @@ RPC_FAILURES = Counter(
 
 # Changes and their way
 
-CHANGES = Counter(
+CHANGES = Tally(
     "bridge_changes_total", "Row changes received from upstream.", ["table", "action"], registry=REGISTRY
 )
 CHANGES_WAITING = Gauge(
     "bridge_changes_waiting", "Changes that have arrived and not been relayed yet.", registry=REGISTRY
 )
-DELIVERIES = Counter(
+DELIVERIES = Tally(
     "bridge_deliveries_total", "Events put into outboxes, one per client.", ["type"], registry=REGISTRY
 )
-DENIED = Counter(
+DENIED = Tally(
     "bridge_denied_total",
     "Events that the policies kept from a connected user, one per user.",
     ["type"],
@@ -158,13 +159,13 @@ ASKED = Counter(
     ["table"],
     registry=REGISTRY,
 )
-COMMIT_TO_RECEIVE = Histogram(
+COMMIT_TO_RECEIVE = Spread(
     "bridge_commit_to_receive_seconds",
     "From the commit in Postgres to the arrival of the change here, by the wall clocks of both.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
 )
-RECEIVE_TO_WRITE = Histogram(
+RECEIVE_TO_WRITE = Spread(
     "bridge_receive_to_write_seconds",
     "From the arrival of a change to its frames being written to the sockets of those who see it.",
     buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
@@ -198,7 +199,7 @@ def expect_tables(tables: Iterable[str]) -> None:
     for table in tables:
         ASKED.labels(table)
         for action in get_args(Action):
-            CHANGES.labels(table, action)
+            CHANGES.expect(table, action)
         for reason in get_args(Undelivered):
             UNDELIVERABLE.labels(table, reason)
 
@@ -225,7 +226,6 @@ _KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
     (FRAMES_SKIPPED, ("too_large", "undecodable")),
     (GAPS, (*get_args(GapReason), "catalog_changed", "database_unreachable")),
     (JOURNAL_PRUNES, ("done", "failed")),
-    (JOURNAL_ROWS, ("late", "past", "read", "stream")),
     (POLLS, ("ok",)),
     (RESUMES, ("false", "true")),
     (ROWS_REREAD, ("failed", "gone", "read")),
@@ -235,4 +235,6 @@ _KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
 for _metric, _values in _KNOWN:
     for _value in _values:
         _metric.labels(_value)
+for _value in ("late", "past", "read", "stream"):
+    JOURNAL_ROWS.expect(_value)
 show_upstream("down")

@@ -48,7 +48,7 @@ _INT16 = struct.Struct(">h")
 _INT32 = struct.Struct(">i")
 _INT64 = struct.Struct(">q")
 _ABSENT = {ord("n"): None, ord("u"): UNCHANGED}
-_TEXT = ord("t")
+_TEXT, _INSERT, _BEGIN, _RELATION = map(ord, "tIBR")
 
 
 def _everything(_relation: Relation) -> bool:
@@ -82,20 +82,20 @@ class Decoder:
         if kind in self._actions:
             relation = self._relations[_INT32.unpack_from(message, 1)[0]]
             return None if relation is None else self._change(relation, message)
-        if kind == ord("B"):
+        if kind == _BEGIN:
             since = _INT64.unpack_from(message, 9)[0]
             self._committed_at = _EPOCH + dt.timedelta(microseconds=since)
-        elif kind == ord("R"):
+        elif kind == _RELATION:
             relation = _relation(message)
             self._relations[relation.oid] = relation if self._wanted(relation) else None
         return None
 
     def _change(self, relation: Relation, message: bytes) -> RowChange:
-        part = chr(message[5])
         row, at = _row(message, 6)
+        if message[0] == _INSERT:
+            return RowChange(relation, "INSERT", row, None, None, self._committed_at)
+        part = chr(message[5])
         match chr(message[0]):
-            case "I":
-                return RowChange(relation, "INSERT", row, None, None, self._committed_at)
             case "D":
                 return RowChange(relation, "DELETE", None, row, part, self._committed_at)
             case _ if part == "N":
@@ -108,16 +108,16 @@ class Decoder:
 def _row(message: bytes, at: int) -> tuple[tuple[Cell, ...], int]:
     """Return the row that starts at ``at``, and where it ends."""
     cells: list[Cell] = []
-    count = _INT16.unpack_from(message, at)[0]
+    count, add, unpack = _INT16.unpack_from(message, at)[0], cells.append, _INT32.unpack_from
     at += 2
     for _ in range(count):
         kind = message[at]
         if kind == _TEXT:
             start = at + 5
-            at = start + _INT32.unpack_from(message, at + 1)[0]
-            cells.append(message[start:at].decode())
+            at = start + unpack(message, at + 1)[0]
+            add(str(message[start:at], "utf-8"))
         else:
-            cells.append(_ABSENT[kind])
+            add(_ABSENT[kind])
             at += 1
     return tuple(cells), at
 

@@ -7,7 +7,6 @@ changes wait in the source's queue, and clients are told by ``status``.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-import msgspec
 import structlog
 
 from bridge import metrics
@@ -42,17 +41,12 @@ from bridge.loading import Loading
 from bridge.ports import Audience, Database, Source
 from bridge.telling import Teller
 from bridge.tracing import Tracing
-from bridge.transactions import net, waiting, whole_transaction
+from bridge.transactions import Begun, net, whole_transaction
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-
-class _Begun(msgspec.Struct, frozen=True):
-    """A change that was applied, and what is known of its effects; ``moves`` as of then."""
-
-    change: Change
-    effects: list[Effect] | Pending
-    moves: int
+TURN_S = 0.01
+"""Time for changes that wait before the others on the loop have their turn."""
 
 
 class Pipeline:
@@ -85,7 +79,6 @@ class Pipeline:
         on_first_live: Callable[[], None],
         tracing: Tracing | None = None,
     ) -> None:
-        self.state: UpstreamState = "down"
         self._source = source
         self._loading = Loading(source=source, load=load, audience=audience, backoff=backoff)
         self._compile_again = compile_again
@@ -104,9 +97,15 @@ class Pipeline:
         self._outdated = False
         """True if policies changed while they could not be checked: what waits was not decided by them."""
         self._pace = Pace()
+        self._turn_ends_s = 0.0
         self.reminders = self._teller.reminders
         # Who connects before the first Live may have read rows that changed before it.
         self._missed: ResyncReason | None = "upstream_started"
+
+    @property
+    def state(self) -> UpstreamState:
+        """What clients were told last."""
+        return self._teller.state
 
     async def run(self) -> None:
         """Carry events for ever."""
@@ -225,14 +224,14 @@ class Pipeline:
         self._missed = reason
         self._usable = False
         self._audience.forget_history()
-        self._set_state("down")
+        self._teller.show("down")
 
     async def _catch_up(self) -> None:
         """Load the catalog and the look-up rows anew, for as long as it takes."""
         if self._usable:
             self._audience.forget_history()
         self._usable = self._reloading = False
-        self._set_state("catching_up")
+        self._teller.show("catching_up")
         authorizer = await self._loading.run()
         self._authorizer = authorizer
         tables = authorizer.planset.upstream_tables
@@ -249,7 +248,7 @@ class Pipeline:
         if self._missed is not None:
             self._audience.announce_gap(self._missed)
             self._missed = None
-        self._set_state("live")
+        self._teller.show("live")
         if self._on_first_live is not None:
             on_first_live, self._on_first_live = self._on_first_live, None
             on_first_live()
@@ -260,40 +259,60 @@ class Pipeline:
         Return what was taken of the source behind them.
         """
         following: Event | None = change
-        begun: list[_Begun] = []
+        begun: list[Begun] = []
         while isinstance(following, Change):
             together, following = await whole_transaction(following, self._source)
-            try:
-                begun += await self._begin(together)
-            except (CatalogChangedError, RpcError) as error:
-                await self._settle(begun)
-                await self._retry_afresh(together, error)
-                return self._after_loading(following)
-            if not any(isinstance(one.effects, Pending) for one in begun):
-                await self._settle(begun)
-                begun = []
-            elif len(begun) >= self._pace.room:
-                break
-            elif following is None:
-                following = await waiting(self._source)
+            if begun or len(together) > 1 or not self._relay_at_once(together[0]):
+                try:
+                    begun += await self._begin(together)
+                except (CatalogChangedError, RpcError) as error:
+                    await self._settle(begun)
+                    await self._retry_afresh(together, error)
+                    return self._after_loading(following)
+                if not any(isinstance(one.effects, Pending) for one in begun):
+                    await self._settle(begun)
+                    begun = []
+                elif len(begun) >= self._pace.room:
+                    break
+            if following is None and (begun or self._clock.monotonic_s() < self._turn_ends_s):
+                following = self._source.take()
         settled = await self._settle(begun)
+        if self._clock.monotonic_s() >= self._turn_ends_s:
+            await asyncio.sleep(0)
+            self._turn_ends_s = self._clock.monotonic_s() + TURN_S
         return following if settled else self._after_loading(following)
 
+    def _relay_at_once(self, change: Change) -> bool:
+        """Relay ``change`` if nothing has to be asked or looked up, as with most; False if it was not."""
+        authorizer = self._authorizer
+        if authorizer is None or not self._usable or change.table not in self._tables or self._teller.traces:
+            return False
+        try:
+            effect = authorizer.insert(change)
+        except CatalogChangedError:
+            return False  # it is raised again
+        if effect is None:
+            return False
+        metrics.CHANGES.counts[change.table, change.action] += 1
+        self._teller.begin(change)
+        self._teller.tell(change, (effect,))
+        return True
+
     def _after_loading(self, following: Event | None) -> Event | None:
-        """Return ``following``, unless it is a change: what was loaded has it, and maybe a later one."""
+        # What was loaded has a change that follows, and maybe a later one.
         return None if isinstance(following, Change) and self._source.keeps_past else following
 
-    async def _begin(self, together: Sequence[Change]) -> list[_Begun]:
+    async def _begin(self, together: Sequence[Change]) -> list[Begun]:
         """Apply the changes of one transaction.
 
         Raises:
             CatalogChangedError, RpcError: see :meth:`Authorizer.begin`.
         """
-        begun: list[_Begun] = []
+        begun: list[Begun] = []
         is_one = len(together) == 1
         keys = {} if is_one or self._authorizer is None else self._authorizer.memory.keys
         for change, whole in zip(together, net(together, keys), strict=True):
-            metrics.CHANGES.labels(change.table, change.action).inc()
+            metrics.CHANGES.counts[change.table, change.action] += 1
             # Else left over from before a change of tables; the Gap that follows covers it.
             if not self._usable or self._authorizer is None:
                 continue
@@ -301,10 +320,10 @@ class Pipeline:
             if whole is not None and change.table in self._tables:
                 self._teller.begin(whole)
                 effects = await self._authorizer.begin(whole, self._database)
-            begun.append(_Begun(whole or change, effects, self._authorizer.moves))
+            begun.append(Begun(whole or change, effects, self._authorizer.moves))
         return begun
 
-    async def _settle(self, begun: Sequence[_Begun]) -> bool:
+    async def _settle(self, begun: Sequence[Begun]) -> bool:
         """Tell what ``begun`` comes to; False if everything had to be loaded anew instead."""
         if not begun or self._authorizer is None:
             return True
@@ -327,31 +346,20 @@ class Pipeline:
         log.warning("change_not_applied", table=changes[0].table, code=error.code, reason=str(error))
         self._lose("catalog_changed" if isinstance(error, CatalogChangedError) else "database_unreachable")
         await self._catch_up()
-        again: BridgeError | None = None
+        again: CatalogChangedError | RpcError | None = None
         for change in changes:
             if self._authorizer is None or not self._usable or self._source.keeps_past:
                 return  # what is read again has these changes too
-            if not isinstance(again, RpcError):  # it would take as long for each of the others
-                try:
-                    self._teller.tell(change, await self._authorizer.apply(change, self._database))
-                    continue
-                except (CatalogChangedError, RpcError) as failure:
-                    again = failure
-            # The clients were told to read again, which covers this change too.
-            metrics.undelivered(
-                change.table, "catalog_changed" if isinstance(again, CatalogChangedError) else "rpc"
-            )
-            log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
+            try:
+                if isinstance(again, RpcError):
+                    raise again  # it would take as long for each of the others
+                self._teller.tell(change, await self._authorizer.apply(change, self._database))
+            except (CatalogChangedError, RpcError) as failure:
+                # The clients were told to read again, which covers this change too.
+                again = failure
+                metrics.undelivered(change.table, "rpc" if isinstance(again, RpcError) else "catalog_changed")
+                log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
 
     def _show(self) -> None:
-        self._set_state(
-            "live" if self._usable and not self._paused and not self.certainty.is_lost else "down"
-        )
-
-    def _set_state(self, state: UpstreamState) -> None:
-        if state == self.state:
-            return
-        log.info("upstream_state_changed", state=state, before=self.state)
-        self.state = state
-        metrics.show_upstream(state)
-        self._audience.announce_status(state)
+        is_live = self._usable and not self._paused and not self.certainty.is_lost
+        self._teller.show("live" if is_live else "down")

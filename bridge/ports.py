@@ -17,12 +17,11 @@ class Source(Protocol):
         """True if what was committed before a ``Live`` is told by ``past``."""
 
     @property
-    def ready(self) -> bool:
-        """True if ``next_event`` may have something without a wait."""
-
-    @property
     def position(self) -> Position:
         """The changes that have been passed."""
+
+    def take(self) -> Event | None:
+        """Return the next event if there is one without a wait; ``next_event`` has its turn now and then."""
 
     async def next_event(self) -> Event: ...
 

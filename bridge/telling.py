@@ -8,7 +8,7 @@ import structlog
 from bridge import metrics
 from bridge.authorization import Effect, Resync
 from bridge.clock import Clock
-from bridge.events import Change
+from bridge.events import Change, UpstreamState
 from bridge.ports import Audience
 from bridge.reminders import Reminders
 from bridge.tracing import Tracing
@@ -34,11 +34,24 @@ class Teller:
         self._clock = clock
         self._tracing = tracing
         self._timeout_logged_s: dict[str, float] = {}
+        self._noted_s = 0.0
+        self.state: UpstreamState = "down"
+
+    @property
+    def traces(self) -> bool:
+        """True if somebody asks for each change's way."""
+        return self._tracing is not None
 
     def begin(self, change: Change) -> None:
-        """Take note that a change is going to be decided."""
+        """Take note that a change is going to be decided, and of its age on arrival.
+
+        Of changes that arrived together the first stands for all.
+        """
         if self._tracing is not None:
             self._tracing.begin(change)
+        if change.received_s == self._noted_s:
+            return
+        self._noted_s = change.received_s
         try:
             committed = dt.datetime.fromisoformat(change.commit_timestamp)
         except ValueError:
@@ -62,6 +75,15 @@ class Teller:
         self._audience.deliver(change, now)
         if self._tracing is not None:
             self._tracing.delivered(change)
+
+    def show(self, state: UpstreamState) -> None:
+        """Tell everybody how things stand upstream, if that is news."""
+        if state == self.state:
+            return
+        log.info("upstream_state_changed", state=state, before=self.state)
+        self.state = state
+        metrics.show_upstream(state)
+        self._audience.announce_status(state)
 
     def _log_timeout(self, table: str, late: Resync) -> None:
         now_s = self._clock.monotonic_s()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from bridge.authorization import Effect, Pending
 from bridge.events import Change, Event, Row
 from bridge.ports import Source
 
@@ -16,24 +17,37 @@ REST_S = 0.005
 """Time for the rest of a transaction to arrive where it is not said which change is its last."""
 
 
+class Begun(msgspec.Struct, frozen=True):
+    """A change that was applied.
+
+    Attributes:
+        change: The change.
+        effects: What is known of its effects.
+        moves: :attr:`Authorizer.moves` as of then.
+    """
+
+    change: Change
+    effects: list[Effect] | Pending
+    moves: int
+
+
 async def whole_transaction(first: Change, source: Source) -> tuple[list[Change], Event | None]:
     """Return ``first`` with the others of its transaction, and what was taken of ``source`` after them."""
     together = [first]
     last = first
     while last.txid and not last.last and len(together) < MAX_TOGETHER:
-        following = await waiting(source, REST_S)
+        following = source.take() or await _within(source, REST_S)
         if not isinstance(following, Change) or following.txid != first.txid:
             return together, following
         together.append(last := following)
     return together, None
 
 
-async def waiting(source: Source, for_s: float = 0.0) -> Event | None:
-    """Return the next event of ``source`` if it is there already, or is within ``for_s``."""
-    if source.ready or for_s:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(for_s):
-                return await source.next_event()
+async def _within(source: Source, for_s: float) -> Event | None:
+    """Return the next event of ``source`` if there is one in time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(for_s):
+            return await source.next_event()
     return None
 
 

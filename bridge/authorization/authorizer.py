@@ -101,11 +101,9 @@ class Authorizer:
             CatalogChangedError: the plans do not fit the table any more; nothing was applied.
             RpcError: the database did not answer: everything has to be loaded again.
         """
-        self.memory.check(change)
-        if change.action == "INSERT" and change.table not in self.memory.lookups:
-            inserted = self._inserted(change)
-            if inserted is not None:
-                return [inserted]
+        inserted = self.insert(change)
+        if inserted is not None:
+            return [inserted]
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
         found: list[Probe] = []
@@ -214,13 +212,17 @@ class Authorizer:
         """
         return effects if moves == self.moves else still_seen(effects, self._plans_of)
 
-    def _inserted(self, change: Change) -> Deliver | None:
-        """Store an INSERT, the most frequent change, and say who sees the row; None where Postgres has to.
+    def insert(self, change: Change) -> Deliver | None:
+        """Store an INSERT, which most changes are, and say who sees the row; None where :meth:`begin` has to.
 
         No look-up row changes and nobody saw the row before, so there is nothing else to find out.
+
+        Raises:
+            CatalogChangedError: the plans do not fit the table any more; nothing was applied.
         """
+        self.memory.check(change)
         row = change.new
-        if row is None:
+        if row is None or change.action != "INSERT" or change.table in self.memory.lookups:
             return None
         plans, roster = self._plans_of[change.table], self._roster
         deliveries = []

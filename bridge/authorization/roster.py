@@ -102,7 +102,7 @@ class Roster:
         if len(users) > len(known):
             return [p for user, here in known.items() if user in users for p in here]
         once = self._once[role]
-        found = [once[user] for user in users if user in once]
+        found = [principal for principal in map(once.get, users) if principal is not None]
         if len(once) < len(known):
             found += [p for user in users if user not in once for p in known.get(user, _NOBODY)]
         return found

@@ -32,6 +32,7 @@ class RowMemory:
         catalog = planset.catalog
         self.lookups = planset.lookups
         self.keys = {name: catalog.by_name[name].primary_key for name in planset.upstream_tables}
+        self._key_sets = {name: frozenset(key) for name, key in self.keys.items()}
         self._needed: dict[str, frozenset[str]] = {}
         self.remembered: dict[str, RememberedRows] = {}
         for name in planset.watched:
@@ -88,7 +89,7 @@ class RowMemory:
         """
         key = self.keys[change.table]
         for row in (change.old, change.new):
-            if row is not None and all(column in row for column in key):
+            if row is not None and row.keys() >= self._key_sets[change.table]:
                 return {column: row[column] for column in key}
         raise CatalogChangedError(
             f"a change of {change.table} does not name its primary key ({', '.join(key)}): "

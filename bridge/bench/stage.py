@@ -140,9 +140,9 @@ async def running_stage(
                 tcp_proxy("127.0.0.1", urlsplit(local.url).port or 0, kind=proxy)
             )
             postgres = await stack.enter_async_context(tcp_proxy("127.0.0.1", local.postgres.port))
-            environment = _environment(local, api, postgres, settings)
+            variables = environment(local, {**_through(local, api, postgres), **settings})
             started = [
-                Worker(environment, folder / f"worker-{number}.log", command) for number in range(workers)
+                Worker(variables, folder / f"worker-{number}.log", command) for number in range(workers)
             ]
             for worker in started:
                 stack.push_async_callback(worker.end, SIGTERM)
@@ -168,19 +168,20 @@ async def running_stage(
         shutil.rmtree(folder)
 
 
-def _environment(
-    local: LocalStack, api: TcpProxy, postgres: TcpProxy, settings: Mapping[str, str]
-) -> dict[str, str]:
+def _through(local: LocalStack, api: TcpProxy, postgres: TcpProxy) -> dict[str, str]:
     parts = urlsplit(local.database_url)
     host = parts.netloc.rpartition("@")[0]
     through = urlunsplit(parts._replace(netloc=f"{host}@127.0.0.1:{postgres.port}", query=""))
+    return {"SUPABASE_URL": f"http://127.0.0.1:{api.port}", "SUPABASE_DB_URL": through}
+
+
+def environment(local: LocalStack, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a worker for ``local``, with these settings beside its keys."""
     inherited = {n: v for n, v in os.environ.items() if not n.startswith(("BRIDGE_", "SUPABASE_"))}
     return {
         **inherited,
-        "SUPABASE_URL": f"http://127.0.0.1:{api.port}",
         "SUPABASE_SERVICE_ROLE_KEY": local.service_role_key,
         "SUPABASE_JWT_SECRET": local.jwt_secret,
-        "SUPABASE_DB_URL": through,
         "BRIDGE_CAPTURE": "journal",
         "BRIDGE_DRAIN_TIMEOUT_S": "2",
         **settings,

@@ -11,6 +11,11 @@ from pathlib import Path
 RUN = ("bridge", "run")
 
 
+def python(module: str) -> list[str]:
+    """Return what starts a module of this installation."""
+    return [sys.executable, "-m", module]
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as probe:

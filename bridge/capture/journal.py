@@ -29,6 +29,7 @@ from itertools import pairwise
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from bridge import metrics
 from bridge.capture.journal_rows import Entry, Truncated, Unreadable, read_entry
@@ -55,6 +56,9 @@ ARRIVE_S = 0.4
 
 MAX_HELD = 2_000
 """Rows of the stream that may wait for a read; no more are taken until it has come."""
+
+
+_LATE, _STREAM = ("late",), ("stream",)
 
 
 class _Looked(msgspec.Struct, frozen=True):
@@ -185,15 +189,19 @@ class Journal:
         Where a table lost all its rows, or a change of it cannot be read, a ``Gap`` stands for that and
         names it.
         """
-        while self._ready:
-            match self._ready.popleft():
+        ready = self._ready
+        while ready:
+            entry = ready.popleft()
+            if entry.__class__ is Change:
+                if self._pass(entry.id):
+                    # Nobody else has seen it yet: a copy would take as long as all the rest here.
+                    force_setattr(entry, "position", self.position.text())
+                    force_setattr(entry, "stream", self.stream)
+                    return entry
+                continue
+            match entry:
                 case _Looked(up_to=up_to, xmin=xmin, xmax=xmax):
                     self.position.looked(up_to=up_to, xmin=xmin, xmax=xmax)
-                case Change(id=id_) as change:
-                    if self._pass(id_):
-                        return msgspec.structs.replace(
-                            change, position=self.position.text(), stream=self.stream
-                        )
                 case Truncated(id=id_, table=table):
                     if self._pass(id_):
                         return Gap(reason="table_truncated", table=table, id=id_)
@@ -232,10 +240,10 @@ class Journal:
         """Take a row of the stream: at once if nothing can be missing before it, else after a read."""
         self._aside.pop(row.id, None)
         if row.id in self.position or row.id in self._held:
-            metrics.JOURNAL_ROWS.labels("late").inc()
+            metrics.JOURNAL_ROWS.counts[_LATE] += 1
             return
         entry = read_entry(row, received_s)
-        metrics.JOURNAL_ROWS.labels("stream").inc()
+        metrics.JOURNAL_ROWS.counts[_STREAM] += 1
         if self._whole and self._lossless:
             self._ready.append(entry)
             return
@@ -270,7 +278,7 @@ class Journal:
         first = self._await_stream(found, now_s, more=page.more)
         now = {id_: entry for id_, entry in found.items() if id_ < first}
         arrived = [held for id_, held in self._held.items() if id_ in now]
-        metrics.JOURNAL_ROWS.labels(self._via).inc(len(now) - len(arrived))
+        metrics.JOURNAL_ROWS.counts[self._via,] += len(now) - len(arrived)
         for held in arrived:
             del self._held[held.entry.id]
         # Where the stream has brought all of them, it has told their order, too.

@@ -61,6 +61,9 @@ class Stream(Protocol):
 
     async def run(self) -> None: ...
 
+    def take(self) -> Event | None:
+        """Return the next event if it can be had without a wait."""
+
     def reload(self) -> None:
         """Tell a further ``Live`` if the stream lives."""
 
@@ -111,11 +114,6 @@ class JournalSource:
         """Number of changes that have arrived and not been taken."""
         return self._journal.waiting + self._stream.waiting
 
-    @property
-    def ready(self) -> bool:
-        """True if something has been read, or has arrived and need not be read first."""
-        return self._journal.ready or (self._stream.waiting > 0 and not self._journal.full)
-
     def version(self, digest: str) -> str:
         """Return what cursors have to be of to mean anything here, for plans of this digest."""
         return f"{self._journal.stream}{digest}"
@@ -143,10 +141,30 @@ class JournalSource:
                 self._reload = False
                 return Live()
             await self._advance()
-        if isinstance(event, Gap) and not event.table:
+        if isinstance(event, Gap):
+            self._note_gap(event)
+        return event
+
+    def take(self) -> Event | None:
+        """Return the next event if it can be had without a wait.
+
+        What is to be read meanwhile is read by :meth:`next_event`, which has to be called now and then.
+        """
+        if not self._started or self._reload:
+            return None
+        while (event := self._journal.take()) is None:
+            received = None if self._journal.full else self._stream.take()
+            if received is None:
+                return None
+            self._receive(received)
+        if isinstance(event, Gap):
+            self._note_gap(event)
+        return event
+
+    def _note_gap(self, gap: Gap) -> None:
+        if not gap.table:
             self._anew = True
             self._journal.epoch = self._journal.read_epoch  # cursors are of that from now on
-        return event
 
     async def rewind(self) -> tuple[Position, Position]:
         """Return where the past begins, which is some time ago or what has been passed, and what is there.

@@ -84,6 +84,10 @@ class EventQueue:
         self._items.appendleft((change, 0))
         self._filled.set()
 
+    def take(self) -> Item | None:
+        """Return the next item if there is one."""
+        return self._take() if self._items else None
+
     async def get(self) -> Item:
         """Return the next item, when there is one."""
         while not self._items:

@@ -11,7 +11,8 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 
 _DATA = ord("w")
 _KEEPALIVE = ord("k")
-_DATA_HEAD = struct.Struct(">cqqq")  # kind, LSN of what follows, end of WAL, time
+_DATA_BYTES = 25  # kind, LSN of what follows, end of WAL, time
+_END_LSN = struct.Struct(">q")
 _KEEPALIVE_FORM = struct.Struct(">cqqB")  # kind, end of WAL, time, whether a reply is wanted at once
 _STATUS = struct.Struct(">cqqqqB")  # kind, written, flushed and applied LSN, time, whether a reply is wanted
 
@@ -37,9 +38,9 @@ class Stream:
         """
         kind = message[0]
         if kind == _DATA:
-            _, _, end_lsn, _ = _DATA_HEAD.unpack_from(message)
-            self._advance(end_lsn)
-            return bytes(message[_DATA_HEAD.size :])
+            (end_lsn,) = _END_LSN.unpack_from(message, 9)
+            self.received_lsn = max(self.received_lsn, end_lsn)
+            return bytes(message[_DATA_BYTES:])
         if kind != _KEEPALIVE:
             raise ValueError(f"a message of kind {kind} in the replication stream")
         _, end_lsn, _, reply = _KEEPALIVE_FORM.unpack_from(message)

@@ -123,11 +123,6 @@ class RealtimeSource:
         """Return None: there is no past."""
         return None
 
-    @property
-    def ready(self) -> bool:
-        """True if something has arrived."""
-        return len(self._queue) > 0
-
     def reload(self) -> None:
         """Tell a further Live in its turn; where one will come anyway, leave it at that."""
         if self.state == "live":
@@ -140,6 +135,10 @@ class RealtimeSource:
         self._tables = tuple(tables)
         self._lose("tables_changed")
         return True
+
+    def take(self) -> Event | None:
+        """Return None: a change may have to be read again, so :meth:`next_event` has to be waited for."""
+        return None
 
     async def next_event(self) -> Event:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""

@@ -87,6 +87,13 @@ class WalSource:
         if self.state == "live":
             self._queue.live()
 
+    def take(self) -> Event | None:
+        """Return the next event if it has arrived."""
+        item = self._queue.take()
+        if item is not None and not self._reading and self._queue.half_empty:
+            self._moved.set()
+        return item  # type: ignore[return-value]  # RawChange is Realtime's
+
     async def next_event(self) -> Event:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
         item = await self._queue.get()

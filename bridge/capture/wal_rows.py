@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-import msgspec
-
 from bridge.capture.refusal import ReplicationError
 from bridge.clock import rfc3339_ms
 from bridge.events import Change
@@ -28,7 +26,7 @@ class RowReader:
         self._names: tuple[str, ...] = ()
         self._committed_at: Any = None
         self._commit_timestamp = ""
-        self._kept: tuple[Change, int] | None = None
+        self._kept: tuple[RowChange, int] | None = None
         """The last row: with the next message it is known whether it is the last of its transaction."""
 
     def read(self, message: bytes, received_s: float) -> tuple[Change, int] | None:
@@ -38,21 +36,27 @@ class RowReader:
             ReplicationError: the journal lacks a column, or the publication leaves it out.
             ValueError, IndexError, LookupError, struct.error: see :class:`~bridge.pgoutput.Decoder`.
         """
-        if message[0] == _COMMIT and self._kept is not None:
-            (change, size), self._kept = self._kept, None
-            return msgspec.structs.replace(change, last=True), size
+        if message[0] == _COMMIT:
+            return self._told(received_s, last=True)
         inserted = self._decoder.decode(message)
         if inserted is None:
             return None
+        before = self._told(received_s, last=False)
+        self._kept = inserted, len(message)
         if inserted.relation is not self._relation:
             self._describe(inserted.relation)
         if inserted.committed_at is not self._committed_at:  # the same one throughout a transaction
             self._committed_at = inserted.committed_at
             self._commit_timestamp = rfc3339_ms(inserted.committed_at)
-        before, self._kept = self._kept, (self._change(inserted, received_s), len(message))
         return before
 
-    def _change(self, inserted: RowChange, received_s: float) -> Change:
+    def _told(self, received_s: float, *, last: bool) -> tuple[Change, int] | None:
+        if self._kept is None:
+            return None
+        (inserted, size), self._kept = self._kept, None
+        return self._change(inserted, received_s, last=last), size
+
+    def _change(self, inserted: RowChange, received_s: float, *, last: bool) -> Change:
         row: dict[str, Any] = dict(zip(self._names, inserted.new or (), strict=True))
         row["id"] = int(row["id"])
         recorded_at = row.get("recorded_at")
@@ -65,6 +69,7 @@ class RowReader:
             old=None,
             commit_timestamp=self._commit_timestamp,
             received_s=received_s,
+            last=last,
         )
 
     def _describe(self, relation: Relation) -> None:

@@ -13,45 +13,53 @@ class Outbox:
         limit_bytes: What may wait, here and in the transport, beside one such frame.
     """
 
-    __slots__ = ("_frames", "_limit_bytes", "_oversize_bytes", "_waiting_bytes")
+    __slots__ = ("_oversize_bytes", "frames", "limit_bytes", "waiting_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
-        self._frames: list[bytes] = []
-        self._waiting_bytes = 0
-        self._limit_bytes = limit_bytes
+        self.frames: list[bytes] = []
+        """What waits, in order."""
+        self.waiting_bytes = 0
+        self.limit_bytes = limit_bytes
         self._oversize_bytes = 0
         """Size of a frame above the limit that may not have been read yet."""
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self.frames)
 
     def offer(self, frame: bytes) -> bool:
         """Queue ``frame``; False once this client has become a slow consumer."""
-        self._frames.append(frame)
-        size_bytes = len(frame)
-        self._waiting_bytes += size_bytes
-        if size_bytes > self._limit_bytes:
+        self.frames.append(frame)
+        self.waiting_bytes += len(frame)
+        return self.lets_through(len(frame))
+
+    def lets_through(self, size_bytes: int) -> bool:
+        """Return whether a frame of this size, which has been queued, may be."""
+        if size_bytes > self.limit_bytes:
             self._oversize_bytes = max(self._oversize_bytes, size_bytes)
-        return self._waiting_bytes <= self._limit_bytes + self._oversize_bytes
+        return self.waiting_bytes <= self.limit_bytes + self._oversize_bytes
 
     def flush(self, transport: asyncio.Transport) -> bool:
         """Write everything in one call; False if the client has become a slow consumer."""
-        frames = self._frames
+        frames = self.frames
         if frames:
-            self._frames, self._waiting_bytes = [], 0
             transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
-        if transport.get_write_buffer_size() <= self._limit_bytes:
+            frames.clear()
+            self.waiting_bytes = 0
+        unread_bytes = transport.get_write_buffer_size()
+        if unread_bytes <= self.limit_bytes:
             self._oversize_bytes = 0
-        return not self.is_overfull(transport)
+            return True
+        return unread_bytes <= self.limit_bytes + self._oversize_bytes
 
     def is_overfull(self, transport: asyncio.Transport | None) -> bool:
         """Return whether more waits, here and in the transport, than may."""
-        return self.pending_bytes(transport) > self._limit_bytes + self._oversize_bytes
+        return self.pending_bytes(transport) > self.limit_bytes + self._oversize_bytes
 
     def clear(self) -> None:
         """Forget what waits: the client will resume."""
-        self._frames, self._waiting_bytes, self._oversize_bytes = [], 0, 0
+        self.frames.clear()
+        self.waiting_bytes = self._oversize_bytes = 0
 
     def pending_bytes(self, transport: asyncio.Transport | None) -> int:
         """Return what waits, here and in the transport."""
-        return self._waiting_bytes + (0 if transport is None else transport.get_write_buffer_size())
+        return self.waiting_bytes + (0 if transport is None else transport.get_write_buffer_size())

@@ -26,7 +26,7 @@ class Writer:
         clock: Source of time.
     """
 
-    __slots__ = ("_clock", "_outbox", "_protocol", "_resumed", "ends_at_s", "transport")
+    __slots__ = ("_clock", "_protocol", "_resumed", "ends_at_s", "outbox", "transport")
 
     def __init__(self, protocol: Protocol, *, limit_bytes: int, clock: Clock) -> None:
         self.transport: asyncio.Transport | None = None
@@ -34,7 +34,8 @@ class Writer:
         self.ends_at_s: float | None = None
         """When the connection is dropped, once a close has been sent."""
         self._protocol = protocol
-        self._outbox = Outbox(limit_bytes)
+        self.outbox = Outbox(limit_bytes)
+        """Frames for the next flush; only while the writer is open."""
         self._clock = clock
         self._resumed: asyncio.Future[None] | None = None
 
@@ -44,27 +45,19 @@ class Writer:
         return self.transport is not None and self.ends_at_s is None
 
     @property
-    def is_empty(self) -> bool:
-        """True if no frame waits for the next flush."""
-        return not self._outbox
-
-    @property
     def pending_bytes(self) -> int:
         """Bytes that wait for the client, here and in the transport."""
-        return self._outbox.pending_bytes(self.transport)
+        return self.outbox.pending_bytes(self.transport)
 
     @property
     def is_overfull(self) -> bool:
         """True once more waits than may."""
-        return self._outbox.is_overfull(self.transport)
-
-    def offer(self, frame: bytes) -> bool:
-        """Queue ``frame`` for the next flush; False once the client has become a slow consumer."""
-        return self._outbox.offer(frame)
+        return self.outbox.is_overfull(self.transport)
 
     def flush(self) -> bool:
         """Write what is queued, in one call; False once the client has become a slow consumer."""
-        return not self.is_open or self.transport is None or self._outbox.flush(self.transport)
+        transport = self.transport
+        return transport is None or self.ends_at_s is not None or self.outbox.flush(transport)
 
     def send_text(self, payload: bytes) -> None:
         """Send a message, behind what is queued."""
@@ -84,7 +77,7 @@ class Writer:
         if self.ends_at_s is not None:
             return False
         if drop_queued:
-            self._outbox.clear()
+            self.outbox.clear()
         self.flush()
         self._expect_end()
         with contextlib.suppress(InvalidState):
@@ -144,5 +137,6 @@ class Writer:
         self.resume()
 
     def _expect_end(self) -> None:
+        self.outbox.clear()  # nothing comes behind a close
         if self.ends_at_s is None:
             self.ends_at_s = self._clock.monotonic_s() + CLOSE_GRACE_S

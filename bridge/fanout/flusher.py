@@ -1,7 +1,8 @@
-"""Writes out what has gathered in outboxes, once per loop iteration.
+"""Writes out what has gathered in outboxes: at the end of the loop's iteration, or of several busy ones.
 
-Frames that arrive in one iteration travel together in one system call for each connection; a quiet
-connection costs nothing.
+Frames that arrive together travel in one system call for each connection; a quiet connection costs nothing.
+A call costs more than all else that a frame needs, so that a worker which is busy, and only then, gathers
+frames for some iterations: while each brings something new, until there are several for each connection.
 """
 
 import asyncio
@@ -9,6 +10,15 @@ from typing import Protocol
 
 from bridge import metrics
 from bridge.clock import Clock
+
+ENOUGH = 12
+"""Frames that a busy worker gathers for each connection, on average, before it writes."""
+
+FEW = 50
+"""So many connections are written to at once, however busy the worker is."""
+
+LONGEST_S = 0.05
+"""Longest that a frame is kept back."""
 
 
 class Flushable(Protocol):
@@ -29,26 +39,51 @@ class Flusher:
         self._loop = loop
         self._clock = clock
         self._dirty: list[Flushable] = []
-        self._received_s: list[float] = []
+        self._received: dict[float, int] = {}
+        """How many changes of each time of arrival have been handed out since the last flush."""
+        self._frames = self._seen = 0
+        self._scheduled = False
+        self._since_s = 0.0
 
     def mark(self, outbox: Flushable) -> None:
         """Write ``outbox`` out soon; an outbox marks itself when its first frame comes."""
-        if not self._dirty and not self._received_s:
-            self._loop.call_soon(self.flush)
+        if not self._scheduled:
+            self._schedule()
         self._dirty.append(outbox)
 
-    def note(self, received_s: float) -> None:
-        """Measure, once what is marked has been written, how long ago a change arrived that is in it."""
-        if not self._dirty and not self._received_s:
-            self._loop.call_soon(self.flush)
-        self._received_s.append(received_s)
+    def note(self, received_s: float, frames: int = 1) -> None:
+        """Take note of a change of which so many frames have been put into outboxes.
+
+        Once these have been written, it is measured how long ago it arrived.
+        """
+        if not self._scheduled:
+            self._schedule()
+        self._frames += frames
+        self._received[received_s] = self._received.get(received_s, 0) + 1
 
     def flush(self) -> None:
         """Write everything out now."""
         dirty, self._dirty = self._dirty, []
-        received_s, self._received_s = self._received_s, []
+        received, self._received = self._received, {}
+        self._scheduled, self._frames = False, 0
         for outbox in dirty:
             outbox.flush()
-        now_s = self._clock.monotonic_s() if received_s else 0.0
-        for since_s in received_s:
-            metrics.RECEIVE_TO_WRITE.observe(now_s - since_s)
+        if received:
+            now_s = self._clock.monotonic_s()
+            for since_s, count in received.items():
+                metrics.RECEIVE_TO_WRITE.observe(now_s - since_s, count)
+
+    def _schedule(self) -> None:
+        self._scheduled, self._seen = True, 0
+        self._since_s = self._clock.monotonic_s()
+        self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Flush, or gather for another iteration."""
+        is_new, self._seen = self._frames > self._seen, self._frames
+        some = len(self._dirty)
+        gathers = is_new and some > FEW and self._frames < ENOUGH * some
+        if gathers and self._clock.monotonic_s() - self._since_s < LONGEST_S:
+            self._loop.call_soon(self._turn)
+        else:
+            self.flush()

@@ -17,7 +17,7 @@ _MESSAGE_TYPES: Final = {"INSERT": "new_message", "UPDATE": "message_update", "D
 _encoder = msgspec.json.Encoder()
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One server message, ready to be sent to any number of clients.
 
     Attributes:
@@ -29,6 +29,22 @@ class Frame(msgspec.Struct, frozen=True):
     payload: bytes
     wire: bytes
     cursor: str | None = None
+
+
+class _Message(msgspec.Struct, frozen=True, gc=False, rename={"event_type": "eventType"}):
+    """An event as clients get it."""
+
+    type: str
+    id: str
+    cursor: str
+    dialog_id: str | None
+    schema: str
+    table: str
+    event_type: str
+    commit_timestamp: str
+    new: Row
+    old: Row
+    errors: None = None
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -75,19 +91,18 @@ class EventEncoder:
         """Return the frame of one view of an event."""
         schema, _, table = event.table.partition(".")
         payload = _encoder.encode(
-            {
-                "type": self.type_of(event.table, view.action),
-                "id": event.id,
-                "cursor": cursor,
-                "dialog_id": _dialog(event, view),
-                "schema": schema,
-                "table": table,
-                "eventType": view.action,
-                "commit_timestamp": event.commit_timestamp,
-                "new": {} if view.action == "DELETE" else _shown(event.new, view),
-                "old": _old(event, view),
-                "errors": None,
-            }
+            _Message(
+                self.type_of(event.table, view.action),
+                event.id,
+                cursor,
+                _dialog(event, view),
+                schema,
+                table,
+                view.action,
+                event.commit_timestamp,
+                {} if view.action == "DELETE" else _shown(event.new, view),
+                _old(event, view),
+            )
         )
         return Frame(payload, text_frame(payload), cursor)
 
@@ -112,9 +127,16 @@ def _old(event: RowEvent, view: View) -> Row:
 def _shown(row: Mapping[str, Any] | None, view: View) -> Row:
     if row is None:
         return {}
+    # Most values are texts: these need no call.
     if view.columns is None:
-        return {column: _js_value(value) for column, value in row.items()}
-    return {column: _js_value(value) for column, value in row.items() if column in view.columns}
+        return {
+            column: value if value.__class__ is str else _js_value(value) for column, value in row.items()
+        }
+    return {
+        column: value if value.__class__ is str else _js_value(value)
+        for column, value in row.items()
+        if column in view.columns
+    }
 
 
 def _js_value(value: Any) -> Any:

@@ -44,7 +44,7 @@ class History:
         self._entries: deque[Entry] = deque()
         self._marks: deque[Entry] = deque()
         """Those of the entries that say who has to read again."""
-        self._by_id: dict[int, list[Entry]] = {}
+        self._by_id: dict[int, tuple[Entry, ...]] = {}
         self._bytes = 0
         self._id = self._passed = 0
         self._position = self._before = "0"
@@ -132,7 +132,7 @@ class History:
         self._entries.append(entry)
         if isinstance(what, Reread):
             self._marks.append(entry)
-        self._by_id.setdefault(entry.id, []).append(entry)
+        self._by_id[entry.id] = (*self._by_id.get(entry.id, ()), entry)
         self._bytes += size_bytes
         evicted: Entry | None = None
         while self._entries and (
@@ -145,9 +145,10 @@ class History:
             self._index.evict(evicted)
             if self._marks and self._marks[0] is evicted:
                 self._marks.popleft()
-            of_same_change = self._by_id[evicted.id]
-            of_same_change.remove(evicted)
-            if not of_same_change:
+            of_same_change = self._by_id[evicted.id][1:]  # it was the first of them
+            if of_same_change:
+                self._by_id[evicted.id] = of_same_change
+            else:
                 del self._by_id[evicted.id]
         if evicted is not None:
             self._gone = _position(evicted)

@@ -254,31 +254,37 @@ class Hub:
             is_last: False if some of them may get another event of the same change.
         """
         cursor = self._history.append(event, is_last=is_last).cursor
+        encode, here_as = self._encoder.encode, self._by_principal.get
         encoded: dict[View, Frame] = {}
         count = shown = 0
         for delivery in deliveries:
-            for principal in delivery.principals:
-                here = self._by_principal.get(principal, ())
-                shown += bool(here)
+            view = delivery.view
+            frame = encoded.get(view)
+            for here in map(here_as, delivery.principals):
+                if here is None:
+                    continue
+                shown += 1
                 for subscriber in here:
                     if not subscriber.subscribed:
                         continue
-                    view = delivery.view
-                    if subscriber.dialogs is not None:
+                    if subscriber.dialogs is None:
+                        if frame is None:
+                            frame = encoded[view] = encode(event, view, cursor)
+                        subscriber.hand(frame)
+                    else:
                         of_these = narrowed(subscriber.dialogs, event, view)
                         if of_these is None:
                             continue
-                        view = of_these
-                    frame = encoded.get(view)
-                    if frame is None:
-                        frame = encoded[view] = self._encoder.encode(event, view, cursor)
-                    subscriber.hand(frame)
+                        if of_these not in encoded:
+                            encoded[of_these] = encode(event, of_these, cursor)
+                        subscriber.hand(encoded[of_these])
                     count += 1
-        if count:
-            metrics.DELIVERIES.labels(self._encoder.type_of(event.table, _action(event))).inc(count)
-        if event.only is None and self._history.is_open and shown < len(self._by_principal):
-            kind = self._encoder.type_of(event.table, _action(event))
-            metrics.DENIED.labels(kind).inc(len(self._by_principal) - shown)
+        denied = len(self._by_principal) - shown
+        if count or (denied and event.only is None):
+            kind = (self._encoder.type_of(event.table, _action(event)),)
+            metrics.DELIVERIES.counts[kind] += count
+            if event.only is None and self._history.is_open:
+                metrics.DENIED.counts[kind] += denied
         return count
 
     def resync(

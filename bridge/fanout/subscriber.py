@@ -1,5 +1,6 @@
 """One client, as fan-out knows it."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from bridge.events import Principal
@@ -28,7 +29,7 @@ class Sink(Protocol):
 class Subscriber:
     """Who it is, where its frames go, what it wants."""
 
-    __slots__ = ("_held", "_held_bytes", "dialogs", "principal", "sink", "subscribed")
+    __slots__ = ("_held", "_held_bytes", "dialogs", "hand", "principal", "sink", "subscribed")
 
     def __init__(self, principal: Principal, sink: Sink) -> None:
         self.principal = principal
@@ -38,25 +39,26 @@ class Subscriber:
         """Ids of the dialogs it wants; None for all."""
         self._held: list[Frame] | None = None
         self._held_bytes = 0
+        self.hand: Callable[[Frame], None] = sink.offer
+        """Offers a frame, or keeps it until ``release``."""
 
-    def hand(self, frame: Frame) -> None:
-        """Offer ``frame``, or keep it until ``release``."""
-        if self._held is None:
-            self.sink.offer(frame)
-            return
-        self._held.append(frame)
+    def _keep(self, frame: Frame) -> None:
+        held = self._held = [] if self._held is None else self._held
+        held.append(frame)
         self._held_bytes += len(frame.wire)
         if self._held_bytes > MAX_HELD_BYTES:
-            self._held.clear()
+            held.clear()
             self._held_bytes = 0
             self.sink.cut_off()
 
     def hold(self) -> None:
         """Keep live frames back from now on: older ones come first."""
-        self._held, self._held_bytes = [], 0
+        self._held, self._held_bytes = None, 0
+        self.hand = self._keep
 
     def release(self) -> None:
         """Offer what was kept back; from now on nothing is."""
         held, self._held = self._held, None
+        self.hand = self.sink.offer
         for frame in held or ():
             self.sink.offer(frame)

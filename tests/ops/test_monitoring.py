@@ -99,7 +99,7 @@ def test_the_pages_of_the_runbook_read_metrics_that_a_worker_shows() -> None:
         pytest.skip("grep is not installed")
     metrics.expect_tables(["public.messages"])
     metrics.RPC_DURATION.labels("bridge_visible")
-    metrics.DELIVERIES.labels("new_message")
+    metrics.DELIVERIES.expect("new_message")
     shown = metrics.exposition().decode()
     patterns = [
         pattern

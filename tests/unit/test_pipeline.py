@@ -65,6 +65,9 @@ class Script:
         self.there = Position(0)
         self._pages: deque[list[Change | Gap]] = deque()
 
+    def take(self) -> Event | None:
+        return self._told.popleft() if self._told else None
+
     async def next_event(self) -> Event:
         while not self._told:
             for _ in range(2):  # who only looks whether there is something gives up
@@ -76,10 +79,6 @@ class Script:
 
     keeps_past = False
     position = Position(0)
-
-    @property
-    def ready(self) -> bool:
-        return bool(self._told)
 
     def version(self, digest: str) -> str:
         return f"v{digest}"

@@ -67,14 +67,11 @@ class Waiting:
     def __init__(self, *events: Any) -> None:
         self.events = list(events)
 
-    @property
-    def ready(self) -> bool:
-        return bool(self.events)
+    def take(self) -> Any:
+        return self.events.pop(0) if self.events else None
 
     async def next_event(self) -> Any:
-        if not self.events:
-            await asyncio.Event().wait()
-        return self.events.pop(0)
+        await asyncio.Event().wait()
 
 
 async def test_a_transaction_ends_where_the_stream_says_so():

@@ -39,6 +39,9 @@ class Upstream:
         self._events += events
         self._filled.set()
 
+    def take(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
     async def next_event(self) -> Event:
         while not self._events:
             self._filled.clear()
@@ -118,6 +121,8 @@ class Bench:
             async with asyncio.timeout(for_s):
                 while True:
                     come.append(await self.source.next_event())
+                    while (event := self.source.take()) is not None:  # as the pipeline does
+                        come.append(event)
         return brief(come)
 
 

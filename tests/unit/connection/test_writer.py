@@ -32,9 +32,9 @@ def made(*, opened: bool = True, path: str = "/ws") -> tuple[Writer, Transport, 
 def test_messages_come_behind_the_frames_that_wait():
     """Whoever writes them."""
     writer, transport, _ = made()
-    assert writer.is_empty
-    assert writer.offer(b"frame")
-    assert not writer.is_empty
+    assert not writer.outbox
+    assert writer.outbox.offer(b"frame")
+    assert writer.outbox
     writer.send_text(b"{}")
     assert transport.writes == [b"frame", b"\x81\x02{}"]
 
@@ -43,7 +43,7 @@ def test_a_close_comes_behind_the_frames_that_wait_unless_they_are_dropped():
     """And begins the end of the connection, once."""
     for drop, written in ((False, b"frame\x88\x05\x03\xe8bye"), (True, b"\x88\x05\x03\xe8bye")):
         writer, transport, _ = made()
-        writer.offer(b"frame")
+        writer.outbox.offer(b"frame")
         assert writer.close(1000, "bye", drop_queued=drop)
         assert not writer.close(1000, "again")
         assert transport.written == written
@@ -57,7 +57,7 @@ def test_after_a_close_nothing_is_sent():
     transport.writes.clear()
     writer.send_text(b"{}")
     writer.ping()
-    writer.offer(b"frame")
+    writer.outbox.offer(b"frame")
     assert writer.flush()
     assert transport.writes == []
 
@@ -87,8 +87,8 @@ def test_a_refused_handshake_is_answered_and_closed():
 def test_too_much_waiting_is_told():
     """In the queue or in the transport."""
     writer, transport, _ = made()
-    assert writer.offer(b"x" * 100)
-    assert not writer.offer(b"x")
+    assert writer.outbox.offer(b"x" * 100)
+    assert not writer.outbox.offer(b"x")
     assert writer.is_overfull
     writer, transport, _ = made()
     transport.unread_bytes = 101
@@ -99,7 +99,7 @@ def test_too_much_waiting_is_told():
 def test_a_lost_connection_takes_nothing():
     """And says what it had not sent."""
     writer, transport, _ = made()
-    writer.offer(b"frame")
+    writer.outbox.offer(b"frame")
     writer.lose()
     assert (writer.is_open, writer.pending_bytes) == (False, 5)
     assert writer.flush()
@@ -120,7 +120,7 @@ def test_a_connection_that_does_not_end_can_be_dropped():
 async def test_room_is_there_at_once_for_a_client_that_reads():
     """What waited has been written."""
     writer, transport, _ = made()
-    writer.offer(b"frame")
+    writer.outbox.offer(b"frame")
     assert await writer.room()
     assert transport.writes == [b"frame"]
 

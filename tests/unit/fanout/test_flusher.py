@@ -7,6 +7,7 @@ import pytest
 from bridge import metrics
 from bridge.clock import ManualClock, SystemClock
 from bridge.fanout import Flusher
+from bridge.fanout.flusher import ENOUGH, FEW, LONGEST_S
 
 
 class Outbox:
@@ -75,3 +76,39 @@ async def test_the_time_to_the_write_is_measured_when_it_has_been_written():
     flusher.note(clock.monotonic_s())
     await asyncio.sleep(0)
     assert measured()[0] == count + 2
+
+
+async def test_a_busy_worker_gathers_frames_until_there_are_several_for_each_connection():
+    """While each iteration brings something new; not where few are written to."""
+    flusher = Flusher(asyncio.get_running_loop(), ManualClock())
+    outboxes = [Outbox() for _ in range(FEW + 1)]
+    for outbox in outboxes:
+        flusher.mark(outbox)
+    for _ in range(ENOUGH - 1):
+        flusher.note(1.0, len(outboxes))
+        await asyncio.sleep(0)
+        assert outboxes[0].flushed == 0
+    flusher.note(1.0, len(outboxes))
+    await asyncio.sleep(0)
+    assert {outbox.flushed for outbox in outboxes} == {1}
+
+    few = Outbox()
+    flusher.mark(few)
+    flusher.note(1.0)
+    await asyncio.sleep(0)
+    assert few.flushed == 1
+
+
+async def test_nothing_is_kept_back_once_nothing_new_comes_or_for_too_long():
+    """The worker is not busy, or would be late."""
+    clock = ManualClock()
+    flusher = Flusher(asyncio.get_running_loop(), clock)
+    outboxes = [Outbox() for _ in range(FEW + 1)]
+    for times, waits_s in ((1, 0.0), (2, 2 * LONGEST_S)):
+        for outbox in outboxes:
+            flusher.mark(outbox)
+        flusher.note(1.0)
+        clock.advance(waits_s)
+        for _ in range(1 if waits_s else 2):
+            await asyncio.sleep(0)
+        assert {outbox.flushed for outbox in outboxes} == {times}
