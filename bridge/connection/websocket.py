@@ -43,9 +43,6 @@ from bridge.errors import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-INTERNAL_ERROR = 1011
-"""RFC 6455: the server met something that it was not made for."""
-
 
 class WebSocketConnection(asyncio.Protocol):
     """One client.
@@ -103,7 +100,8 @@ class WebSocketConnection(asyncio.Protocol):
         if self._session is None:
             self._writer.reject(b"" if events else handshake.UNREADABLE)
             return
-        self._write_protocol()
+        if self._writer.write_protocol():
+            self._visit_at_end()
         if self._writer.is_overfull:
             self.cut_off()  # who asks and never reads the answers
 
@@ -155,7 +153,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
-        # For every delivery, of which most find others waiting: a call less is a tenth of what it costs.
+        # For every delivery: most find others waiting, and each call counts.
         outbox, wire = self._outbox, frame.wire
         if outbox.frames:
             outbox.frames.append(wire)
@@ -174,8 +172,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     async def room(self) -> bool:
         """Wait until the client has read most of what was offered; one that does not is cut off."""
-        has_room = await self._writer.room()
-        if not has_room:
+        if not (has_room := await self._writer.room()):
             self.cut_off()
         return has_room
 
@@ -229,8 +226,6 @@ class WebSocketConnection(asyncio.Protocol):
             "pending_bytes": self._writer.pending_bytes,
             "subscribed": self.subscriber is not None and self.subscriber.subscribed,
         }
-
-    # The rest is ours.
 
     def _handshake(self, request: Request) -> None:
         response = handshake.answer(self._protocol, request)
@@ -356,14 +351,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def crash(self) -> None:
         """End the connection after an error that is a defect; the others go on."""
-        self._close(INTERNAL_ERROR, "internal error: reconnect with the cursor")
+        self._close(1011, "internal error: reconnect with the cursor")  # RFC 6455
 
     def _close(self, code: int, reason: str, *, drop_queued: bool = False) -> None:
         if self._writer.close(code, reason, drop_queued=drop_queued):
-            self._visit_at_end()
-
-    def _write_protocol(self) -> None:
-        if self._writer.write_protocol():
             self._visit_at_end()
 
     def _visit_at_end(self) -> None:
