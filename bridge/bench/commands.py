@@ -28,7 +28,7 @@ def bench() -> None:
     type=int,
     help="Who gets a change; can be repeated  [10, 100, 1000]",
 )
-@click.option("--seconds", default=1.0, show_default=True, help="How long messages are fed in one run.")
+@click.option("--seconds", default=0.5, show_default=True, help="How long messages are fed in one run.")
 @click.option("--rounds", default=1, show_default=True, help="Runs of each; the medians are shown.")
 @click.option("--server", "servers", multiple=True, help="Only this server; can be repeated.")
 @_AS_JSON

@@ -47,6 +47,7 @@ class Storm(msgspec.Struct, frozen=True):
     clients: int
     missed_events: int
     seconds: float
+    worker_cpu_s: float
 
 
 async def idle(*, connections: int) -> list[Idle]:
@@ -123,8 +124,10 @@ async def storm(*, clients: int, audience: int, missed: int = MISSED) -> list[St
             Client(client.request, hello, NOTICES, count)
             for client, count in zip(server.clients, expected, strict=True)
         ]
+        before_s = server.cpu_s()
         found = await receive(server, Plan(back, [], []))
-    return [Storm(clients, found.counted, round(found.seconds, 2))]
+        used_s = server.cpu_s() - before_s
+    return [Storm(clients, found.counted, round(found.seconds, 2), round(used_s, 2))]
 
 
 def _dialog_of(user: int, groups: Sequence[Sequence[int]]) -> int:

@@ -43,9 +43,6 @@ from bridge.errors import (
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-INTERNAL_ERROR = 1011
-"""RFC 6455: the server met something that it was not made for."""
-
 
 class WebSocketConnection(asyncio.Protocol):
     """One client.
@@ -103,7 +100,8 @@ class WebSocketConnection(asyncio.Protocol):
         if self._session is None:
             self._writer.reject(b"" if events else handshake.UNREADABLE)
             return
-        self._write_protocol()
+        if self._writer.write_protocol():
+            self._visit_at_end()
         if self._writer.is_overfull:
             self.cut_off()  # who asks and never reads the answers
 
@@ -154,7 +152,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
-        # For every delivery, of which most find others waiting: a call less is a tenth of what it costs.
+        # For every delivery: most find others waiting, and each call counts.
         outbox, wire = self._outbox, frame.wire
         if outbox.frames:
             outbox.frames.append(wire)
@@ -173,10 +171,9 @@ class WebSocketConnection(asyncio.Protocol):
 
     async def room(self) -> bool:
         """Wait until the client has read most of what was offered; one that does not is cut off."""
-        if await self._writer.room():
-            return True
-        self.cut_off()
-        return False
+        if not (has_room := await self._writer.room()):
+            self.cut_off()
+        return has_room
 
     def cut_off(self) -> None:
         """End a client that does not read (4430); what waits here is left for it to resume."""
@@ -349,14 +346,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def crash(self) -> None:
         """End the connection after an error that is a defect; the others go on."""
-        self._close(INTERNAL_ERROR, "internal error: reconnect with the cursor")
+        self._close(1011, "internal error: reconnect with the cursor")  # RFC 6455
 
     def _close(self, code: int, reason: str, *, drop_queued: bool = False) -> None:
         if self._writer.close(code, reason, drop_queued=drop_queued):
-            self._visit_at_end()
-
-    def _write_protocol(self) -> None:
-        if self._writer.write_protocol():
             self._visit_at_end()
 
     def _visit_at_end(self) -> None:
