@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 from bridge.local.stack import LocalStack
 from tests.support.clients import websocket_client
 from tests.support.nginx import Nginx, running_nginx
-from tests.support.pm2 import Pm2, running_pm2
+from tests.support.pm2 import CONFIG, Pm2, running_pm2
 from tests.support.stack import alive
 from tests.support.worker import environment
 
