@@ -39,7 +39,7 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         match = _DURATION.fullmatch(str(value))
-        if match is None:
+        if match is None or not int(match[1]):
             self.fail(f"{value!r} is not a duration: write a number and s, m, h or d, like 1h", param, ctx)
         return int(match[1]) * _SECONDS[match[2]]
 
@@ -116,7 +116,13 @@ def local(*, as_json: bool) -> None:
     type=Duration(),
     help="How long it is valid  [default: 1h, and ten years for a key of bridge_worker]",
 )
-@click.option("--role", default="authenticated", show_default=True, help="Database role (claim role).")
+@click.option(
+    "--role",
+    type=click.Choice(["authenticated", "anon", WORKER_ROLE]),
+    default="authenticated",
+    show_default=True,
+    help="Database role (claim role).",
+)
 def token(user: Any, ttl: int | None, role: str) -> None:
     """Mint a token for development, or the worker's key: --role bridge_worker (needs SUPABASE_JWT_SECRET)."""
     is_key = role == WORKER_ROLE

@@ -35,6 +35,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         id: Its number in the stream: its row of the journal, or counted since the last Live.
         position: The changes of the stream that have been passed with it, as text.
         stream: Names the stream: ids of another one may be the same.
+        txid: The transaction that made it; empty where upstream does not say.
+        last: True if it is known to be the last of its transaction.
     """
 
     table: str
@@ -46,6 +48,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     id: int = 0
     position: str = "0"
     stream: str = ""
+    txid: str = ""
+    last: bool = False
 
 
 GapReason: TypeAlias = Literal[
@@ -82,8 +86,8 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         reason: Why, as a stable word for logs, metrics and ``resync``.
-        table: The only table that it concerns: it was truncated, nothing else is missing, and no ``Live``
-            follows.  Empty where that is not known.
+        table: The only table that it concerns: it was truncated, or one change of it cannot be read.  Nothing
+            else is missing, and no ``Live`` follows.  Empty where that is not known.
         id: The place of that in the stream, as :attr:`Change.id`.
     """
 

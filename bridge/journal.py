@@ -11,7 +11,7 @@ JOURNAL: Final = f"{SCHEMA}.{NAME}"
 
 
 class JournalRow(msgspec.Struct, frozen=True, array_like=True):
-    """One row; records are JSON texts.  Only a stream tells the transaction."""
+    """One row; records are JSON texts.  Only a stream tells the last one of a transaction."""
 
     id: int
     relation: str
@@ -20,6 +20,7 @@ class JournalRow(msgspec.Struct, frozen=True, array_like=True):
     old_record: str | None
     recorded_at: str
     txid: str = ""
+    last: bool = False
 
 
 class JournalPage(msgspec.Struct, frozen=True):

@@ -1,14 +1,14 @@
 """Loads the look-up rows, and with them what the journal has of the time before."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from bridge.authorization import Authorizer, CatalogChangedError
 from bridge.backoff import Backoff
-from bridge.errors import BridgeError, SourceError
-from bridge.events import Gap
+from bridge.errors import BridgeError, RpcError, SourceError
+from bridge.events import Change, Gap
 from bridge.ports import Audience, Source
 from bridge.position import Position
 
@@ -47,12 +47,27 @@ class Loading:
                 authorizer = await self._load()
                 await self._pass_by(authorizer, start, there)
             except BridgeError as error:
-                retry_in_s = self._backoff.next_s()
-                log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
-                await asyncio.sleep(retry_in_s)
+                await self._wait_after(error)
             else:
                 self._backoff.reset()
                 return authorizer
+
+    async def _past(self) -> Sequence[Change | Gap] | None:
+        """Return what comes next of the past: a read that fails is tried again, and not all that led to it.
+
+        Raises:
+            SourceError: the past could not be read to its end.
+        """
+        while True:
+            try:
+                return await self._source.past()
+            except RpcError as error:
+                await self._wait_after(error)
+
+    async def _wait_after(self, error: BridgeError) -> None:
+        retry_in_s = self._backoff.next_s()
+        log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
+        await asyncio.sleep(retry_in_s)
 
     async def _pass_by(self, authorizer: Authorizer, start: Position, there: Position) -> None:
         """Take in what was committed before and while the look-up rows were loaded, for those who come back.
@@ -67,14 +82,15 @@ class Loading:
         """
         version = self._source.version(authorizer.planset.digest)
         self._audience.begin(version, start)
-        while (events := await self._source.past()) is not None:
+        while (events := await self._past()) is not None:
             for event in events:
                 if isinstance(event, Gap):
                     if event.table not in authorizer.planset.upstream_tables:
                         continue
-                    if event.id not in there:
+                    is_wrong = event.reason != "row_unreadable" or event.table in authorizer.memory.lookups
+                    if is_wrong and event.id not in there:
                         raise SourceError(
-                            f"{event.table} was truncated while its rows were read: reading again"
+                            f"{event.table} changed while its rows were read ({event.reason}): reading again"
                         )
                     self._audience.begin(version, self._source.position)
                 elif event.table in authorizer.planset.upstream_tables:

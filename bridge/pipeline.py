@@ -5,10 +5,9 @@ changes wait in the source's queue, and clients are told by ``status``.
 """
 
 import asyncio
-import contextlib
-import datetime as dt
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import msgspec
 import structlog
 
 from bridge import metrics
@@ -19,15 +18,17 @@ from bridge.authorization import (
     Pace,
     Pending,
     PlanSet,
-    Resync,
+    Users,
 )
 from bridge.backoff import Backoff
+from bridge.certainty import Certainty
 from bridge.clock import Clock
 from bridge.errors import BridgeError, RpcError
 from bridge.events import (
     Change,
     Event,
     Gap,
+    GapReason,
     Live,
     Paused,
     Principal,
@@ -39,13 +40,19 @@ from bridge.events import (
 )
 from bridge.loading import Loading
 from bridge.ports import Audience, Database, Source
-from bridge.reminders import Reminders
+from bridge.telling import Teller
 from bridge.tracing import Tracing
+from bridge.transactions import net, waiting, whole_transaction
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-TIMEOUT_LOG_INTERVAL_S = 60.0
-"""Seconds between two log lines about policies of one table that take too long."""
+
+class _Begun(msgspec.Struct, frozen=True):
+    """A change that was applied, and what is known of its effects; ``moves`` as of then."""
+
+    change: Change
+    effects: list[Effect] | Pending
+    moves: int
 
 
 class Pipeline:
@@ -87,14 +94,17 @@ class Pipeline:
         self._tables = tables
         self._clock = clock
         self._on_first_live: Callable[[], None] | None = on_first_live
-        self._tracing = tracing
+        self._teller = Teller(audience, clock, tracing)
         self._authorizer: Authorizer | None = None
         self._reloading = False
         self._usable = False
         """True if what is in memory is as of the last change."""
+        self._paused = False
+        self.certainty = Certainty(clock)
+        self._outdated = False
+        """True if policies changed while they could not be checked: what waits was not decided by them."""
         self._pace = Pace()
-        self._timeout_logged_s: dict[str, float] = {}
-        self.reminders = Reminders(audience.remind)
+        self.reminders = self._teller.reminders
         # Who connects before the first Live may have read rows that changed before it.
         self._missed: ResyncReason | None = "upstream_started"
 
@@ -111,15 +121,19 @@ class Pipeline:
                 case Gap(reason=reason, table=""):
                     self._lose(reason)
                 case Gap(reason=reason, table=table):
-                    if table in self._tables:  # else nobody reads it
+                    if self._depends_on(table, reason):
                         self._lose(reason)
                         await self._catch_up()
-                case Paused():
-                    self._set_state("down")
-                case Resumed():
-                    self._set_state("live" if self._usable else "down")
+                case Paused() | Resumed():
+                    self._paused = isinstance(taken, Paused)
+                    self._show()
                 case Change() as change:
-                    event = await self._relay(change)
+                    await self.certainty.wait()
+                    if self._outdated:
+                        error = CatalogChangedError("the policies changed while they could not be checked")
+                        await self._retry_afresh([change], error)
+                    else:
+                        event = await self._relay(change)
 
     async def watch_catalog(self, interval_s: float) -> None:
         """Ask for ever whether policies, grants, functions or tables changed, and let that take effect."""
@@ -128,7 +142,6 @@ class Pipeline:
             try:
                 await self.check_catalog()
             except RpcError as error:
-                # Upstream, which is lost in the same moment, says it to the clients.
                 log.warning("catalog_unreadable", reason=str(error))
 
     async def check_catalog(self) -> None:
@@ -138,10 +151,15 @@ class Pipeline:
             RpcError: the database did not answer.
         """
         authorizer = self._authorizer
-        if authorizer is None or self.state != "live":
+        if authorizer is None or not self._usable:
             return  # what is loaded next is the catalog of then
-        marker = await self._database.catalog_marker()
+        try:
+            marker = await self._database.catalog_marker()
+        except RpcError:
+            self._be_uncertain()
+            raise
         if marker == authorizer.marker:
+            self._be_certain()
             return
         try:
             planset = await self._compile_again()
@@ -150,10 +168,11 @@ class Pipeline:
             # nothing is told until it is back.
             log.error("catalog_unusable", reason=str(error))
             planset = None
-        if self._authorizer is not authorizer or self.state != "live":
+        if self._authorizer is not authorizer or not self._usable:
             return
         if planset is not None and planset.means_the_same(authorizer.planset):
             authorizer.marker = marker  # some other table, or an index
+            self._be_certain()
             return
         if planset is not None:
             log.info("policies_changed", tables=planset.upstream_tables)
@@ -161,6 +180,20 @@ class Pipeline:
             self._reloading = True
             self._missed = "policies_changed"
             self._source.reload()  # in its turn: policies change between two changes, never within one
+        self._outdated = self.certainty.note_checked() or self._outdated
+
+    def _be_uncertain(self) -> None:
+        if self._usable and self.certainty.note_unchecked():
+            # Who sees what may have changed: nothing is told until that is known, and nothing is lost.
+            log.error("policies_uncertain", unchecked_s=round(self.certainty.unchecked_s))
+            self._audience.close()
+            self._show()
+
+    def _be_certain(self) -> None:
+        if self.certainty.note_checked():
+            log.info("policies_certain")
+            self._audience.open()
+            self._show()
 
     async def decide(self, principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
         """Answer how ``principal`` experiences each of ``events`` as of now; None while unknown.
@@ -172,6 +205,20 @@ class Pipeline:
         if authorizer is None or not self._usable:
             return [None] * len(events)
         return await authorizer.decide(principal, events, self._database)
+
+    def _depends_on(self, table: str, reason: GapReason) -> bool:
+        """True if what is in memory may be wrong by a gap of this table.
+
+        One change that cannot be read makes only look-up rows wrong: else whoever may write a message could
+        stop all of them.
+        """
+        if reason == "row_unreadable" and self._authorizer is not None:
+            return table in self._authorizer.memory.lookups
+        return table in self._tables  # else nobody reads it
+
+    def audience(self, event: RowEvent) -> Mapping[str, Users] | None:
+        """Return, by role, who may experience ``event`` as of now, or more (None: it may be anybody)."""
+        return None if self._authorizer is None else self._authorizer.audience(event)
 
     def _lose(self, reason: ResyncReason) -> None:
         metrics.GAPS.labels(reason).inc()
@@ -196,7 +243,8 @@ class Pipeline:
                 # Rows of a table that was not captured until now may already have changed unseen:
                 # the source joins again, and the Live that follows leads back here.
                 return
-        self._usable = True
+        self._usable, self._outdated = True, False
+        self.certainty.note_checked()
         self._audience.open()
         if self._missed is not None:
             self._audience.announce_gap(self._missed)
@@ -207,74 +255,72 @@ class Pipeline:
             on_first_live()
 
     async def _relay(self, change: Change) -> Event | None:
-        """Relay ``change``, and if Postgres has to be asked also those that wait: about all of them at once.
+        """Relay ``change`` and the rest of its transaction; also what waits, if Postgres has to be asked.
 
         Return what was taken of the source behind them.
         """
         following: Event | None = change
-        begun: list[tuple[Change, list[Effect] | Pending]] = []
+        begun: list[_Begun] = []
         while isinstance(following, Change):
-            change, following = following, None
+            together, following = await whole_transaction(following, self._source)
+            try:
+                begun += await self._begin(together)
+            except (CatalogChangedError, RpcError) as error:
+                await self._settle(begun)
+                await self._retry_afresh(together, error)
+                return self._after_loading(following)
+            if not any(isinstance(one.effects, Pending) for one in begun):
+                await self._settle(begun)
+                begun = []
+            elif len(begun) >= self._pace.room:
+                break
+            elif following is None:
+                following = await waiting(self._source)
+        settled = await self._settle(begun)
+        return following if settled else self._after_loading(following)
+
+    def _after_loading(self, following: Event | None) -> Event | None:
+        """Return ``following``, unless it is a change: what was loaded has it, and maybe a later one."""
+        return None if isinstance(following, Change) and self._source.keeps_past else following
+
+    async def _begin(self, together: Sequence[Change]) -> list[_Begun]:
+        """Apply the changes of one transaction.
+
+        Raises:
+            CatalogChangedError, RpcError: see :meth:`Authorizer.begin`.
+        """
+        begun: list[_Begun] = []
+        is_one = len(together) == 1
+        keys = {} if is_one or self._authorizer is None else self._authorizer.memory.keys
+        for change, whole in zip(together, net(together, keys), strict=True):
             metrics.CHANGES.labels(change.table, change.action).inc()
             # Else left over from before a change of tables; the Gap that follows covers it.
             if not self._usable or self._authorizer is None:
-                pass
-            elif change.table not in self._tables:
-                self._deliver(change, ())
-            else:
-                self._note_age(change)
-                if self._tracing is not None:
-                    self._tracing.begin(change)
-                try:
-                    effects = await self._authorizer.begin(change, self._database)
-                except (CatalogChangedError, RpcError) as error:
-                    await self._settle(begun)
-                    await self._retry_afresh([change], error)
-                    return None
-                if isinstance(effects, list) and not begun:
-                    self._deliver(change, effects)
-                else:
-                    begun.append((change, effects))
-            if begun and len(begun) < self._pace.room:
-                following = await self._waiting()
-        await self._settle(begun)
-        return following
-
-    async def _waiting(self) -> Event | None:
-        """Return the next event if it is there already."""
-        if self._source.ready:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0):
-                    return await self._source.next_event()
-        return None
-
-    async def _settle(self, begun: Sequence[tuple[Change, list[Effect] | Pending]]) -> None:
-        if not begun or self._authorizer is None:
-            return
-        started_s = self._clock.monotonic_s()
-        try:
-            settled = await self._authorizer.settle([effects for _, effects in begun], self._database)
-        except RpcError as error:
-            await self._retry_afresh([change for change, _ in begun], error)
-            return
-        self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
-        for (change, _), effects in zip(begun, settled, strict=True):
-            self._deliver(change, effects)
-
-    def _deliver(self, change: Change, effects: Sequence[Effect]) -> None:
-        if self._tracing is not None:
-            self._tracing.decided(change)
-        now: list[Effect] = []
-        for effect in effects:
-            if isinstance(effect, Resync) and effect.may_wait:
-                self.reminders.add(effect)
                 continue
-            if isinstance(effect, Resync) and effect.timeout is not None:
-                self._log_timeout(change.table, effect)
-            now.append(effect)
-        self._audience.deliver(change, now)
-        if self._tracing is not None:
-            self._tracing.delivered(change)
+            effects: list[Effect] | Pending = []
+            if whole is not None and change.table in self._tables:
+                self._teller.begin(whole)
+                effects = await self._authorizer.begin(whole, self._database)
+            begun.append(_Begun(whole or change, effects, self._authorizer.moves))
+        return begun
+
+    async def _settle(self, begun: Sequence[_Begun]) -> bool:
+        """Tell what ``begun`` comes to; False if everything had to be loaded anew instead."""
+        if not begun or self._authorizer is None:
+            return True
+        settled: Sequence[Sequence[Effect]] = [one.effects for one in begun if isinstance(one.effects, list)]
+        if len(settled) < len(begun):
+            started_s = self._clock.monotonic_s()
+            try:
+                settled = await self._authorizer.settle([one.effects for one in begun], self._database)
+            except RpcError as error:
+                await self._retry_afresh([one.change for one in begun], error)
+                return False
+            self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
+        for one, effects in zip(begun, settled, strict=True):
+            # Several were applied before any is told: nobody is shown what the later ones took from them.
+            self._teller.tell(one.change, self._authorizer.still_seen(effects, one.moves))
+        return True
 
     async def _retry_afresh(self, changes: Sequence[Change], error: BridgeError) -> None:
         """Load everything anew and apply ``changes`` once more; clients read again in any case."""
@@ -287,7 +333,7 @@ class Pipeline:
                 return  # what is read again has these changes too
             if not isinstance(again, RpcError):  # it would take as long for each of the others
                 try:
-                    self._deliver(change, await self._authorizer.apply(change, self._database))
+                    self._teller.tell(change, await self._authorizer.apply(change, self._database))
                     continue
                 except (CatalogChangedError, RpcError) as failure:
                     again = failure
@@ -297,14 +343,10 @@ class Pipeline:
             )
             log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
 
-    def _log_timeout(self, table: str, late: Resync) -> None:
-        now_s = self._clock.monotonic_s()
-        logged_s = self._timeout_logged_s.get(table)
-        if logged_s is None or now_s - logged_s >= TIMEOUT_LOG_INTERVAL_S:
-            self._timeout_logged_s[table] = now_s
-            log.warning(
-                "question_timed_out", table=table, users=len(late.principals), reason=str(late.timeout)
-            )
+    def _show(self) -> None:
+        self._set_state(
+            "live" if self._usable and not self._paused and not self.certainty.is_lost else "down"
+        )
 
     def _set_state(self, state: UpstreamState) -> None:
         if state == self.state:
@@ -313,12 +355,3 @@ class Pipeline:
         self.state = state
         metrics.show_upstream(state)
         self._audience.announce_status(state)
-
-    def _note_age(self, change: Change) -> None:
-        try:
-            committed = dt.datetime.fromisoformat(change.commit_timestamp)
-        except ValueError:
-            return  # upstream did not say
-        since_receipt_s = self._clock.monotonic_s() - change.received_s
-        age_s = (self._clock.now() - committed).total_seconds() - since_receipt_s
-        metrics.COMMIT_TO_RECEIVE.observe(max(0.0, age_s))

@@ -54,6 +54,9 @@ class Audience(Protocol):
     def open(self) -> None:
         """Let clients resume from here on."""
 
+    def close(self) -> None:
+        """Have clients that come back wait for ``open``: nothing is lost, but nothing can be decided."""
+
     def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
         """Hand the effects to the clients they concern, and remember them for those who come back."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -12,6 +13,12 @@ import click
 import uvloop
 
 from bridge.errors import BridgeError
+
+_NESTING = 20_000
+"""Levels of JSON that can be read: Postgres ends at 16,000, by its own stack (``max_stack_depth``)."""
+
+_STACK_BYTES = 64 * 1024 * 1024
+"""Reading that many takes 8 MB."""
 
 
 def run_command(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
@@ -37,6 +44,7 @@ def run_command(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
             loop.add_signal_handler(signal.SIGHUP, partial(on_signal, insists=False))
         await main(stop)
 
+    _read_deep_rows()
     try:
         uvloop.run(until_stopped())
     except (BridgeError, OSError) as error:
@@ -47,6 +55,19 @@ def run_command(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
         if not all(isinstance(error, BridgeError | OSError) for error in errors):
             raise
         _end(errors[0])
+
+
+def _read_deep_rows() -> None:
+    """Let rows be read however deep their JSON nests: one that cannot be would keep all others from it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    if sys.platform == "linux" and (soft != resource.RLIM_INFINITY and soft < _STACK_BYTES):
+        if hard != resource.RLIM_INFINITY and hard < _STACK_BYTES:
+            return
+        # The main thread's stack grows up to this while it runs.
+        resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, hard))
+    elif sys.platform != "linux":
+        return
+    sys.setrecursionlimit(_NESTING)
 
 
 def _end(error: Any) -> NoReturn:

@@ -8,7 +8,7 @@ Only this module, ``pipeline`` and ``upstream`` know more than one stage.  It st
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ from bridge.authorization import (
     Resync,
     Roster,
     Shifted,
+    Users,
     compile_catalog,
     load,
 )
@@ -74,6 +75,9 @@ class _HubAudience:
     def open(self) -> None:
         self._hub.open()
 
+    def close(self) -> None:
+        self._hub.close()
+
     def remember(self, change: Change, effects: Sequence[Effect]) -> None:
         self._carry(change, effects, told=False)
 
@@ -95,6 +99,8 @@ class _HubAudience:
                     count += hub.publish(event, deliveries, is_last=is_last)
                 case Resync(principals=principals):
                     hub.resync(principals, "visibility_changed")
+                case Shifted(role=role, users=users, by_row=True):
+                    hub.shift(role, users)
                 case Shifted(role=role, users=users):
                     hub.mark(role, users, told=told)
         return count
@@ -198,7 +204,7 @@ class _Worker:
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
         self._hub = Hub(
-            history=History(keep_s=config.history_s, clock=clock),
+            history=History(keep_s=config.history_s, clock=clock, audience=self._audience),
             encoder=self._encoder,
             decide=self._decide,
             roster=self._roster,
@@ -275,8 +281,15 @@ class _Worker:
             [None] * len(events) if self._pipeline is None else await self._pipeline.decide(principal, events)
         )
 
+    def _audience(self, event: RowEvent) -> Mapping[str, Users] | None:
+        return None if self._pipeline is None else self._pipeline.audience(event)
+
     def _readiness(self) -> list[str]:
-        if self._pipeline is None or self._source is None or self._pipeline.state != "live":
+        if self._pipeline is None or self._source is None:
+            return ["upstream is not live"]
+        if self._pipeline.certainty.is_lost:
+            return [f"the policies could not be checked for {self._pipeline.certainty.unchecked_s:.0f} s"]
+        if self._pipeline.state != "live":
             return ["upstream is not live"]
         waiting = self._source.waiting
         return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []

@@ -12,6 +12,7 @@ stage does no I/O but through the database that it is given, and owns no task.
 """
 
 from bridge.authorization.asking import Database
+from bridge.authorization.audience import Users
 from bridge.authorization.authorizer import Authorizer
 from bridge.authorization.capturing import Capture, chosen, journal_advice
 from bridge.authorization.experience import Deliver, Effect, Resync, Shifted
@@ -36,6 +37,7 @@ __all__ = [
     "Roster",
     "Settings",
     "Shifted",
+    "Users",
     "chosen",
     "compile_catalog",
     "journal_advice",

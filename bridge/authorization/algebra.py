@@ -29,6 +29,13 @@ class Const(msgspec.Struct, frozen=True):
     def __hash__(self) -> int:
         return hash((repr(self.value), self.type))
 
+    @override
+    def __eq__(self, other: object) -> bool:
+        """By their form: in Python 1 is true, which it is not in jsonb, where a policy may ask for it."""
+        if not isinstance(other, Const):
+            return NotImplemented
+        return self.type == other.type and repr(self.value) == repr(other.value)
+
 
 class ColumnRef(msgspec.Struct, frozen=True):
     """A column of the row in ``scope``; ``nullable`` where the catalog does not exclude NULL."""

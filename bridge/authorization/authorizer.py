@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from bridge import metrics
+from bridge.authorization.aftermath import still_seen
 from bridge.authorization.asking import Database, Questions, Visibility
-from bridge.authorization.candidates import Candidates
+from bridge.authorization.audience import Users
 from bridge.authorization.deciding import Asker, Decider
 from bridge.authorization.effects import Crowd, Probe, Sighting, concerned, probes, viewers
 from bridge.authorization.experience import (
@@ -54,6 +55,8 @@ class Authorizer:
         self.marker = marker
         self.memory = memory
         self._roster = roster
+        self.moves = 0
+        """Counts the changes of look-up rows, in what policies read of them."""
         self._came: set[Principal] | None = None
         """Who came or went while Postgres is asked; None while it is not."""
         self._shaper = Shaper(keys=memory.keys, dialog_columns=dialog_columns)
@@ -62,9 +65,8 @@ class Authorizer:
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
         }
-        self._candidates = Candidates()
         self._asker = Asker(planset.catalog)
-        self._decider = Decider(self._plans_of, memory, self._candidates, self._asker)
+        self._decider = Decider(self._plans_of, memory, self._asker)
         for plan in self._plans:
             plan.cohorts.meet(roster)
         roster.on_change = self._noticed
@@ -108,12 +110,13 @@ class Authorizer:
         others: list[Probe] = []
         found: list[Probe] = []
         news: list[Probe] = []
+        gone: list[Probe] = []
         unseen = False
         if change.table in self.memory.lookups:
             found = self._probes(change, *self.memory.lookup_rows(change))
             # The change of a row itself is the event of this row.
             news = [probe for probe in found if not self._is_own(probe, change)]
-            answerable, others = await self._answerable(news, database.row)
+            answerable, others, gone = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
         questions = Questions()
@@ -129,14 +132,14 @@ class Authorizer:
         ]
         for crowd in (here, anybody):
             crowd.count(row_after)
-        for one in shifted(anybody.of(found)):
-            self._candidates.shift(one.users)
+        own = [probe for probe in found if self._is_own(probe, change)]
         pending = Pending(
             change=change,
             shares=shares,
             shifts=shifts,
             others=here.of(others),
-            moved=shifted(anybody.of(news)),
+            gone=gone,
+            moved=shifted(anybody.of(news)) + shifted(anybody.of(own), by_row=True),
             questions=questions,
         )
         if not questions:
@@ -202,6 +205,15 @@ class Authorizer:
             settled[-1].append(Resync(tuple(late), questions.timeout))
         return settled
 
+    def still_seen(self, effects: Sequence[Effect], moves: int) -> Sequence[Effect]:
+        """Return ``effects`` for those who see the rows as of the last change that was applied.
+
+        Args:
+            effects: Of one change.
+            moves: As of that change.
+        """
+        return effects if moves == self.moves else still_seen(effects, self._plans_of)
+
     def _inserted(self, change: Change) -> Deliver | None:
         """Store an INSERT, the most frequent change, and say who sees the row; None where Postgres has to.
 
@@ -235,6 +247,10 @@ class Authorizer:
         """
         return await self._decider.decide(principal, events, database)
 
+    def audience(self, event: RowEvent) -> dict[str, Users]:
+        """Return, by role, the ids of the users who may experience ``event`` as of now, or more of them."""
+        return self._decider.audience(event)
+
     def _shares(self, change: Change, questions: Questions) -> Shares | None:
         """Store ``change`` and find out who experiences it; None if its table is not watched."""
         memory, roster, plans = self.memory, self._roster, self._plans_of.get(change.table)
@@ -250,6 +266,7 @@ class Authorizer:
                 saw = {plan.role: viewers(plan, shares.old, roster) for plan in here}
         memory.store(change)
         if lookup is not None and not same(before_row, after_row):
+            self.moves += 1
             for plan in self._plans:
                 plan.cohorts.row_changed(lookup, before_row, after_row)
         if shares is None:
@@ -279,10 +296,17 @@ class Authorizer:
     def _shift(self, probe: Probe, row: Row, saw: Sighting, questions: Questions, *, unseen: bool) -> Shift:
         sees = Sees(viewers(probe.plan, row, self._roster, probe.users))
         unknown = set(saw.open)
+        # Of those of whom it was not known before, nothing can be told.
         asked = [principal for principal in sees.sighting.open if principal not in unknown]
-        if asked:  # of those of whom it was not known before, nothing can be told
+        sighting = sees.sighting
+        if probe.is_key and not self.memory.remembers(probe.plan.table, row):
+            # It was read, and may be newer than this change: who gains sight of it must have that now, too.
+            before = {*saw.sees, *unknown}
+            asked += [principal for principal in sighting.sees if principal not in before]
+            sighting = Sighting([p for p in sighting.sees if p in before], sighting.open)
+        if asked:
             answer = questions.add(probe.plan.table, row, asked)
-            sees = Sees(sees.sighting, answer, self._asker.grounds_of(probe.plan))
+            sees = Sees(sighting, answer, self._asker.grounds_of(probe.plan))
         return Shift(
             probe=probe,
             row=row,
@@ -305,22 +329,25 @@ class Authorizer:
 
     async def _answerable(
         self, found: Sequence[Probe], read_row: ReadRow
-    ) -> tuple[list[tuple[Probe, Row]], list[Probe]]:
-        """Return the probes that can be answered, each with the row to ask about, and the others."""
+    ) -> tuple[list[tuple[Probe, Row]], list[Probe], list[Probe]]:
+        """Return the probes that can be answered, each with its row, others, and those whose row is gone."""
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
+        gone: list[Probe] = []
         for probe in found:
             if not concerned(probe, self._roster):
                 continue
             if probe.is_key:
                 row = await self.memory.find(probe.plan.table, probe.row, read_row)
-                if row is not None:
+                if row is None:
+                    gone.append(probe)
+                else:
                     answerable.append((probe, row))
             elif probe.plan.row_columns <= probe.row.keys():
                 answerable.append((probe, dict(probe.row)))
             else:
                 others.append(probe)
-        return answerable, others
+        return answerable, others, gone
 
     def _is_own(self, probe: Probe, change: Change) -> bool:
         """True if ``probe`` asks about the very row that changes, under its key before or after."""

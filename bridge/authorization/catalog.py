@@ -83,7 +83,8 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     schema_usage: tuple[str, ...] = ("public",)
     """Roles that may name what is in the schema."""
     unique: tuple[tuple[str, ...], ...] = ()
-    """Columns of each unique constraint or index that holds for every row, the primary key's included."""
+    """Columns of each unique constraint or index that holds for every row, at any moment: the primary key's
+    included, unless that is deferrable."""
     storage: str | None = None
     """Names the files of its rows: others after a TRUNCATE, which upstream does not tell."""
     inherits: bool = False

@@ -89,6 +89,11 @@ def check_trackable(catalog: Catalog, table: Table, capturing: Capturing | None)
         raise CompileError(f"{table.qualified} shares its rows with tables that inherit")
     if not table.primary_key:
         raise CompileError(f"{table.qualified} has no primary key to keep its rows by: {table.key_advice}")
+    if table.primary_key not in table.unique:
+        # Rows may exchange their keys: of two changes the first would put one in the other's place.
+        raise CompileError(
+            f"{table.qualified} has a deferrable primary key, which two rows may have for a moment"
+        )
     for column in table.primary_key:
         type_ = column_type(table.by_name[column])
         if type_.startswith("other:") or type_.endswith("[]"):

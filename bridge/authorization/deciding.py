@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from bridge import metrics
+from bridge.authorization.algebra import Now
 from bridge.authorization.asking import Questions, Visibility
-from bridge.authorization.candidates import Candidates
+from bridge.authorization.audience import Users
 from bridge.authorization.catalog import Catalog
 from bridge.authorization.effects import Sighting
 from bridge.authorization.experience import Decision, Sees
+from bridge.authorization.expressions import walk
 from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.plan import Plan
 from bridge.authorization.rows import RowMemory
@@ -50,7 +52,6 @@ class Decider:
     Args:
         plans_of: Plans by role, by table.
         memory: What is known of the rows.
-        candidates: Finds the users of a row once.
         asker: Puts the rest into questions.
     """
 
@@ -58,13 +59,40 @@ class Decider:
         self,
         plans_of: Mapping[str, Mapping[str, Plan]],
         memory: RowMemory,
-        candidates: Candidates,
         asker: Asker,
     ) -> None:
         self._plans_of = plans_of
         self._memory = memory
-        self._candidates = candidates
         self._asker = asker
+        self._fit: dict[Plan, bool] = {}
+
+    def audience(self, event: RowEvent) -> dict[str, Users]:
+        """Return, by role, the ids of the users who may experience ``event`` as of now, or more of them."""
+        found: dict[str, Users] = {}
+        for role, plan in self._plans_of.get(event.table, {}).items():
+            found[role] = event.only if event.only is not None else self._users(plan, event)
+        return found
+
+    def _users(self, plan: Plan, event: RowEvent) -> Users:
+        if not self._fits(plan):
+            return None
+        found: set[str | None] = set()
+        for row in (event.new, event.old):
+            if row is None or (row is event.old and not self._memory.needed(event.table) <= row.keys()):
+                continue
+            users, _ = plan.users(row)
+            if users is None:
+                return None
+            found.update(users)
+        return found
+
+    def _fits(self, plan: Plan) -> bool:
+        """True if a row's users depend on the look-up rows alone: neither on who is here nor on the time."""
+        known = self._fit.get(plan)
+        if known is None:
+            timeless = not any(isinstance(node, Now) for node in walk(plan.condition))
+            known = self._fit[plan] = timeless and not plan.cohorts and not plan.opaque
+        return known
 
     async def decide(
         self, principal: Principal, events: Sequence[RowEvent], database: Visibility
@@ -89,32 +117,22 @@ class Decider:
         if plan is None:
             return None
 
-        def sighting(row: Row, *, before: bool) -> Sighting:
-            seen = self._candidates.sees(plan, (event.id, before), row, principal)
-            if seen is not None:
-                return Sighting((principal,) if seen else ())
+        def sighting(row: Row) -> Sighting:
             try:
                 return Sighting((principal,) if plan.visible(row, principal) else ())
             except UndecidedError:
                 return Sighting((), (principal,))
 
-        if event.announced is None and event.old is None and event.new is not None:
-            # The most frequent one: whoever does not see the row is told nothing.
-            seen = self._candidates.sees(plan, (event.id, False), event.new, principal)
-            if seen is False:
-                return None
         decision = Decision(event=event, columns=plan.columns)
         if event.announced == "DELETE":
             return decision
         if event.new is not None:
-            decision.sees_new = self._asker.sees(
-                plan, sighting(event.new, before=False), event.new, questions
-            )
+            decision.sees_new = self._asker.sees(plan, sighting(event.new), event.new, questions)
         if event.old is not None:
             if not self._memory.needed(event.table) <= event.old.keys():
                 decision.saw_old = None
                 return decision
-            saw = sighting(event.old, before=True)
+            saw = sighting(event.old)
             if saw.open:
                 decision.row_only = self._asker.grounds_of(plan).row_only
             action: Action = "DELETE" if event.new is None else "UPDATE"

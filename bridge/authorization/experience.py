@@ -47,23 +47,25 @@ class Shifted(msgspec.Struct, frozen=True):
     Attributes:
         role: Their role.
         users: Their ids; None for everybody with this role.
+        by_row: True if it is the row of the change itself that they may see or not: the event of it tells.
     """
 
     role: str
     users: frozenset[str | None] | None
+    by_row: bool = False
 
 
 Effect: TypeAlias = Deliver | Resync | Shifted
 
 
-def shifted(found: Sequence[Probe]) -> list[Shifted]:
+def shifted(found: Sequence[Probe], *, by_row: bool = False) -> list[Shifted]:
     """Return whose sight the answers to these questions are."""
     users: dict[str, frozenset[str | None] | None] = {}
     for probe in found:
         role = probe.plan.role
         known = users.get(role, frozenset())
         users[role] = None if known is None or probe.users is None else known | probe.users
-    return [Shifted(role, some) for role, some in users.items() if some is None or some]
+    return [Shifted(role, some, by_row) for role, some in users.items() if some is None or some]
 
 
 class Sees(msgspec.Struct, frozen=True):

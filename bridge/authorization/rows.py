@@ -137,6 +137,11 @@ class RowMemory:
             return None if row is None else dict(zip(lookup.columns, row, strict=True))
         return None
 
+    def remembers(self, table: str, key: Mapping[str, object]) -> bool:
+        """True if a watched row is known as it is after the changes until now."""
+        remembered = self.remembered[table]
+        return isinstance(remembered.get(remembered.key_of(key)), dict)
+
     async def find(self, table: str, key: Mapping[str, object], read_row: ReadRow) -> Row | None:
         """Return a watched row as it is now, remembered or read; None when it is gone."""
         remembered = self.remembered[table]

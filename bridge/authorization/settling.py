@@ -10,6 +10,7 @@ from bridge import metrics
 from bridge.authorization.asking import Questions
 from bridge.authorization.effects import Probe, concerned
 from bridge.authorization.experience import Deliver, Effect, Resync, Shares, Shift, Shifted, without
+from bridge.authorization.plan import Plan
 from bridge.authorization.roster import Roster
 from bridge.authorization.shaping import Shaper
 from bridge.events import Action, Change, Principal
@@ -29,6 +30,7 @@ class Pending(msgspec.Struct, kw_only=True):
         shares: Who experiences it; None if its table is not watched.
         shifts: Rows that come into sight, or leave it, by it.
         others: Questions that cannot be asked about a row.
+        gone: Questions about a row that is gone.
         moved: Whose sight may have changed, here or not.
         questions: What Postgres has to tell.
     """
@@ -37,6 +39,7 @@ class Pending(msgspec.Struct, kw_only=True):
     shares: Shares | None
     shifts: Sequence[Shift]
     others: Sequence[Probe]
+    gone: Sequence[Probe] = ()
     moved: Sequence[Shifted]
     questions: Questions
 
@@ -81,12 +84,27 @@ class Settler:
             return effects
         told = {pair for effect in effects for pair in self._told(effect)}
         affected: list[tuple[Principal, str | None]] = []
+        # Who sees nothing any more of a deleted dialog is told that it went, and need not read again.
+        gone = {
+            (probe.plan.role, self._shaper.dialog_id(probe.plan.table, probe.row)): probe
+            for probe in pending.gone
+            if probe.plan.table == self._dialog_table
+        }
+
+        def announce(plan: Plan, row: Mapping[str, Any], action: Action, principals: list[Principal]) -> None:
+            event, delivery = self._shaper.announcement(change, plan, dict(row), action, principals)
+            effects.append(Deliver(event, (delivery,)))
+            told.update(self._told(effects[-1]))
+
         for shift in pending.shifts:
             dialog = self._shaper.dialog_id(shift.probe.plan.table, shift.row)
             affected += [(principal, dialog) for principal in shift.doubtful]
             gained, lost = shift.settle()
             if not shift.probe.is_key:
-                affected += [(principal, dialog) for principal in (*gained, *lost)]
+                left = gone.get((shift.probe.plan.role, dialog))
+                affected += [(principal, dialog) for principal in (gained if left else (*gained, *lost))]
+                if left and lost:
+                    announce(left.plan, left.row, "DELETE", lost)
                 continue
             if shift.untold:
                 metrics.undelivered(shift.probe.plan.table, "row_superseded")
@@ -94,11 +112,7 @@ class Settler:
             changes: tuple[tuple[Action, list[Principal]], ...] = (("INSERT", gained), ("DELETE", lost))
             for action, principals in changes:
                 if principals:
-                    event, delivery = self._shaper.announcement(
-                        change, shift.probe.plan, shift.row, action, principals
-                    )
-                    effects.append(Deliver(event, (delivery,)))
-                    told |= self._told(effects[-1])
+                    announce(shift.probe.plan, shift.row, action, principals)
         for probe in pending.others:
             dialog = self._shaper.dialog_id(probe.plan.table, probe.row)
             affected += [(principal, dialog) for principal in concerned(probe, self._roster)]

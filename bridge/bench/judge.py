@@ -87,7 +87,9 @@ class History:
                 continue
             key = (row.user, row.dialog)
             stays = self.stays.setdefault(key, [])
-            if row.table == "dialogs":
+            if row.table == "dialogs" and row.action == "DELETE":
+                self._end_all(row)
+            elif row.table == "dialogs":
                 if not stays or stays[-1].until is not None:
                     stays.append(Stay(row.id, row.at))
             elif row.action == "INSERT":
@@ -99,6 +101,14 @@ class History:
                     if stay.until is None:
                         stay.until = row.at
                         break
+
+    def _end_all(self, row: Recorded) -> None:
+        """End every stay in a dialog that was deleted."""
+        for (user, dialog), stays in self.stays.items():
+            if dialog == row.dialog:
+                self.changed.add((user, dialog))
+                for stay in stays:
+                    stay.until = row.at if stay.until is None else stay.until
 
     def may_have(self, user: str, seen: Seen, id_: int, part: str) -> bool:
         """True if ``user`` may have been sent this.

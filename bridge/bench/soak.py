@@ -94,9 +94,14 @@ async def soak(settings: Settings, *, say: Callable[[str], None]) -> Outcome:
         say: Called with a line of progress now and then.
 
     Raises:
-        ConfigError: there is no such fault.
+        ConfigError: there is no such fault, or nobody would follow over WebSocket.
         SourceError: a part did not start.
     """
+    if settings.polling >= settings.clients:
+        raise ConfigError(
+            f"--polling {settings.polling} leaves none of --clients {settings.clients} for WebSocket: "
+            "give fewer that poll, or more clients"
+        )
     async with running_stage(
         clients=settings.clients,
         polling=settings.polling,

@@ -49,7 +49,13 @@ class Worker:
         """Start it; returns at once."""
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", *self._command, env=self._environment, stdout=log, stderr=log
+                sys.executable,
+                "-m",
+                *self._command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # as a service: it has a share of the processors that is its own
             )
         self.started_s = asyncio.get_running_loop().time()
 

@@ -11,6 +11,9 @@ import psycopg
 WRITERS = 4
 DIALOGS_PER_USER = 0.5
 MEMBERSHIPS_PER_USER = 5
+MESSAGES_PER_USER = 10
+"""As much is deleted as is written once there are so many of them: a worker's memory that grows is a leak."""
+
 RETRY_S = 0.2
 
 
@@ -32,7 +35,7 @@ class World(msgspec.Struct):
     async def found(self, database_url: str) -> None:
         """Make the dialogs and memberships that there are at the start."""
         async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-            for _ in range(max(2, int(len(self.users) * DIALOGS_PER_USER))):
+            for _ in range(self._dialogs_wanted):
                 await self._make_dialog(connection)
             for _ in range(len(self.users) * MEMBERSHIPS_PER_USER):
                 await self._add_member(connection)
@@ -75,41 +78,57 @@ class World(msgspec.Struct):
     async def _one(self, connection: psycopg.AsyncConnection[Any]) -> None:
         choose = self.random
         match choose.randrange(100):
-            case n if n < 3:  # noqa: PLR2004
-                await self._make_dialog(connection)
-            case n if n < 6:  # noqa: PLR2004
+            case n if n < 2:  # noqa: PLR2004
+                await self._replace_dialog(connection)
+            case n if n < 5:  # noqa: PLR2004
                 await connection.execute(
                     "update public.dialogs set title = %s where id = %s",
                     (f"title {choose.random()}", choose.choice(self.dialogs)),
                 )
                 self.changes += 1
-            case n if n < 9:  # noqa: PLR2004
-                await self._add_member(connection)
-            case n if n < 12:  # noqa: PLR2004
-                await self._remove_member(connection)
-            case n if n < 24 and self.messages:  # noqa: PLR2004
+            case n if n < 11:  # noqa: PLR2004
+                await self._move_member(connection)
+            case n if n < 23 and self.messages:  # noqa: PLR2004
                 await connection.execute(
                     "update public.messages set body = %s where id = %s",
                     (f"edited {choose.random()}", choose.choice(self.messages)),
                 )
                 self.changes += 1
-            case n if n < 32 and self.messages:  # noqa: PLR2004
-                place = choose.randrange(len(self.messages))
-                self.messages[place], self.messages[-1] = self.messages[-1], self.messages[place]
-                await connection.execute("delete from public.messages where id = %s", (self.messages.pop(),))
-                self.changes += 1
+            case n if n < 61 and len(self.messages) > len(self.users) * MESSAGES_PER_USER:  # noqa: PLR2004
+                await self._delete_message(connection)
             case _:
                 await self._say(connection)
 
     async def _say(self, connection: psycopg.AsyncConnection[Any], *, forget: bool = False) -> None:
         message, choose = str(uuid.uuid4()), self.random
         await connection.execute(
-            "insert into public.messages (id, dialog_id, sender_id, body) values (%s, %s, %s, %s)",
-            (message, choose.choice(self.dialogs), choose.choice(self.users), f"hello {choose.random()}"),
+            "insert into public.messages (id, dialog_id, sender_id, body) "
+            "select %s, d.id, %s, %s from public.dialogs as d where d.id = %s for key share",
+            (message, choose.choice(self.users), f"hello {choose.random()}", choose.choice(self.dialogs)),
         )
         if not forget:
             self.messages.append(message)
             self.changes += 1
+
+    async def _delete_message(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        place = self.random.randrange(len(self.messages))
+        self.messages[place], self.messages[-1] = self.messages[-1], self.messages[place]
+        await connection.execute("delete from public.messages where id = %s", (self.messages.pop(),))
+        self.changes += 1
+
+    async def _replace_dialog(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Make a dialog, or delete one with all that is in it, where there are enough."""
+        if len(self.dialogs) <= self._dialogs_wanted:
+            await self._make_dialog(connection)
+            return
+        dialog = self.dialogs.pop(self.random.randrange(len(self.dialogs)))
+        self.members.pop(dialog)
+        await connection.execute("delete from public.dialogs where id = %s", (dialog,))
+        self.changes += 1
+
+    @property
+    def _dialogs_wanted(self) -> int:
+        return max(2, int(len(self.users) * DIALOGS_PER_USER))
 
     async def _make_dialog(self, connection: psycopg.AsyncConnection[Any]) -> None:
         dialog = str(uuid.uuid4())
@@ -121,14 +140,21 @@ class World(msgspec.Struct):
         self.members[dialog] = set()
         self.changes += 1
 
+    async def _move_member(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Add somebody to a dialog, or remove somebody, where there are enough."""
+        if sum(map(len, self.members.values())) <= len(self.users) * MEMBERSHIPS_PER_USER:
+            await self._add_member(connection)
+        else:
+            await self._remove_member(connection)
+
     async def _add_member(self, connection: psycopg.AsyncConnection[Any]) -> None:
         dialog, user = self.random.choice(self.dialogs), self.random.choice(self.users)
         await connection.execute(
-            "insert into public.dialog_participants (dialog_id, user_id) values (%s, %s) "
-            "on conflict do nothing",
-            (dialog, user),
+            "insert into public.dialog_participants (dialog_id, user_id) "
+            "select d.id, %s from public.dialogs as d where d.id = %s for key share on conflict do nothing",
+            (user, dialog),
         )
-        self.members[dialog].add(user)
+        self.members.get(dialog, set()).add(user)  # which may be gone by now
         self.changes += 1
 
     async def _remove_member(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -139,7 +165,7 @@ class World(msgspec.Struct):
                 "delete from public.dialog_participants where dialog_id = %s and user_id = %s",
                 (dialog, user),
             )
-            self.members[dialog].discard(user)
+            self.members.get(dialog, set()).discard(user)
             self.changes += 1
 
 

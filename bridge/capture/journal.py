@@ -182,7 +182,8 @@ class Journal:
     def take(self) -> Event | None:
         """Return the next event that may leave; None if there is none.
 
-        Where a table lost all its rows, a ``Gap`` that names it stands for that.
+        Where a table lost all its rows, or a change of it cannot be read, a ``Gap`` stands for that and
+        names it.
         """
         while self._ready:
             match self._ready.popleft():
@@ -196,8 +197,9 @@ class Journal:
                 case Truncated(id=id_, table=table):
                     if self._pass(id_):
                         return Gap(reason="table_truncated", table=table, id=id_)
-                case Unreadable(id=id_):
-                    self._pass(id_)
+                case Unreadable(id=id_, table=table):
+                    if self._pass(id_):
+                        return Gap(reason="row_unreadable", table=table, id=id_)
                 case event:
                     return event
         return None

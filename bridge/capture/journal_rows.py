@@ -21,9 +21,10 @@ class Truncated(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A row that is none of ours."""
+    """A row that is none of ours, or in which a value nests too deep: what changed is not known."""
 
     id: int
+    table: str
 
 
 Entry: TypeAlias = Change | Truncated | Unreadable
@@ -44,6 +45,7 @@ def streamed_row(change: Change) -> JournalRow | None:
                 new["old_record"],
                 change.commit_timestamp,
                 str(new.get("txid", "")),
+                change.last,
             ],
             JournalRow,
         )
@@ -64,8 +66,11 @@ def read_entry(row: JournalRow, received_s: float) -> Entry:
             commit_timestamp=row.recorded_at,
             received_s=received_s,
             id=row.id,
+            txid=row.txid,
+            last=row.last,
         )
     except (msgspec.MsgspecError, RecursionError, ArithmeticError):
         metrics.FRAMES_SKIPPED.labels("undecodable").inc()
-        log.error("journal_row_skipped", id=row.id, hint="somebody else than bridge.record_change() wrote it")
-        return Unreadable(row.id)
+        hint = "a value nests too deep, or somebody else than bridge.record_change() wrote it"
+        log.error("journal_row_skipped", id=row.id, table=row.relation, hint=hint)
+        return Unreadable(row.id, row.relation)

@@ -143,7 +143,7 @@ class JournalSource:
                 self._reload = False
                 return Live()
             await self._advance()
-        if isinstance(event, Gap) and event.reason != "table_truncated":
+        if isinstance(event, Gap) and not event.table:
             self._anew = True
             self._journal.epoch = self._journal.read_epoch  # cursors are of that from now on
         return event
@@ -191,8 +191,8 @@ class JournalSource:
     async def past(self) -> list[Change | Gap] | None:
         """Return what comes next of what was committed until now; None at the end.
 
-        A ``Gap`` stands for a table that lost all its rows.  :meth:`next_event` goes on from the end: with
-        what was not in the past, and nothing else.
+        A ``Gap`` stands for a table that lost all its rows, or a change that cannot be read.
+        :meth:`next_event` goes on from the end: with what was not in the past, and nothing else.
 
         Raises:
             RpcError: the database did not answer.
@@ -215,7 +215,7 @@ class JournalSource:
             match event:
                 case Change():
                     events.append(event)
-                case Gap(reason="table_truncated"):
+                case Gap() if event.table:
                     return [*events, event]  # the position is that of the gap until the rest is asked for
                 case Gap(reason=reason):
                     self._journal.epoch = journal.read_epoch  # cursors are of that from now on

@@ -197,9 +197,9 @@ class WalSource:
                 payload = stream.receive(message)
                 if payload is None:
                     continue
-                change = journal.read(payload, now_s)
-                if change is not None:
-                    self._queue.add(change, len(payload))
+                read = journal.read(payload, now_s)
+                if read is not None:
+                    self._queue.add(*read)
             if stream.reply_wanted:
                 slot.send(stream.status(now=self._clock.now(), ask=False))
         except ReplicationError as error:

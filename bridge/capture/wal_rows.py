@@ -2,11 +2,15 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from bridge.capture.refusal import ReplicationError
 from bridge.clock import rfc3339_ms
 from bridge.events import Change
 from bridge.journal import JOURNAL, NAME, SCHEMA
 from bridge.pgoutput import Decoder, Relation, RowChange
+
+_COMMIT: Final = ord("C")
 
 NEEDED: Final = ("id", "relation", "action", "record", "old_record")
 
@@ -24,14 +28,19 @@ class RowReader:
         self._names: tuple[str, ...] = ()
         self._committed_at: Any = None
         self._commit_timestamp = ""
+        self._kept: tuple[Change, int] | None = None
+        """The last row: with the next message it is known whether it is the last of its transaction."""
 
-    def read(self, message: bytes, received_s: float) -> Change | None:
-        """Return the change that ``message`` tells; None if it tells none of the journal.
+    def read(self, message: bytes, received_s: float) -> tuple[Change, int] | None:
+        """Return the change before ``message``, and its size in bytes; None where it tells of none.
 
         Raises:
             ReplicationError: the journal lacks a column, or the publication leaves it out.
             ValueError, IndexError, LookupError, struct.error: see :class:`~bridge.pgoutput.Decoder`.
         """
+        if message[0] == _COMMIT and self._kept is not None:
+            (change, size), self._kept = self._kept, None
+            return msgspec.structs.replace(change, last=True), size
         inserted = self._decoder.decode(message)
         if inserted is None:
             return None
@@ -40,7 +49,8 @@ class RowReader:
         if inserted.committed_at is not self._committed_at:  # the same one throughout a transaction
             self._committed_at = inserted.committed_at
             self._commit_timestamp = rfc3339_ms(inserted.committed_at)
-        return self._change(inserted, received_s)
+        before, self._kept = self._kept, (self._change(inserted, received_s), len(message))
+        return before
 
     def _change(self, inserted: RowChange, received_s: float) -> Change:
         row: dict[str, Any] = dict(zip(self._names, inserted.new or (), strict=True))

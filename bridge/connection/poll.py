@@ -157,10 +157,12 @@ class Polls:
         self._waiting[sink] = (identity, clock.monotonic_s())
         metrics.CONNECTIONS.labels("poll").inc()
         try:
-            recovered = await hub.subscribe(subscriber, dialogs=query.dialogs, since=query.since)
+            recovered = await hub.subscribe(
+                subscriber, dialogs=query.dialogs, since=query.since, wait_s=query.timeout_s
+            )
             # A moment longer, so that it has expired when the wait for that is over.
             left_s = (identity.expires_at - clock.now()).total_seconds() + 0.01
-            if query.since is not None and recovered and not sink.events and not self._draining:
+            if subscriber.subscribed and query.since and recovered and not sink.events and not self._draining:
                 await _wait(request, sink, min(query.timeout_s, max(0.0, left_s)))
         finally:
             hub.disconnect(subscriber)

@@ -54,7 +54,12 @@ class Hub(Protocol):
     def status(self) -> Frame: ...
 
     async def subscribe(
-        self, subscriber: Any, *, dialogs: frozenset[str] | None, since: str | None
+        self,
+        subscriber: Any,
+        *,
+        dialogs: frozenset[str] | None,
+        since: str | None,
+        wait_s: float | None = None,
     ) -> bool: ...
 
     def unsubscribe(self, subscriber: Any, *, dialogs: frozenset[str] | None) -> None: ...

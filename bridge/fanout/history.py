@@ -7,12 +7,13 @@ mean the same in every worker, so that a client may come back to any of them.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
-
-import msgspec
 
 from bridge.clock import Clock
 from bridge.events import Principal, RowEvent
+from bridge.fanout.entry import Entry, Reread
+from bridge.fanout.index import Audience, Index, anybody
 from bridge.position import OF_ONE_PROCESS, Position
 
 MAX_EVENTS = 100_000
@@ -25,64 +26,24 @@ _VALUE_BYTES = 50
 """About what a value inside a json or array column takes, beside its text."""
 
 
-class Reread(msgspec.Struct, frozen=True):
-    """Whose sight of rows changed in a way that no event tells them.
-
-    Attributes:
-        role: Their role.
-        users: Their ids; None for everybody with this role.
-        told: Those who have been here since this moment, or longer, were told; None if nobody was.
-        late: True if it is of changes that have been sent before, so that no cursor tells who knows it.
-    """
-
-    role: str
-    users: frozenset[str | None] | None
-    told: int | None
-    late: bool = False
-
-    def concerns(self, principal: Principal, here_since: int) -> bool:
-        """True if ``principal`` has to read again, having been here since then."""
-        if self.told is not None and here_since <= self.told:
-            return False
-        return principal.role == self.role and (self.users is None or principal.user_id in self.users)
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """What was sent, or could not be, at one place of the stream, and what it costs to keep.
-
-    Attributes:
-        id: The change that it is of.
-        passed: The largest id until then.
-        position: The changes that have been passed with it, as text.
-        cursor: What a client has that has seen it and all before it.
-        what: The event, or who has to read again.
-        moment: Its place in the order in which it was sent.
-    """
-
-    id: int
-    passed: int
-    position: str
-    cursor: str
-    what: RowEvent | Reread
-    at_s: float
-    size_bytes: int
-    moment: int
-
-
 class History:
     """Events in the order in which they were sent.  Cursors can be resumed between ``open`` and ``forget``.
 
     Args:
         keep_s: Seconds for which events are kept.
         clock: Source of time.
+        audience: Says who may experience an event.
     """
 
-    def __init__(self, *, keep_s: float, clock: Clock) -> None:
+    def __init__(self, *, keep_s: float, clock: Clock, audience: Audience = anybody) -> None:
         self._keep_s = keep_s
         self._clock = clock
+        self._index = Index(audience)
         self._version = ""
         self.is_open = False
         self._entries: deque[Entry] = deque()
+        self._marks: deque[Entry] = deque()
+        """Those of the entries that say who has to read again."""
         self._by_id: dict[int, list[Entry]] = {}
         self._bytes = 0
         self._id = self._passed = 0
@@ -104,6 +65,8 @@ class History:
         """Start anew: nothing of what was passed at ``position`` is kept.  ``open`` has to follow."""
         self.is_open = False
         self._entries.clear()
+        self._marks.clear()
+        self._index.clear()
         self._bytes = 0
         self._version = version
         self._by_id.clear()
@@ -114,6 +77,10 @@ class History:
     def open(self) -> None:
         """Let cursors be resumed: what follows ``begin`` has been appended up to the present."""
         self.is_open = True
+
+    def close(self) -> None:
+        """Let no cursor be resumed for now; what is kept stays."""
+        self.is_open = False
 
     def forget(self) -> None:
         """Drop everything: no cursor can be resumed until there is a new beginning."""
@@ -152,12 +119,19 @@ class History:
         some = None if users is None else frozenset(users)
         reread = Reread(role, some, self.moment if told else None, late)
         self._keep(reread, self.cursor, _FIXED_BYTES + 2 * _VALUE_BYTES * len(some or ()))
+        self.shift(role, some)
+
+    def shift(self, role: str, users: Iterable[str | None] | None) -> None:
+        """Note that these users (None: everybody with this role) may see other rows from now on."""
+        self._index.shift(role, users)
 
     def _keep(self, what: RowEvent | Reread, cursor: str, size_bytes: int) -> Entry:
         self.moment += 1
         now_s = self._clock.monotonic_s()
         entry = Entry(self._id, self._passed, self._position, cursor, what, now_s, size_bytes, self.moment)
         self._entries.append(entry)
+        if isinstance(what, Reread):
+            self._marks.append(entry)
         self._by_id.setdefault(entry.id, []).append(entry)
         self._bytes += size_bytes
         evicted: Entry | None = None
@@ -168,6 +142,9 @@ class History:
         ):
             evicted = self._entries.popleft()
             self._bytes -= evicted.size_bytes
+            self._index.evict(evicted)
+            if self._marks and self._marks[0] is evicted:
+                self._marks.popleft()
             of_same_change = self._by_id[evicted.id]
             of_same_change.remove(evicted)
             if not of_same_change:
@@ -180,12 +157,20 @@ class History:
         """True if ``cursor`` is of something that this worker may yet reach: another one is ahead of it."""
         version, _, text = cursor.partition("-")
         if not self.is_open:
-            return not version.startswith(OF_ONE_PROCESS)
+            return version == self._version or not version.startswith(OF_ONE_PROCESS)
         seen = Position.parse(text)
         return version == self._version and seen is not None and seen.after > self._passed
 
+    def file(self, at_most: int) -> bool:
+        """Find out who may experience past events, of which it is not known; True if it is of all of them."""
+        count = self.moment - self._index.until
+        unfiled = list(islice(reversed(self._entries), count))
+        for entry in unfiled[: -1 - at_most : -1]:
+            self._index.file(entry)
+        return len(unfiled) <= at_most
+
     def since(self, cursor: str, principal: Principal, here_since: int) -> list[Entry] | None:
-        """Return the entries of events after ``cursor``, oldest first.
+        """Return the entries of events after ``cursor`` that ``principal`` may experience, oldest first.
 
         None if some are gone, if the cursor is not ours, or if ``principal`` had to read again meanwhile.
 
@@ -200,22 +185,31 @@ class History:
             return None
         if seen.after > self._passed or not seen.covers(self._gone):
             return None
-        missed = []
-        for entry in self._after(seen):
-            if isinstance(entry.what, RowEvent):
-                if entry.id not in seen:
-                    missed.append(entry)
-            elif (entry.what.late or entry.id not in seen) and entry.what.concerns(principal, here_since):
+        in_holes = list(self._in_holes(seen))
+        for mark in (*_after(self._marks, seen), *in_holes):
+            what = mark.what
+            if not isinstance(what, Reread) or (mark.id in seen and not what.late):
+                continue
+            if what.concerns(principal, here_since):
                 return None
-        missed.sort(key=_moment)
-        return missed
+        self.file(len(self._entries))
+        missed = {}
+        for entry in (*self._theirs(principal, seen), *in_holes):
+            if isinstance(entry.what, RowEvent) and entry.id not in seen:
+                missed[entry.moment] = entry
+        return [missed[moment] for moment in sorted(missed)]
 
-    def _after(self, seen: Position) -> Iterator[Entry]:
-        """Give what ``seen`` may lack: what was sent at or after its end, and what fills its holes."""
-        for entry in reversed(self._entries):  # most were away briefly
-            if entry.passed < seen.after:
-                break
-            yield entry
+    def _theirs(self, principal: Principal, seen: Position) -> Iterator[Entry]:
+        """Give what ``principal`` may experience of what was sent at or after the end of ``seen``."""
+        moved = self._index.moved(principal)
+        if moved is None or moved:
+            # Of what was filed before their sight moved it is not known whether it is theirs.
+            yield from _after(self._entries, seen, skip=0 if moved is None else self.moment - moved)
+        for filed in self._index.of(principal):
+            yield from _after(filed, seen)
+
+    def _in_holes(self, seen: Position) -> Iterator[Entry]:
+        """Give what fills holes of ``seen`` and was sent before its end."""
         for first, last in seen.holes:
             if last - first < len(self._by_id):
                 found = [self._by_id[id_] for id_ in range(first, last + 1) if id_ in self._by_id]
@@ -225,8 +219,12 @@ class History:
                 yield from (entry for entry in entries if entry.passed < seen.after)
 
 
-def _moment(entry: Entry) -> int:
-    return entry.moment
+def _after(entries: deque[Entry], seen: Position, *, skip: int = 0) -> Iterator[Entry]:
+    """Give those of ``entries`` that were sent at or after the end of ``seen``, but for the last ones."""
+    for entry in islice(reversed(entries), skip, None):  # most were away briefly
+        if entry.passed < seen.after:
+            return
+        yield entry
 
 
 def _position(entry: Entry) -> Position:

@@ -5,15 +5,16 @@ distinct view is encoded once, and every recipient gets the same bytes.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from bridge import metrics
 from bridge.errors import BridgeError
 from bridge.events import Delivery, Principal, ResyncReason, RowEvent, UpstreamState, View
+from bridge.fanout.arrival import Arrival
+from bridge.fanout.entry import Entry
 from bridge.fanout.frames import EventEncoder, Frame, notice
-from bridge.fanout.history import Entry, History
+from bridge.fanout.history import History
 from bridge.fanout.narrowing import after_leaving, heard_live, narrowed, since_arrival
 from bridge.fanout.notices import Problem, Resync, Status, Subscribed, Unsubscribed
 from bridge.fanout.subscriber import Sink, Subscriber
@@ -30,10 +31,6 @@ RECONNECTS_PER_S = 200
 
 REPLAY_BYTES = 64 * 1024
 """Past events that a client may leave unread while more are offered to it."""
-
-
-WAIT_S = 10.0
-"""Time for this worker to come to where a client was that comes back: at a start, or from a faster worker."""
 
 
 class Roster(Protocol):
@@ -64,9 +61,7 @@ class Hub:
         self._decide = decide
         self._roster = roster
         self._by_principal: dict[Principal, list[Subscriber]] = {}
-        self._moved = asyncio.Event()
-        self._waiting = 0
-        self._leaving = False
+        self._arrival = Arrival(history)
         metrics.HISTORY_EVENTS.set_function(lambda: len(history))
 
     @property
@@ -112,7 +107,12 @@ class Hub:
             subscriber.hand(notice(Resync("claims_changed", self.cursor)))
 
     async def subscribe(
-        self, subscriber: Subscriber, *, dialogs: frozenset[str] | None, since: str | None
+        self,
+        subscriber: Subscriber,
+        *,
+        dialogs: frozenset[str] | None,
+        since: str | None,
+        wait_s: float | None = None,
     ) -> bool:
         """Add to a client's subscription; its sink gets ``subscribed``, what it missed, then live events.
 
@@ -120,15 +120,15 @@ class Hub:
             subscriber: The client.
             dialogs: Ids of further dialogs; None for all.
             since: Cursor of the last event it has seen; None for none.
+            wait_s: How long it waits for this worker to come as far; it is not subscribed if that is not
+                enough.  None for as long as it takes.
 
         Returns:
             False if something after ``since`` is not known any more: the client has to read again.  Where
             that shows only on the way, the sink gets ``resync``.
         """
-        if since is not None:
-            await self._reach(since)
-            if self._leaving and self._history.may_come(since):
-                return True  # another worker will go on from there
+        if since is not None and not await self._arrival.at(since, wait_s):
+            return True  # another worker will go on from there, or this one when it is asked again
         before = subscriber.dialogs
         wanted = None if dialogs is None or before is None else before | dialogs
         replay = None if since is None else self._missed(since, subscriber.principal)
@@ -152,27 +152,9 @@ class Hub:
             metrics.RESUMES.labels("true" if recovered else "false").inc()
         return recovered
 
-    async def _reach(self, cursor: str) -> None:
-        """Wait, for some seconds, until this worker has come as far as ``cursor``."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(WAIT_S):
-                while not self._leaving and self._history.may_come(cursor):
-                    self._waiting += 1
-                    try:
-                        await self._moved.wait()
-                    finally:
-                        self._waiting -= 1
-
     def leave(self) -> None:
         """Keep nobody waiting any more: those who come back to another worker are served there."""
-        self._leaving = True
-        self._move()
-
-    def _move(self) -> None:
-        """Let those look again who wait for this worker to come as far as they were."""
-        if self._waiting:
-            self._moved.set()
-            self._moved.clear()
+        self._arrival.leave()
 
     @property
     def is_open(self) -> bool:
@@ -251,13 +233,17 @@ class Hub:
     def open(self) -> None:
         """Let clients resume."""
         self._history.open()
-        self._move()
+        self._arrival.move()
+
+    def close(self) -> None:
+        """Have clients that come back wait for ``open``; what is kept stays."""
+        self._history.close()
 
     def advance(self, id_: int, position: str) -> None:
         """Go on to a change: what is published next is of it."""
         self._history.advance(id_, position)
-        if self._waiting and self._history.is_open:
-            self._move()
+        if self._history.is_open:
+            self._arrival.move()
 
     def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> int:
         """Keep an event and put its views into the outboxes of those who see it; return how many got one.
@@ -327,6 +313,10 @@ class Hub:
             told: True if those who are here have been told in another way.
         """
         self._history.mark(role, users, told=told)
+
+    def shift(self, role: str, users: Iterable[str | None] | None) -> None:
+        """Note that these users (None: everybody with this role) may see other rows from now on."""
+        self._history.shift(role, users)
 
     def send_reconnect(self) -> None:
         """Ask every client to connect again with its cursor: what it was let in with does not do any more."""

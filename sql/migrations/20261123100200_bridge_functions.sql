@@ -304,6 +304,9 @@ versions (entry) as (
     union all select format('t%s:%s:%s', t.oid, t.xmin, t.ctid) from pg_catalog.pg_type as t join schemas as s on s.oid = t.typnamespace
     union all select format('p%s:%s:%s', p.oid, p.xmin, p.ctid) from pg_catalog.pg_policy as p
     union all select format('e%s:%s:%s', e.oid, e.xmin, e.ctid) from pg_catalog.pg_enum as e
+    union all
+    select format('k%s:%s:%s', k.oid, k.xmin, k.ctid)
+    from pg_catalog.pg_constraint as k join schemas as s on s.oid = k.connamespace where k.contype in ('p', 'f')
     union all select format('i%s:%s', i.inhrelid, i.inhparent) from pg_catalog.pg_inherits as i
     union all select format('m%s:%s:%s:%s', m.roleid, m.member, m.xmin, m.ctid) from pg_catalog.pg_auth_members as m
     union all select format('r%s:%s:%s:%s', r.oid, r.rolsuper, r.rolbypassrls, r.rolinherit) from pg_catalog.pg_roles as r

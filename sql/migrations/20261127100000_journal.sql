@@ -278,7 +278,7 @@ begin
             json_agg(
                 json_build_array(
                     r.id, r.relation, r.action, r.record, r.old_record,
-                    to_char(r.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+                    to_char(r.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), r.txid::text
                 )
                 order by r.id
             ) filter (where r.bytes_before < 16777216),
@@ -300,8 +300,11 @@ begin
             (
                 select j.* from jsonb_array_elements(holes) as h (hole)
                 cross join lateral (
+                    -- With an order and a limit of its own each hole is looked up in the index.  Without, the planner
+                    -- walks the whole journal for the order of all, and compares each row with each hole.
                     select j.* from bridge.journal as j
                     where j.id between (h.hole ->> 0)::bigint and least((h.hole ->> 1)::bigint, after)
+                    order by j.id limit max_rows
                 ) as j
                 order by j.id limit max_rows
             )

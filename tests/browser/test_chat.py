@@ -171,7 +171,8 @@ async def test_the_page_shows_whatever_rows_say(browser: Browser, stack: LocalSt
     ):
         ann = await open_window(browser, f"http://127.0.0.1:{port}", "Ann")
         titles = ann.page.locator("nav strong")
-        await db.execute("insert into public.dialogs (owner_id) values (%s)", (USERS[0].id,))
+        last = "f0000000-0000-4000-8000-000000000000"  # the page reads them by id
+        await db.execute("insert into public.dialogs (id, owner_id) values (%s, %s)", (last, USERS[0].id))
         await expect(titles).to_have_text(["Weekend hike", "Lunch", "Untitled"], timeout=WAIT_MS)
 
         write = "insert into public.messages (dialog_id, sender_id, body, created_at) values (%s, %s, %s, %s)"

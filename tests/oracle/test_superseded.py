@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from bridge import metrics
-from bridge.authorization.authorizer import Authorizer, Effect, Resync
+from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Action, Change, Principal
 from tests.oracle.grammar import TableSpec
@@ -248,3 +248,35 @@ def test_a_replay_shows_what_is_there_now(world: Project) -> None:
     gone = event_of(stage, world, world.delete(2))
     with pytest.raises(UndecidedError):
         finish(stage.decide(bob, [gone], world))
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_row_that_is_read_for_a_membership_may_be_newer_than_it(world: Project, is_removed: bool) -> None:  # noqa: FBT001
+    """Who is a member no more by then is not shown what was written since, and who still is, is."""
+    world.execute(
+        "create table o.members (room_id int, user_id uuid, primary key (room_id, user_id));"
+        "grant select on o.members to authenticated; alter publication supabase_realtime add table o.members;"
+        "insert into o.rooms values (1, 'remembered'), (2, 'old'); alter table o.rooms enable row level security;"
+        "create policy p on o.rooms for select using (exists (select 1 from o.members m"
+        " where m.room_id = rooms.id and m.user_id = auth.uid()))"
+    )
+    stage = world.load(["o.rooms", "o.notes"], dialog_column="room_id", remembered_rows=1)
+    joined = Change(
+        table="o.members",
+        action="INSERT",
+        new={"room_id": 2, "user_id": BOB},
+        old=None,
+        commit_timestamp="t",
+        received_s=0.0,
+    )
+    if not is_removed:
+        world.execute(f"insert into o.members values (2, '{BOB}')")
+    world.execute("update o.rooms set title = 'new' where id = 2")
+
+    titles = [
+        effect.event.new["title"]
+        for effect in finish(stage.apply(joined, world))
+        if isinstance(effect, Deliver) and effect.event.new is not None
+        if any(bob in delivery.principals for delivery in effect.deliveries)
+    ]
+    assert titles == ([] if is_removed else ["new"])

@@ -34,14 +34,15 @@ def bodies(reader: JournalReader) -> list[str]:
 
 
 def test_the_answer_has_the_documented_form(table: Connection):
-    """Rows are lists, records are texts, times are UTC to the millisecond."""
+    """Rows are lists, records and transactions are texts, times are UTC to the millisecond."""
     table.execute("set timezone = 'Asia/Tokyo'")
     insert(table, "a")
     table.execute("update bridge.journal set recorded_at = '2026-01-02 03:04:05.678901+00'")
+    (txid,) = table.execute("select txid::text from bridge.journal").fetchone() or ()
     page = JournalReader(table).page()
     assert set(page) == {"epoch", "xmin", "xmax", "pruned", "more", "rows"}
     assert page["rows"] == [
-        [1, "public.t", "INSERT", '{"id": 1, "body": "a"}', None, "2026-01-02T03:04:05.678Z"]
+        [1, "public.t", "INSERT", '{"id": 1, "body": "a"}', None, "2026-01-02T03:04:05.678Z", txid]
     ]
     assert (page["pruned"], page["more"]) == (0, False)
     assert 0 < int(page["xmin"]) <= int(page["xmax"])
@@ -318,3 +319,18 @@ def test_holes_beyond_the_position_do_not_tell_a_row_twice(table: Connection):
     (text,) = table.execute("select public.bridge_journal_since(2, '[[1, 9]]')").fetchone()  # type: ignore[misc]
     rows: list[list[Any]] = json.loads(text)["rows"]
     assert [row[0] for row in rows] == [1, 2, 3]
+
+
+def test_a_hole_costs_a_look_into_the_index(table: Connection):
+    """However long the journal is: a worker that starts has hundreds of holes, and reads them with each page."""
+    table.execute("insert into public.t (body) select 'x' from generate_series(1, 5000)")
+    table.execute("delete from bridge.journal where id % 20 = 0")
+    holes = [[id_, id_] for id_ in range(20, 4980, 20)]
+    fetched = "select idx_tup_fetch from pg_stat_xact_all_tables where relid = 'bridge.journal'::regclass"
+    with table.transaction():
+        before = table.execute(fetched.encode()).fetchone()
+        table.execute("select public.bridge_journal_since(4990, %s, 2000)", (json.dumps(holes),))
+        after = table.execute(fetched.encode()).fetchone()
+    assert before is not None
+    assert after is not None
+    assert after[0] - (before[0] or 0) < 100

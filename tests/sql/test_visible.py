@@ -223,6 +223,10 @@ def test_the_marker_changes_with_the_catalog_only(connection: Connection):
         "revoke select on public.notes from anon",
         "alter table public.notes add column more int",
         "alter table public.notes disable row level security",
+        "create table public.a (id int primary key)",
+        "create table public.b (id int primary key, a int references public.a)",
+        "create table public.c (id int primary key, b int references public.b, a int)",
+        "alter table public.c add foreign key (a) references public.a",
         "create role some_role",
         "grant some_role to authenticated",
     ):

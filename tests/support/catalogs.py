@@ -84,6 +84,7 @@ def table(
         replica_identity="d",
         publications=tuple(publications),
         primary_key=tuple(key),
+        unique=(tuple(key),) if key else (),
         columns=columns(columns_) if isinstance(columns_, str) else columns_,
         foreign_keys=tuple(
             ForeignKey((own,), Reference("public", referenced, ("id",))) for own, referenced in references

@@ -15,6 +15,7 @@ class JournalRow(NamedTuple):
     record: str | None
     old_record: str | None
     recorded_at: str
+    txid: str
 
     @property
     def new(self) -> Any:

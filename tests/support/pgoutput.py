@@ -11,6 +11,11 @@ def begin(at: dt.datetime) -> bytes:
     return b"B" + struct.pack(">qqi", 1, since // dt.timedelta(microseconds=1), 7)
 
 
+def commit() -> bytes:
+    """A COMMIT; of its positions and its time nobody reads anything."""
+    return b"C" + struct.pack(">bqqq", 0, 1, 2, 3)
+
+
 def relation(schema: str, name: str, columns: Sequence[str], *, oid: int = 42, identity: str = "d") -> bytes:
     """A table whose first column is its key."""
     head = b"R" + struct.pack(">i", oid) + text(schema) + text(name) + identity.encode()

@@ -13,6 +13,7 @@ from bridge.authorization import Authorizer, Deliver, Effect, Resync, Roster
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.rows import RowMemory
 from bridge.backoff import Backoff
+from bridge.certainty import CERTAIN_S
 from bridge.clock import ManualClock
 from bridge.errors import AskedTimeoutError, BridgeError, ConfigError, RpcError, SourceError
 from bridge.events import (
@@ -125,6 +126,9 @@ class Heard:
     def open(self) -> None:
         self.opened += 1
 
+    def close(self) -> None:
+        self.log.append("close")
+
     def remember(self, change: Change, effects: Sequence[Effect]) -> None:
         self.log.append(f"{change.table} {change.id} is past: {len(effects)}")
 
@@ -192,6 +196,8 @@ class Database:
         )
 
     async def catalog_marker(self) -> str:
+        if self.failures:
+            raise self.failures.pop(0)
         return self.marker
 
     async def compile_again(self) -> PlanSet:
@@ -521,6 +527,50 @@ async def test_policies_change_between_two_changes():
         assert "note 2 to 1" not in await stage.tell(insert(2))
 
 
+MAY_BE_STALE = ["close", "down"]
+
+
+async def unchecked(stage: Stage) -> None:
+    """Have the catalog not be checked for as long as policies count, and longer."""
+    for elapsed_s in (CERTAIN_S - 1, 1):
+        stage.clock.advance(elapsed_s)
+        stage.database.failures.append(RpcError("the endpoint is away: trying again"))
+        with pytest.raises(RpcError):
+            await stage.pipeline.check_catalog()
+
+
+async def test_policies_that_cannot_be_checked_decide_nothing():
+    """For a while they do; then changes and those who come back wait until it is known that they still hold."""
+    async with running() as stage:
+        await stage.tell(Live(), insert(1))
+        stage.heard.log.clear()
+        await unchecked(stage)
+        stage.source.tell(insert(2))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (stage.heard.log, stage.pipeline.certainty.is_lost) == (MAY_BE_STALE, True)
+        await stage.pipeline.check_catalog()
+        await stage.source.told()
+        assert stage.heard.log == [*MAY_BE_STALE, "live", "note 2 to 1"]
+        assert (stage.heard.opened, stage.database.loads) == (2, 1)
+
+
+async def test_policies_that_changed_unseen_decide_nothing_that_waited():
+    """All is loaded again first; clients read again."""
+    async with running() as stage:
+        await stage.tell(Live(), insert(1))
+        stage.heard.log.clear()
+        await unchecked(stage)
+        stage.source.tell(insert(2))
+        stage.database.marker = "2"
+        stage.database.plans = lambda: planset(table("notes", NOTES, "false"), watched=["notes"])
+        await stage.pipeline.check_catalog()
+        await stage.source.told()
+        assert stage.heard.log[:5] == [*MAY_BE_STALE, "forget", "catching_up", "gap: catalog_changed"]
+        assert not [line for line in stage.heard.log if line.startswith("note 2 to 1")]
+        assert stage.pipeline.state == "live"
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -658,10 +708,24 @@ async def test_a_truncated_table_is_read_again_where_a_policy_reads_it():
         ]
 
 
+async def test_a_change_that_cannot_be_read_makes_look_up_rows_wrong():
+    """A membership that ended by it would go on; a message is only missing."""
+    async with running(shared_notes) as stage:
+        await stage.tell(Live())
+        message = Gap(reason="row_unreadable", table="public.notes", id=1)
+        assert await stage.tell(message, insert(1)) == ["note 1 to 0"]
+        membership = Gap(reason="row_unreadable", table="public.members", id=2)
+        assert (await stage.tell(membership))[-2:] == ["gap: row_unreadable", "live"]
+        stage.source.pages, stage.source.keeps_past, before = [[message]], True, stage.database.loads
+        stage.source.there = Position(0)
+        await stage.tell(Live())
+        assert stage.database.loads == before + 1  # a message that came meanwhile is no reason to load again
+
+
 async def test_a_past_that_cannot_be_read_is_tried_again_with_the_rows():
-    """A journal that was pruned on the way, a database that went away."""
+    """A journal that was pruned on the way; a database that went away is only asked again for what is left."""
     async with running() as stage:
-        past, failures = stage.source.past, [SourceError("pruned")]
+        past, failures = stage.source.past, [RpcError("away"), SourceError("pruned"), RpcError("away")]
 
         async def failing() -> Sequence[Change | Gap] | None:
             if failures:

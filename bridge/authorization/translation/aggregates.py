@@ -53,6 +53,11 @@ def is_aggregated(select: Node) -> bool:
     return bool(found) and "groupClause" not in select["SelectStmt"]
 
 
+def _is_aggregate(written: list[str]) -> bool:
+    *schema, name = written
+    return schema in ([], ["pg_catalog"]) and name in _AGGREGATES
+
+
 def _replaced(node: Any, found: list[Node]) -> Any:
     """Return ``node`` with each aggregate, noted in ``found``, replaced by a name for its value."""
     if isinstance(node, list):
@@ -61,7 +66,7 @@ def _replaced(node: Any, found: list[Node]) -> Any:
         return node
     if len(node) == 1:
         kind, fields = open_node(node)
-        if kind == "FuncCall" and strings(fields["funcname"])[-1] in _AGGREGATES:
+        if kind == "FuncCall" and _is_aggregate(strings(fields["funcname"])):
             found.append(fields)
             return {"ColumnRef": {"fields": [{"String": {"sval": f"$aggregate{len(found) - 1}"}}]}}
     return {key: _replaced(value, found) for key, value in node.items()}

@@ -286,9 +286,18 @@ async def test_a_dialog_that_is_not_remembered_is_read() -> None:
     """A membership can bring a dialog into sight that has not changed for years."""
     made = stage(bob)
 
+    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
+    stored = Project({"id": D2, "owner_id": ANN, "title": "x"}, sees=[bob])
+    assert told(await made.apply(joined, stored)) == {BOB: [("dialogs", "INSERT")]}
+
+
+async def test_a_dialog_that_is_read_is_shown_to_those_who_see_it_by_then() -> None:
+    """It may have been changed since the membership, which may have ended before that."""
+    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
+
     stored = Project({"id": D2, "owner_id": ANN, "title": "x"})
-    effects = await made.apply(change("members", "INSERT", {"dialog_id": D2, "user_id": BOB}), stored)
-    assert told(effects) == {BOB: [("dialogs", "INSERT")]}
+    assert ("dialogs", "INSERT") not in told(await stage(bob).apply(joined, stored)).get(BOB, [])
+    assert stored.asked == [("public.dialogs", [{"id": D2, "owner_id": ANN, "title": "x"}], [bob])]
 
 
 async def test_a_failed_read_applies_nothing() -> None:
@@ -456,6 +465,17 @@ async def test_a_dialog_that_is_gone_again_is_announced_to_nobody() -> None:
     joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
 
     assert told(await stage(bob).apply(joined, nothing)) == {BOB: [("resync", "UPDATE")]}
+
+
+async def test_who_is_in_a_dialog_that_is_deleted_need_not_read_again() -> None:
+    """Its members go after it, by a cascade; also who is away, whose replay knows them as members no more."""
+    made = stage(bob, members=[(D1, BOB)])
+    deleted = change("dialogs", "DELETE", None, {"id": D1, "owner_id": ANN, "title": "one"})
+    assert told(await made.apply(deleted, nothing)) == {BOB: [("dialogs", "DELETE")]}
+    effects = await made.apply(change("members", "DELETE", None, {"dialog_id": D1, "user_id": BOB}), nothing)
+    assert told(effects) == {BOB: [("dialogs", "DELETE")]}
+    (announced,) = (effect.event for effect in effects if isinstance(effect, Deliver))
+    assert (announced.only, announced.key, announced.new) == (frozenset({BOB}), {"id": D1}, None)
 
 
 async def test_whose_sight_a_membership_may_change_is_said_of_everybody() -> None:

@@ -90,6 +90,7 @@ def test_a_hidden_table_has_a_plan_that_shows_nothing_and_a_reason() -> None:
             table("members", (*MEMBERS.columns, column("at", "json")), key=("at",), rls=False),
             "primary key of type pg_catalog.json",
         ),
+        (msgspec.structs.replace(table("members", MEMBERS.columns, rls=False), unique=()), "deferrable"),
     ],
 )
 def test_look_up_rows_that_cannot_be_kept_current_are_refused(members: Table, message: str) -> None:
@@ -128,6 +129,16 @@ def test_a_digest_changes_with_the_meaning_alone() -> None:
     assert re.fullmatch("[0-9a-f]{8}", one.digest)
     made_anew = msgspec.structs.replace(one.catalog.by_name["public.notes"], storage="2")
     assert compiled(made_anew).digest != one.digest  # nobody was told that its rows are gone
+
+
+def test_a_policy_that_is_the_same_only_in_python_is_another() -> None:
+    """There 1 is true, which in jsonb it is not: the new policy has to take effect."""
+    number, truth = (
+        compiled(table("notes", "id uuid, data jsonb", f"((data -> 'on') = '{value}'::jsonb)"))
+        for value in ("1", "true")
+    )
+    assert not truth.means_the_same(number)
+    assert truth.digest != number.digest
 
 
 def test_a_partition_takes_rows_with_it_and_brings_some() -> None:

@@ -137,7 +137,9 @@ async def test_a_row_is_found_in_memory_or_read() -> None:
     assert await rows.find("public.dialogs", {"id": "d1"}, read_row) == D1
     assert asked == [("public.dialogs", {"id": "d1"})]
     assert rows.before(change("dialogs", "UPDATE", D1, {"id": "d1"})) is None
+    assert not rows.remembers("public.dialogs", D1)
     rows.store(change("dialogs", "INSERT", D1))
+    assert rows.remembers("public.dialogs", D1)
     assert await rows.find("public.dialogs", {"id": "d1"}, read_row) == D1
     rows.store(change("dialogs", "DELETE", None, {"id": "d1"}))
     assert await rows.find("public.dialogs", {"id": "d1"}, read_row) is None

@@ -96,3 +96,12 @@ def test_rows_of_the_journal_are_read_by_their_table():
         ]
     )
     assert rows == JOURNAL[:3]
+
+
+def test_who_was_in_a_dialog_that_was_deleted_was_there_until_then():
+    """Its owner too, and nothing more of it is theirs; what they missed meanwhile is gone with it."""
+    gone = Recorded(6, "dialogs", "DELETE", "d", "d", ANN, 6.0)
+    assert verdict(ANN, "3", "5", "6", further=(gone,)).failed is False
+    assert verdict(ANN, "3", further=(gone,)).lost == 0
+    late = Recorded(7, "messages", "INSERT", "p", "d", None, 7.0)
+    assert verdict(ANN, "7", further=(gone, late)).leaked == 1

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -356,6 +357,16 @@ def test_a_table_that_was_emptied_is_a_gap_and_the_rest_comes_again():
         assert reader.bring(2) == reader.read() == []
 
 
+def test_a_change_that_cannot_be_read_is_a_gap():
+    """It may be the end of a membership, in whose row somebody has put a value that nests too deep."""
+    reader = Reader()
+    reader.model.commit(1, action="DELETE")
+    deep = '{"a":' + "[" * 2_000 + "]" * 2_000 + "}"
+    reader.model.committed[1] = msgspec.structs.replace(reader.model.committed[1], old_record=deep)
+    assert reader.read() == [Gap(reason="row_unreadable", table="public.t", id=1)]
+    assert reader.read() == []
+
+
 def test_another_epoch_is_a_gap():
     """What was held is forgotten; so it is told until somebody begins anew."""
     reader = Reader()
@@ -396,7 +407,7 @@ def test_a_hole_that_was_filled_and_pruned_unread_is_a_gap():
 
 
 def test_a_row_that_no_trigger_wrote_is_passed_over():
-    """Nothing stops there."""
+    """Nothing stops there, but its table is named."""
     reader = Reader()
     reader.journal.receive_stream(lives=False)
     bad = [
@@ -406,5 +417,6 @@ def test_a_row_that_no_trigger_wrote_is_passed_over():
         JournalRow(4, "public.t", "INSERT", '{"a":1.10}', None, ""),
     ]
     reader.journal.receive_page(JournalPage("1", "9", "9", 0, more=False, rows=bad), 0.0)
-    assert reader.take() == [4]
+    passed = [Gap(reason="row_unreadable", table="public.t", id=id_) for id_ in (1, 2, 3)]
+    assert reader.take() == [*passed, 4]
     assert reader.journal.position.text() == "4"

@@ -18,7 +18,7 @@ from bridge.capture.refusal import ReplicationError, explain
 from bridge.clock import SystemClock
 from bridge.events import Gap, Live
 from tests.support.fake_realtime import eventually
-from tests.support.pgoutput import begin, insert, relation
+from tests.support.pgoutput import begin, commit, insert, relation
 
 COLUMNS = ("id", "relation", "action", "record", "old_record")
 
@@ -94,8 +94,8 @@ async def running(random: Callable[[], float] = lambda: 0.01, **settings: Any) -
 
 
 def rows(first: int, last: int) -> list[bytes]:
-    """Journal rows with these ids."""
-    return [insert(str(n), "public.t", "INSERT", "{}", None) for n in range(first, last + 1)]
+    """Journal rows with these ids, of one transaction."""
+    return [*(insert(str(n), "public.t", "INSERT", "{}", None) for n in range(first, last + 1)), commit()]
 
 
 def opening() -> FakeSlot:

@@ -204,7 +204,8 @@ def test_an_old_hole_is_looked_up_and_not_walked_to():
     for n in (1, 2, *range(4, 3000)):
         add(history, n, f"{n}.{n - 3}" if n > 3 else "")
     assert keys(history, "e-2990.2987") == list(range(2991, 3000))
-    looked_at = list(history._after(Position(2990, [(3, 3)])))
+    seen = Position(2990, [(3, 3)])
+    looked_at = [*module._after(history._entries, seen), *history._in_holes(seen)]
     assert len(looked_at) <= 11
     add(history, 3, "2999")
     assert keys(history, "e-2990.2987") == [*range(2991, 3000), 3]

@@ -9,7 +9,7 @@ import pytest
 from bridge import metrics
 from bridge.errors import AskedTimeoutError
 from bridge.events import Principal, RowEvent, View
-from bridge.fanout import Hub, Subscriber
+from bridge.fanout import Hub, Subscriber, arrival
 from bridge.fanout import hub as module
 from bridge.position import Position
 from tests.support.events import ANN, BOB, Everybody, Inbox, all_visible, make_hub, message, to
@@ -278,7 +278,7 @@ async def test_what_was_in_a_dialog_before_it_came_into_sight_is_not_replayed():
 
 async def test_an_unknown_cursor_is_not_recovered(monkeypatch: pytest.MonkeyPatch):
     """The client reads its rows again, then follows live."""
-    monkeypatch.setattr(module, "WAIT_S", 0.0)
+    monkeypatch.setattr(arrival, "WAIT_S", 0.0)
     hub = make_hub()
     publish(hub, 1)
     for since in ("other-1", "e-9", "nonsense"):
@@ -289,7 +289,7 @@ async def test_an_unknown_cursor_is_not_recovered(monkeypatch: pytest.MonkeyPatc
 
 async def test_a_client_that_comes_back_too_early_waits(monkeypatch: pytest.MonkeyPatch):
     """Until this worker has read what it missed, or has come as far as a faster one, and for no longer."""
-    monkeypatch.setattr(module, "WAIT_S", 2.0)
+    monkeypatch.setattr(arrival, "WAIT_S", 2.0)
     hub = make_hub()
     hub.begin("e", Position(0))  # not open yet: what is published is of the past
     async with asyncio.TaskGroup() as tasks:
@@ -303,7 +303,7 @@ async def test_a_client_that_comes_back_too_early_waits(monkeypatch: pytest.Monk
         assert not faster.done()
         publish(hub, 3)
     assert (faster.result()[1].messages[0]["recovered"], faster.result()[1].ids) == (True, [])
-    monkeypatch.setattr(module, "WAIT_S", 0.1)
+    monkeypatch.setattr(arrival, "WAIT_S", 0.1)
     assert (await joined(hub, since="e-9"))[1].messages[0]["recovered"] is False
 
 

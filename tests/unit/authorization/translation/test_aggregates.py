@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.catalogs import function
 from tests.support.policies import answer, refused
 
 OF_ROOM = "from members m where m.room_id = notes.room_id"
@@ -57,3 +58,12 @@ def test_count_of_the_rows_without_a_partner() -> None:
 def test_other_aggregates_are_refused(text: str, reason: str) -> None:
     """Those that need an order, numbers that are not integers, or groups."""
     refused(text, reason)
+
+
+def test_a_function_with_the_name_of_an_aggregate_is_none() -> None:
+    """It is the project's own, and makes a value of each row."""
+    own = function("private.bool_or", "given boolean", "boolean", "select not given")
+
+    text = "(select {}(m.level > 2) from members m where m.room_id = notes.room_id and m.role is not null)"
+    assert answer(text.format("bool_or"), [own], room_id=1) is True
+    assert answer(text.format("private.bool_or"), [own], room_id=1) is False

@@ -1,0 +1,79 @@
+"""What a transaction did to each row, as those outside it see it: the states in between were never there."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from bridge.events import Change, Event, Row
+from bridge.ports import Source
+
+MAX_TOGETHER = 1_000
+"""Changes of one transaction that are taken as one; those of a larger one are taken in as many turns."""
+
+REST_S = 0.005
+"""Time for the rest of a transaction to arrive where it is not said which change is its last."""
+
+
+async def whole_transaction(first: Change, source: Source) -> tuple[list[Change], Event | None]:
+    """Return ``first`` with the others of its transaction, and what was taken of ``source`` after them."""
+    together = [first]
+    last = first
+    while last.txid and not last.last and len(together) < MAX_TOGETHER:
+        following = await waiting(source, REST_S)
+        if not isinstance(following, Change) or following.txid != first.txid:
+            return together, following
+        together.append(last := following)
+    return together, None
+
+
+async def waiting(source: Source, for_s: float = 0.0) -> Event | None:
+    """Return the next event of ``source`` if it is there already, or is within ``for_s``."""
+    if source.ready or for_s:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(for_s):
+                return await source.next_event()
+    return None
+
+
+def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Change | None]:
+    """Return what the changes of a transaction come to, in place of each row's first; None for the others.
+
+    Who would be shown a row as it was between two statements would see what no ``select`` has ever shown.
+
+    Args:
+        changes: With their whole rows, in order.
+        keys: Columns of the primary key, by table; rows of others are left as they are.
+    """
+    moved = {c.table for c in changes if c.table not in keys or _is_moved(c, keys[c.table])}
+    places: dict[tuple[object, ...], list[int]] = {}
+    for place, change in enumerate(changes):
+        if change.table not in moved:
+            row = change.old if change.new is None else change.new
+            places.setdefault((change.table, *_key(row, keys[change.table])), []).append(place)
+    result: list[Change | None] = list(changes)
+    for one_row in places.values():
+        if len(one_row) == 1:
+            continue
+        for place in one_row:
+            result[place] = None
+        old, new = changes[one_row[0]].old, changes[one_row[-1]].new
+        if old is not None or new is not None:
+            result[one_row[0]] = msgspec.structs.replace(
+                changes[one_row[0]],
+                action="INSERT" if old is None else "DELETE" if new is None else "UPDATE",
+                old=old,
+                new=new,
+            )
+    return result
+
+
+def _is_moved(change: Change, key: Sequence[str]) -> bool:
+    """True if the row has another key now, or it is not known which."""
+    rows = [row for row in (change.old, change.new) if row is not None]
+    return any(not row.keys() >= set(key) for row in rows) or len({_key(row, key) for row in rows}) != 1
+
+
+def _key(row: Row | None, key: Sequence[str]) -> tuple[str, ...]:
+    return tuple(repr((row or {})[column]) for column in key)

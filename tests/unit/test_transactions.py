@@ -1,0 +1,95 @@
+"""Rows that a transaction changes more than once."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from bridge.events import Change, Live
+from bridge.transactions import net, whole_transaction
+
+KEYS = {"public.notes": ("id",), "public.seats": ("room", "person")}
+
+
+def change(old: dict[str, Any] | None, new: dict[str, Any] | None, *, table: str = "public.notes") -> Change:
+    """What a trigger records."""
+    action: Any = "INSERT" if old is None else "DELETE" if new is None else "UPDATE"
+    return Change(table=table, action=action, old=old, new=new, commit_timestamp="t", received_s=0, txid="7")
+
+
+def note(n: int, body: str) -> dict[str, Any]:
+    return {"id": n, "body": body}
+
+
+@pytest.mark.parametrize(
+    ("made", "kept"),
+    [
+        ([change(None, note(1, "a")), change(note(1, "a"), note(1, "b"))], (None, note(1, "b"))),
+        (
+            [change(note(1, "a"), note(1, "b")), change(note(1, "b"), note(1, "c"))],
+            (note(1, "a"), note(1, "c")),
+        ),
+        ([change(note(1, "a"), note(1, "b")), change(note(1, "b"), None)], (note(1, "a"), None)),
+        ([change(note(1, "a"), None), change(None, note(1, "b"))], (note(1, "a"), note(1, "b"))),
+    ],
+)
+def test_a_row_that_changes_twice_changes_once(made: list[Change], kept: tuple[Any, Any]):
+    """From what it was before the transaction to what it is after; in place of the first change."""
+    merged, nothing = net(made, KEYS)
+    assert nothing is None
+    assert merged == change(*kept)
+
+
+def test_a_row_that_comes_and_goes_was_never_there():
+    """Neither its INSERT nor its DELETE is left; other rows stay as they are."""
+    other = change(None, {"room": 1, "person": "a"}, table="public.seats")
+    assert net([change(None, note(1, "a")), other, change(note(1, "a"), None)], KEYS) == [None, other, None]
+
+
+def test_what_cannot_be_told_apart_stays_as_it_is():
+    """Rows of a table without a known key, and of one where a row gets another key."""
+    moved = [
+        change(None, note(1, "a")),
+        change(note(1, "a"), note(2, "a")),
+        change(note(2, "a"), note(2, "b")),
+    ]
+    unknown = [
+        change(None, note(1, "a"), table="public.others"),
+        change(note(1, "a"), None, table="public.others"),
+    ]
+    assert net(moved + unknown, KEYS) == moved + unknown
+
+
+class Waiting:
+    """A source of which the test says what is there."""
+
+    def __init__(self, *events: Any) -> None:
+        self.events = list(events)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.events)
+
+    async def next_event(self) -> Any:
+        if not self.events:
+            await asyncio.Event().wait()
+        return self.events.pop(0)
+
+
+async def test_a_transaction_ends_where_the_stream_says_so():
+    """What follows is left where it is, also if it has not come yet."""
+    first, last = (msgspec.structs.replace(change(None, note(n, "a")), last=n == 2) for n in (1, 2))
+    source: Any = Waiting(last, Live())
+    assert await whole_transaction(first, source) == ([first, last], None)
+    assert source.events == [Live()]
+
+
+async def test_a_transaction_ends_where_nothing_more_comes():
+    """Or with whatever is of another one, which is handed on."""
+    first, second = (change(None, note(n, "a")) for n in (1, 2))
+    other = msgspec.structs.replace(second, txid="8")
+    quiet: Any = Waiting(second)
+    busy: Any = Waiting(second, other)
+    assert await whole_transaction(first, quiet) == ([first, second], None)
+    assert await whole_transaction(first, busy) == ([first, second], other)
