@@ -4,6 +4,7 @@ import { createView, hueOf } from '/demo/view.js';
 
 const KEPT_MESSAGES = 500; // of one dialog; a page that stays open for weeks does not grow
 const RESEND_MS = 2_000;
+const FRAME_MS = 16;
 
 const users = await (await fetch('/demo/users')).json();
 const nameOf = (id) => users.find((user) => user.id === id)?.name ?? 'Somebody';
@@ -24,7 +25,10 @@ function chat(user) {
   const messages = new Map(); // dialog id -> message id -> row
   const unread = new Map();
   const unsent = new Map(); // ids are chosen here: sending one twice writes it once
+  const loading = new Map(); // dialog id -> messages that were deleted while what was said in it is read
   let chosen = null;
+  let showsSoon = false;
+  let over = false;
 
   const request = async (path, init) => {
     const answer = await fetch(path, { ...init, headers: { Authorization: `Bearer ${user.token}` }, cache: 'no-store' });
@@ -39,10 +43,22 @@ function chat(user) {
   });
 
   function put(row) {
+    for (const [id, others] of messages) if (id !== row.dialog_id) others.delete(row.id);
     const known = messages.get(row.dialog_id) ?? new Map();
     messages.set(row.dialog_id, known.set(row.id, row));
     if (unsent.delete(row.id)) view.showLatest();
     if (known.size > KEPT_MESSAGES) known.delete(known.keys().next().value);
+  }
+
+  function remove(id) {
+    for (const known of messages.values()) known.delete(id);
+    for (const gone of loading.values()) gone.add(id);
+  }
+
+  function removeDialog(id) {
+    dialogs.delete(id);
+    messages.delete(id);
+    if (chosen === id) chosen = null;
   }
 
   async function read() {
@@ -52,34 +68,62 @@ function chat(user) {
     for (const row of rows.dialogs) dialogs.set(row.id, row);
     for (const row of rows.messages.reverse()) put(row);
     if (!dialogs.has(chosen)) chosen = matchMedia('(max-width: 46rem)').matches ? null : (rows.dialogs[0]?.id ?? null);
+    if (!over) view.say('');
     show();
+  }
+
+  /** What was said in a dialog before it came into sight is told by nobody; what is told meanwhile is newer. */
+  async function load(id) {
+    const gone = new Set();
+    loading.set(id, gone);
+    try {
+      const rows = await request('/demo/rows');
+      const missing = rows.messages.reverse().filter((row) => row.dialog_id === id && dialogs.has(id) && !gone.has(row.id));
+      for (const row of missing) if (!messages.get(id)?.has(row.id)) put(row);
+      show();
+    } catch {
+      setTimeout(() => !over && dialogs.has(id) && void load(id), RESEND_MS);
+    } finally {
+      if (loading.get(id) === gone) loading.delete(id);
+    }
   }
 
   function change(event) {
     const { eventType, table } = event;
+    const gone = eventType === 'DELETE' || (event.old.id !== undefined && event.old.id !== event.new.id);
     if (table === 'dialogs') {
-      if (eventType !== 'DELETE') dialogs.set(event.new.id, event.new);
-      else {
-        dialogs.delete(event.old.id);
-        messages.delete(event.old.id);
-        if (chosen === event.old.id) chosen = null;
+      if (gone) removeDialog(event.old.id);
+      if (eventType !== 'DELETE') {
+        const isNew = !dialogs.has(event.new.id);
+        dialogs.set(event.new.id, event.new);
+        if (isNew) void load(event.new.id);
       }
-    } else if (table === 'messages' && eventType !== 'DELETE') {
+    } else if (table === 'messages') {
+      if (gone) remove(event.old.id);
       if (eventType === 'INSERT' && event.new.sender_id !== user.id && (event.dialog_id !== chosen || document.hidden)) {
         unread.set(event.dialog_id, (unread.get(event.dialog_id) ?? 0) + 1);
       }
-      put(event.new);
-    } else if (table === 'messages') messages.get(event.dialog_id)?.delete(event.old.id);
-    show();
+      if (eventType !== 'DELETE') put(event.new);
+    }
+    showSoon();
     view.latency(Date.now() - Date.parse(event.commit_timestamp));
   }
 
+  /** A thousand changes at once are one rendering.  By time, since a hidden tab gets no frames and counts unread ones. */
+  function showSoon() {
+    if (showsSoon) return;
+    showsSoon = true;
+    setTimeout(show, FRAME_MS);
+  }
+
   function show() {
-    const own = [...(messages.get(chosen)?.values() ?? [])].sort((a, b) => (a.created_at < b.created_at ? -1 : 1));
+    showsSoon = false;
+    if (over) return; // somebody else may be signed in by now
+    const said = (id) => [...(messages.get(id)?.values() ?? [])].sort((a, b) => (a.created_at < b.created_at ? -1 : Number(a.created_at > b.created_at)));
     const pending = [...unsent.values()].filter((row) => row.dialog_id === chosen);
-    const last = (id) => [...(messages.get(id)?.values() ?? [])].at(-1);
-    const list = [...dialogs.values()].map((d) => ({ ...d, unread: unread.get(d.id) ?? 0, last: last(d.id) }));
-    view.show({ dialogs: list, chosen: dialogs.get(chosen) ?? null, messages: [...own, ...pending], pending: unsent });
+    const list = [...dialogs.values()].map((d) => ({ ...d, title: d.title || 'Untitled', unread: unread.get(d.id) ?? 0, last: said(d.id).at(-1) }));
+    const current = list.find(({ id }) => id === chosen) ?? null;
+    view.show({ dialogs: list, chosen: current, messages: [...said(chosen), ...pending], pending: unsent });
   }
 
   function choose(id) {
@@ -95,7 +139,7 @@ function chat(user) {
     } catch (error) {
       if (typeof error.cause === 'number' && error.cause < 500) {
         unsent.delete(row.id);
-        view.say(error.message);
+        if (!over) view.say(error.message);
         return show();
       }
       setTimeout(() => unsent.has(row.id) && void send(row), RESEND_MS); // no network: it is written when there is one
@@ -116,6 +160,7 @@ function chat(user) {
   }
 
   function signOut() {
+    over = true;
     bridge.close();
     view.end();
     history.replaceState(null, '', '/');

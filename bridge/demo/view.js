@@ -61,8 +61,9 @@ export function createView({ user, nameOf, choose, write, block, signOut, seen }
     const [text, time] = item.querySelectorAll('.text, time');
     setText(text, message.body);
     const at = new Date(message.created_at);
-    time.dateTime = at.toISOString();
-    time.textContent = pending ? 'sending' : at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+    const isTime = !Number.isNaN(at.getTime()); // Postgres has an infinite one
+    time.dateTime = isTime ? at.toISOString() : '';
+    time.textContent = pending ? 'sending' : isTime ? at.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' }) : '';
     return item;
   }
 
@@ -115,6 +116,7 @@ export function createView({ user, nameOf, choose, write, block, signOut, seen }
     dialogs.forEach((one, place) => {
       const item = dialogItem(one);
       item.firstChild.setAttribute('aria-current', String(one.id === chosen?.id));
+      setText(item.querySelector('.avatar'), [...one.title][0]);
       setText(item.querySelector('strong'), one.title);
       setText(item.querySelector('.words span'), one.last ? `${nameOf(one.last.sender_id)}: ${one.last.body}` : 'No messages yet');
       const badge = item.querySelector('.unread');

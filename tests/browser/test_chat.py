@@ -159,3 +159,48 @@ async def test_the_chat_works_without_a_mouse_and_for_a_screen_reader(browser: B
         await page.get_by_role("button", name="Back to the dialogs").click()
         await expect(page.get_by_role("button", name="Lunch")).not_to_contain_text("unread")
         await expect(page.get_by_role("switch", name="Block WebSockets")).to_be_visible()
+
+
+async def test_the_page_shows_whatever_rows_say(browser: Browser, stack: LocalStack):
+    """No title, no time, another primary key, another dialog, a burst, a dialog that others have talked in before."""
+    await seed(stack.database_url)
+    port = free_port()
+    async with (
+        chat_worker(stack, port),
+        await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as db,
+    ):
+        ann = await open_window(browser, f"http://127.0.0.1:{port}", "Ann")
+        titles = ann.page.locator("nav strong")
+        last = "f0000000-0000-4000-8000-000000000000"  # the page reads them by id
+        await db.execute("insert into public.dialogs (id, owner_id) values (%s, %s)", (last, USERS[0].id))
+        await expect(titles).to_have_text(["Weekend hike", "Lunch", "Untitled"], timeout=WAIT_MS)
+
+        write = "insert into public.messages (dialog_id, sender_id, body, created_at) values (%s, %s, %s, %s)"
+        await db.execute(write, (HIKE.id, BOB.id, "for ever", "infinity"))
+        await ann.shows("for ever")
+        await db.execute(
+            "update public.messages set id = gen_random_uuid(), body = 'once' where body = 'for ever'"
+        )
+        await ann.shows("once")
+        assert "for ever" not in await ann.transcript()
+        await db.execute("update public.messages set dialog_id = %s where body = 'once'", (DIALOGS[2].id,))
+        await expect(ann.page.locator(".message", has_text="once")).to_have_count(0, timeout=WAIT_MS)
+
+        await db.execute("delete from public.dialog_participants where user_id = %s", (USERS[0].id,))
+        await db.execute("update public.dialogs set owner_id = %s", (BOB.id,))
+        await expect(titles).to_have_count(0, timeout=WAIT_MS)
+        await db.execute(write, (HIKE.id, BOB.id, "Said before.", "2026-01-01"))
+        await db.execute(
+            "insert into public.dialog_participants (dialog_id, user_id) values (%s, %s)",
+            (HIKE.id, USERS[0].id),
+        )
+        await ann.page.get_by_role("button", name="Weekend hike").click(timeout=WAIT_MS)
+        await ann.shows("Said before.")
+        await db.execute(
+            "insert into public.messages (dialog_id, sender_id, body, created_at) "
+            "select %s, %s, 'no. ' || n || '.', now() + n * interval '1 s' from generate_series(1, 1000) as n",
+            (HIKE.id, BOB.id),
+        )
+        await ann.shows("no. 1000.")
+        assert await ann.page.locator("#notice").inner_text() == ""
+        await db.execute("delete from public.dialogs")

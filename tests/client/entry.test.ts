@@ -28,8 +28,16 @@ test('a server may import it, make a client, and render with the hooks', async (
 test('a url that is none is told at once, not after a while of trying', async () => {
   const { createBridgeClient } = (await load(NAME)) as { createBridgeClient: CreateBridgeClient };
   const getToken = () => 't';
-  for (const url of ['', 'bridge.example.com', '/bridge', 'wss://bridge.example.com', 'https://', 'https://b/?x=1', undefined as never]) {
+  for (const url of ['', 'bridge.example.com', '/bridge', 'wss://bridge.example.com', 'https://', 'https://b/?x=1', 'https://b/ws', undefined as never]) {
     assert.throws(() => createBridgeClient({ url, getToken }), /give it like https:\/\/bridge\.example\.com/, url);
   }
   for (const url of ['http://127.0.0.1:3002', 'https://example.com/bridge/']) assert.ok(createBridgeClient({ url, getToken }));
+});
+
+test('a token in place of a function, or an id in place of a list, is told at once', async () => {
+  const { createBridgeClient } = (await load(NAME)) as { createBridgeClient: CreateBridgeClient };
+  const url = 'https://bridge.example.com';
+  for (const getToken of [undefined, 'eyJ...'] as never[]) assert.throws(() => createBridgeClient({ url, getToken }), /getToken is no function/);
+  const client = createBridgeClient({ url, getToken: () => 't' });
+  assert.throws(() => client.subscribe({ dialogs: 'd1' as never }), /give a list of ids/);
 });

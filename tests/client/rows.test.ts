@@ -114,6 +114,16 @@ test('many changes at once are one rendering, and the snapshot is the same until
   assert.equal(renderings, 2);
 });
 
+test('a row that gets another primary key is not there twice', () => {
+  const world = new World({ load: () => Promise.resolve([]) });
+  world.store.subscribe(() => undefined);
+  world.change(1);
+  const { new: row } = message(1) as unknown as { new: { id: string } };
+  world.change(2, { eventType: 'UPDATE', new: { ...row, id: 'another' }, old: { id: row.id } });
+  world.change(3, { eventType: 'UPDATE', new: { ...row, id: 'another' }, old: {} });
+  return until(() => world.ids().length > 0).then(() => assert.deepEqual(world.ids(), ['another']));
+});
+
 test('a store lives as long as somebody listens, and React listens twice', async () => {
   const world = new World();
   world.store.subscribe(() => undefined)();

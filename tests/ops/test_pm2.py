@@ -18,7 +18,7 @@ from websockets.exceptions import WebSocketException
 from bridge.local.stack import LocalStack
 from tests.support.clients import websocket_client
 from tests.support.nginx import Nginx, running_nginx
-from tests.support.pm2 import Pm2, running_pm2
+from tests.support.pm2 import CONFIG, Pm2, running_pm2
 from tests.support.stack import alive
 from tests.support.worker import environment
 
@@ -67,12 +67,20 @@ async def test_it_starts_drains_and_comes_back(stack: LocalStack, pm2: Pm2):
     assert second["pid"] != first["pid"]
     os.kill(second["pid"], signal.SIGKILL)
     await pm2.logged("service_ready", count=3)
+    # By its file it takes what was changed in the settings, by its name it keeps the former ones.
+    changed = _settings(stack, port, BRIDGE_PING_INTERVAL_S="20")
+    await pm2.run("reload", "websocket-server", **changed)
+    await pm2.logged("service_ready", count=4)
+    assert "BRIDGE_PING_INTERVAL_S" not in (await pm2.facts())["pm2_env"]
+    await pm2.run("reload", str(CONFIG), **changed)
+    await pm2.logged("service_ready", count=5)
+    assert (await pm2.facts())["pm2_env"]["BRIDGE_PING_INTERVAL_S"] == "20"
     third = await pm2.facts()
     assert third["pm2_env"]["status"] == "online"
     assert not alive(second["pid"])
     await pm2.run("stop", "websocket-server")
     assert not alive(third["pid"])
-    assert [line["event"] for line in pm2.log()].count("service_stopped") == 2
+    assert [line["event"] for line in pm2.log()].count("service_stopped") == 4
 
 
 async def test_a_wrong_setting_is_not_tried_again(stack: LocalStack, pm2: Pm2):

@@ -60,6 +60,8 @@ export class Client implements BridgeClient {
   }
 
   subscribe({ dialogs }: { readonly dialogs?: readonly string[] | undefined } = {}): () => void {
+    // A text is a list of letters, too, and no dialog would ever be told of.
+    if (typeof dialogs === 'string') throw new TypeError('bridge: dialogs is a text: give a list of ids');
     const subscription = Symbol();
     this.subscriptions.set(subscription, dialogs === undefined ? null : new Set(dialogs));
     this.wantSoon();

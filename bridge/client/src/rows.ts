@@ -111,7 +111,14 @@ export class RowStore {
   }
 
   private apply(change: Heard): void {
-    switch (this.source.meaning(change)) {
+    const { idOf, meaning } = this.source;
+    const means = meaning(change);
+    if (change.eventType === 'UPDATE' && means !== null) {
+      // The row may have got another primary key; it is the same one.
+      const was = idOf(change.old);
+      if (was !== undefined && was !== idOf(change.new)) this.rows.delete(was);
+    }
+    switch (means) {
       case 'put':
         this.rows.set(this.source.idOf(change.new), change.new);
         break;
