@@ -8,6 +8,7 @@ import msgspec
 
 from bridge.events import Change, Event, Row
 from bridge.ports import Source
+from bridge.position import Position
 
 MAX_TOGETHER = 1_000
 """Changes of one transaction that are taken as one; those of a larger one are taken in as many turns."""
@@ -41,6 +42,8 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
     """Return what the changes of a transaction come to, in place of each row's first; None for the others.
 
     Who would be shown a row as it was between two statements would see what no ``select`` has ever shown.
+    It has the id of the last: who got the first by itself, of a worker that had them in parts, lacks that one.
+    What has been passed with it, and after it, is therefore more than what came before it.
 
     Args:
         changes: With their whole rows, in order.
@@ -53,6 +56,7 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
             row = change.old if change.new is None else change.new
             places.setdefault((change.table, *_key(row, keys[change.table])), []).append(place)
     result: list[Change | None] = list(changes)
+    passed: dict[int, list[int]] = {}
     for one_row in places.values():
         if len(one_row) == 1:
             continue
@@ -65,8 +69,25 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
                 action="INSERT" if old is None else "DELETE" if new is None else "UPDATE",
                 old=old,
                 new=new,
+                id=changes[one_row[-1]].id,
             )
+            passed[one_row[0]] = [changes[place].id for place in one_row]
+    early: list[int] = []
+    for place, change in enumerate(result):
+        early += passed.get(place, ())
+        if change is not None and early:
+            result[place] = msgspec.structs.replace(change, position=_with(change.position, early))
     return result
+
+
+def _with(text: str, ids: Sequence[int]) -> str:
+    """Return the position ``text`` with these ids passed, too."""
+    position = Position.parse(text)
+    if position is None:
+        return text
+    for id_ in ids:
+        position.add(id_)
+    return position.text()
 
 
 def _is_moved(change: Change, key: Sequence[str]) -> bool:
