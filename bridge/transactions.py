@@ -42,8 +42,8 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
     """Return what the changes of a transaction come to, in place of each row's first; None for the others.
 
     Who would be shown a row as it was between two statements would see what no ``select`` has ever shown.
-    It has the id of the last: who got the first by itself, of a worker that had them in parts, lacks that one.
-    What has been passed with it, and after it, is therefore more than what came before it.
+    It has the id of the last: who got the first by itself, of a worker that had them in parts, lacks that.
+    So the positions from there on have passed these ids, too.
 
     Args:
         changes: With their whole rows, in order.
@@ -73,10 +73,10 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
             )
             passed[one_row[0]] = [changes[place].id for place in one_row]
     early: list[int] = []
-    for place, change in enumerate(result):
+    for place, whole in enumerate(result):
         early += passed.get(place, ())
-        if change is not None and early:
-            result[place] = msgspec.structs.replace(change, position=_with(change.position, early))
+        if whole is not None and early:
+            result[place] = msgspec.structs.replace(whole, position=_with(whole.position, early))
     return result
 
 
