@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 
-from bridge.events import Change, Event, Row
+from bridge.events import Change, Event, Gap, Row
 from bridge.ports import Source
 from bridge.position import Position
 
@@ -78,6 +79,19 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
         if whole is not None and early:
             result[place] = msgspec.structs.replace(whole, position=_with(whole.position, early))
     return result
+
+
+def net_of_each(
+    events: Sequence[Change | Gap], keys: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[Change | Gap, Change | None]]:
+    """Give what was read of the past, each change with what :func:`net` makes of it."""
+    for txid, some in groupby(events, key=lambda event: event.txid if isinstance(event, Change) else ""):
+        together = list(some)
+        changes = [event for event in together if isinstance(event, Change)]
+        if txid and len(changes) > 1:
+            yield from zip(changes, net(changes, keys), strict=True)
+        else:
+            yield from ((one, one if isinstance(one, Change) else None) for one in together)
 
 
 def _with(text: str, ids: Sequence[int]) -> str:

@@ -791,3 +791,18 @@ async def test_who_comes_in_the_middle_of_a_transaction_reads_again():
             "note 8 to 1",
             "resync to 1",
         ]
+
+
+async def test_a_transaction_of_the_past_is_kept_as_it_was_at_its_end():
+    """Who comes back is shown no state between two statements; the position is that of all of it."""
+    async with running() as stage:
+        shown = insert(1, id=1, position="1", txid="5")
+        hidden = msgspec.structs.replace(
+            shown, action="UPDATE", old=shown.new, new={"id": 1, "owner_id": BOB}, id=2, position="2"
+        )
+        stage.source.there, stage.source.keeps_past = Position(2), True
+        stage.source.pages = [[shown, hidden, insert(3, id=3, position="3", txid="6")]]
+        heard = await stage.tell(Live())
+        assert heard[1:4] == [
+            f"public.notes {past}" for past in ("2 is past: 1", "2 is past: 0", "3 is past: 1")
+        ]
