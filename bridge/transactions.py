@@ -14,27 +14,24 @@ from bridge.position import Position
 MAX_TOGETHER = 1_000
 """Changes of one transaction that are taken as one; those of a larger one are taken in as many turns."""
 
-REST_S = 0.005
-"""Time for the rest of a transaction to arrive where it is not said which change is its last."""
-
 
 async def whole_transaction(first: Change, source: Source) -> tuple[list[Change], Event | None]:
     """Return ``first`` with the others of its transaction, and what was taken of ``source`` after them."""
     together = [first]
     last = first
     while last.txid and not last.last and len(together) < MAX_TOGETHER:
-        following = await waiting(source, REST_S)
+        following = await source.rest(first.txid)
         if not isinstance(following, Change) or following.txid != first.txid:
             return together, following
         together.append(last := following)
     return together, None
 
 
-async def waiting(source: Source, for_s: float = 0.0) -> Event | None:
-    """Return the next event of ``source`` if it is there already, or is within ``for_s``."""
-    if source.ready or for_s:
+async def waiting(source: Source) -> Event | None:
+    """Return the next event of ``source`` if it is there already."""
+    if source.ready:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(for_s):
+            async with asyncio.timeout(0):
                 return await source.next_event()
     return None
 

@@ -169,6 +169,10 @@ class Journal:
         """True if no more rows of the stream may be received before a read."""
         return len(self._held) >= MAX_HELD
 
+    def holds(self, txid: str) -> bool:
+        """True if a row of this transaction waits for a read."""
+        return any(held.txid == txid for held in self._held.values())
+
     def read_at_s(self, *, stream_waits: bool) -> float:
         """Return when to read what is missing, on the caller's clock.
 

@@ -153,6 +153,32 @@ def test_past_and_events_are_one_sequence():
     run_at_once(main(bench), bench.clock)
 
 
+def test_the_rest_of_a_transaction_is_read_where_it_waits_for_that():
+    """What is missing before it is another's, which runs on; for what is of another one no read is begun."""
+
+    async def main(bench: Bench) -> None:
+        await bench.start()
+        running, ended = bench.model.begin(), bench.model.begin()
+        for key, transaction in enumerate((ended, running, ended)):
+            bench.model.write(transaction, key)
+        bench.model.send(ended)
+        bench.model.end(ended)
+        first, last = map(streamed, bench.model.wal)
+        bench.upstream.put(first)
+        assert brief([await bench.source.next_event()]) == [1]
+        assert await bench.source.rest(str(ended.xid)) is None
+        bench.upstream.put(last)
+        before = bench.database.reads
+        assert await bench.source.rest(str(running.xid)) is None
+        assert (bench.database.reads, bench.source.ready) == (before, False)
+        rest = await bench.source.rest(str(ended.xid))
+        assert rest is not None
+        assert (brief([rest]), bench.database.reads) == ([3], before + 1)
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
 def test_a_stream_that_lives_is_checked_every_three_seconds():
     """One that is away is replaced by reading twice a second."""
 
