@@ -11,6 +11,7 @@ from bridge.errors import BridgeError, RpcError, SourceError
 from bridge.events import Change, Gap
 from bridge.ports import Audience, Source
 from bridge.position import Position
+from bridge.transactions import net_of_each
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -83,7 +84,7 @@ class Loading:
         version = self._source.version(authorizer.planset.digest)
         self._audience.begin(version, start)
         while (events := await self._past()) is not None:
-            for event in events:
+            for event, whole in net_of_each(events, authorizer.memory.keys):
                 if isinstance(event, Gap):
                     if event.table not in authorizer.planset.upstream_tables:
                         continue
@@ -93,10 +94,10 @@ class Loading:
                             f"{event.table} changed while its rows were read ({event.reason}): reading again"
                         )
                     self._audience.begin(version, self._source.position)
-                elif event.table in authorizer.planset.upstream_tables:
+                elif whole is not None and whole.table in authorizer.planset.upstream_tables:
                     try:
-                        effects = authorizer.pass_by(event, is_loaded=event.id in there)
-                        self._audience.remember(event, effects)
+                        effects = authorizer.pass_by(whole, is_loaded=whole.id in there)
+                        self._audience.remember(whole, effects)
                     except CatalogChangedError:
                         # Of a table as it was before: what led to it cannot be told.
                         self._audience.begin(version, self._source.position)

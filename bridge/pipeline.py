@@ -200,6 +200,7 @@ class Pipeline:
         Raises:
             RpcError: only Postgres knows, and it did not answer.
         """
+        await self.certainty.wait()  # a replay may have begun before it was lost
         authorizer = self._authorizer
         if authorizer is None or not self._usable:
             return [None] * len(events)
@@ -327,14 +328,13 @@ class Pipeline:
         """Tell what ``begun`` comes to; False if everything had to be loaded anew instead."""
         if not begun or self._authorizer is None:
             return True
-        settled: Sequence[Sequence[Effect]] = [one.effects for one in begun if isinstance(one.effects, list)]
-        if len(settled) < len(begun):
-            started_s = self._clock.monotonic_s()
-            try:
-                settled = await self._authorizer.settle([one.effects for one in begun], self._database)
-            except RpcError as error:
-                await self._retry_afresh([one.change for one in begun], error)
-                return False
+        started_s = self._clock.monotonic_s()
+        try:
+            settled = await self._authorizer.settle([one.effects for one in begun], self._database)
+        except RpcError as error:
+            await self._retry_afresh([one.change for one in begun], error)
+            return False
+        if any(isinstance(one.effects, Pending) for one in begun):
             self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
         for one, effects in zip(begun, settled, strict=True):
             # Several were applied before any is told: nobody is shown what the later ones took from them.

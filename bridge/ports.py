@@ -25,6 +25,9 @@ class Source(Protocol):
 
     async def next_event(self) -> Event: ...
 
+    async def rest(self, txid: str) -> Event | None:
+        """Return the next event if it may be of this transaction, and comes soon; else None."""
+
     def version(self, digest: str) -> str:
         """Return what cursors have to be of to mean anything, for plans of this digest."""
 

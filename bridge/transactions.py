@@ -1,20 +1,17 @@
 """What a transaction did to each row, as those outside it see it: the states in between were never there."""
 
-import asyncio
-import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 import msgspec
 
 from bridge.authorization import Effect, Pending
-from bridge.events import Change, Event, Row
+from bridge.events import Change, Event, Gap, Row
 from bridge.ports import Source
+from bridge.position import Position
 
 MAX_TOGETHER = 1_000
 """Changes of one transaction that are taken as one; those of a larger one are taken in as many turns."""
-
-REST_S = 0.005
-"""Time for the rest of a transaction to arrive where it is not said which change is its last."""
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -36,25 +33,19 @@ async def whole_transaction(first: Change, source: Source) -> tuple[list[Change]
     together = [first]
     last = first
     while last.txid and not last.last and len(together) < MAX_TOGETHER:
-        following = source.take() or await _within(source, REST_S)
+        following = source.take() or await source.rest(first.txid)
         if not isinstance(following, Change) or following.txid != first.txid:
             return together, following
         together.append(last := following)
     return together, None
 
 
-async def _within(source: Source, for_s: float) -> Event | None:
-    """Return the next event of ``source`` if there is one in time."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(for_s):
-            return await source.next_event()
-    return None
-
-
 def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Change | None]:
     """Return what the changes of a transaction come to, in place of each row's first; None for the others.
 
     Who would be shown a row as it was between two statements would see what no ``select`` has ever shown.
+    It has the id of the last: who got the first by itself, of a worker that had them in parts, lacks that.
+    So the positions from there on have passed these ids, too.
 
     Args:
         changes: With their whole rows, in order.
@@ -67,6 +58,7 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
             row = change.old if change.new is None else change.new
             places.setdefault((change.table, *_key(row, keys[change.table])), []).append(place)
     result: list[Change | None] = list(changes)
+    passed: dict[int, list[int]] = {}
     for one_row in places.values():
         if len(one_row) == 1:
             continue
@@ -79,8 +71,38 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
                 action="INSERT" if old is None else "DELETE" if new is None else "UPDATE",
                 old=old,
                 new=new,
+                id=changes[one_row[-1]].id,
             )
+            passed[one_row[0]] = [changes[place].id for place in one_row]
+    early: list[int] = []
+    for place, whole in enumerate(result):
+        early += passed.get(place, ())
+        if whole is not None and early:
+            result[place] = msgspec.structs.replace(whole, position=_with(whole.position, early))
     return result
+
+
+def net_of_each(
+    events: Sequence[Change | Gap], keys: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[Change | Gap, Change | None]]:
+    """Give what was read of the past, each change with what :func:`net` makes of it."""
+    for txid, some in groupby(events, key=lambda event: event.txid if isinstance(event, Change) else ""):
+        together = list(some)
+        changes = [event for event in together if isinstance(event, Change)]
+        if txid and len(changes) > 1:
+            yield from zip(changes, net(changes, keys), strict=True)
+        else:
+            yield from ((one, one if isinstance(one, Change) else None) for one in together)
+
+
+def _with(text: str, ids: Sequence[int]) -> str:
+    """Return the position ``text`` with these ids passed, too."""
+    position = Position.parse(text)
+    if position is None:
+        return text
+    for id_ in ids:
+        position.add(id_)
+    return position.text()
 
 
 def _is_moved(change: Change, key: Sequence[str]) -> bool:

@@ -58,7 +58,7 @@ class Authorizer:
         self.moves = 0
         """Counts the changes of look-up rows, in what policies read of them."""
         self._came: set[Principal] | None = None
-        """Who came or went while Postgres is asked; None while it is not."""
+        """Who came or went since a change was applied of which nobody is told yet; None if there is none."""
         self._shaper = Shaper(keys=memory.keys, dialog_columns=dialog_columns)
         self._settler = Settler(self._shaper, roster, dialog_table=dialog_table, keys=memory.keys)
         self._plans = list(planset.plans.values())
@@ -83,14 +83,13 @@ class Authorizer:
         Raises:
             CatalogChangedError, RpcError: as :meth:`begin` and :meth:`settle` do.
         """
-        begun = await self.begin(change, database)
-        return begun if isinstance(begun, list) else (await self.settle([begun], database))[0]
+        return (await self.settle([await self.begin(change, database)], database))[0]
 
     async def begin(self, change: Change, database: Database) -> list[Effect] | Pending:
         """Apply ``change`` to the look-up rows and return what the users experience, in order.
 
-        Where only Postgres knows that, it is asked by :meth:`settle`, about several changes at once: who is
-        decided in memory is decided as of this change all the same.
+        :meth:`settle` has to follow.  Where only Postgres knows, it is asked there, about several changes at
+        once: who is decided in memory is decided as of this change all the same.
 
         Args:
             change: A change of a watched table or of a look-up table.
@@ -103,6 +102,7 @@ class Authorizer:
         """
         inserted = self.insert(change)
         if inserted is not None:
+            self._watch_who_comes()
             return [inserted]
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
@@ -117,6 +117,7 @@ class Authorizer:
             answerable, others, gone = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
+        self._watch_who_comes()
         questions = Questions()
         row_before, row_after = self.memory.lookup_rows(change)
         here, anybody = (Crowd(found, change.table, who) for who in ("here", "anybody"))
@@ -143,9 +144,12 @@ class Authorizer:
         if not questions:
             return self._settler.settle(pending)
         metrics.ASKED.labels(change.table).inc(len(questions))
+        return pending
+
+    def _watch_who_comes(self) -> None:
+        """Take note of who comes until ``settle``: nobody decided about them, and no history has it yet."""
         if self._came is None:
             self._came = set()
-        return pending
 
     def pass_by(self, change: Change, *, is_loaded: bool) -> list[Effect]:
         """Take in a change of the past; nobody is told, and nothing may be asked until the last one.
@@ -177,7 +181,7 @@ class Authorizer:
         return effects
 
     async def settle(self, begun: Sequence[list[Effect] | Pending], database: Database) -> list[list[Effect]]:
-        """Ask Postgres what is pending, and return the effects of each change; in stream order.
+        """Ask Postgres what is pending, if anything, and return the effects of each change; in stream order.
 
         Those of whom Postgres does not tell in time get nothing of the change, and read again.
 
@@ -193,7 +197,7 @@ class Authorizer:
         finally:
             came, self._came = self._came or (), None
         settled = [self._settler.settle(one) if isinstance(one, Pending) else one for one in begun]
-        if came:  # nobody asked about them, and the history has no change yet
+        if came:
             settled[-1].append(Resync(tuple(came)))
         if questions.timeout is not None:
             for one in pending:

@@ -24,6 +24,7 @@ class Recorded(msgspec.Struct, frozen=True):
         user: The owner of a dialog, or the user of a membership.
         at: When it was committed, in seconds since 1970.  Ids are handed out before that, so that who was
             in a dialog when is told by this alone.
+        txid: The transaction that wrote it.
     """
 
     id: int
@@ -33,6 +34,7 @@ class Recorded(msgspec.Struct, frozen=True):
     dialog: str
     user: str | None
     at: float
+    txid: str = ""
 
 
 class Verdict(msgspec.Struct):
@@ -82,7 +84,18 @@ class History:
         self.stays: dict[tuple[str, str], list[Stay]] = {}
         self.changed: set[tuple[str, str]] = set()
         """Memberships that came or went."""
+        self.merged: set[int] = set()
+        """What the same transaction did to the same row again, or undid: it is told as it was at the end."""
+        first: dict[tuple[str, str, str], Recorded] = {}
+        latest: dict[tuple[str, str, str], int] = {}
         for row in journal:
+            place = (row.txid, row.table, row.key)
+            if row.txid and place in latest:
+                self.merged.add(latest[place])
+                if (first[place].action, row.action) == ("INSERT", "DELETE"):
+                    self.merged.add(row.id)
+            first.setdefault(place, row)
+            latest[place] = row.id
             if row.user is None:
                 continue
             key = (row.user, row.dialog)
@@ -168,6 +181,8 @@ def judge_events(
     for row in history.journal:
         if row.id in got or row.id in first or row.id > until or row.table == "dialog_participants":
             continue
+        if row.id in history.merged:
+            continue
         stays = history.stays.get((user, row.dialog))
         if not stays or (user, row.dialog) in history.changed or row.id < stays[0].first:
             continue
@@ -190,14 +205,14 @@ def _position(cursor: str) -> Position:
     return Position.parse(cursor.partition("-")[2]) or Position(0)
 
 
-def recorded(rows: Iterable[tuple[int, str, str, Mapping[str, str], float]]) -> list[Recorded]:
+def recorded(rows: Iterable[tuple[int, str, str, Mapping[str, str], float, str]]) -> list[Recorded]:
     """Return rows of the journal by what they say."""
     found = []
-    for id_, relation, action, record, at in rows:
+    for id_, relation, action, record, at, txid in rows:
         table = relation.partition(".")[2]
         is_membership = table == "dialog_participants"
         dialog = record["id"] if table == "dialogs" else record["dialog_id"]
         key = f"{dialog} {record['user_id']}" if is_membership else record["id"]
         user = {"dialogs": record.get("owner_id"), "dialog_participants": record.get("user_id")}.get(table)
-        found.append(Recorded(id_, table, action, key, dialog, user, at))
+        found.append(Recorded(id_, table, action, key, dialog, user, at, txid))
     return found

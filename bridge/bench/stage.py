@@ -213,10 +213,12 @@ async def _journal(database_url: str) -> list[Recorded]:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         cursor: Any = await connection.execute(
             "select id, relation, action, coalesce(record, old_record), "
-            "extract(epoch from coalesce(pg_xact_commit_timestamp(txid::xid), recorded_at))::float8 "
+            "extract(epoch from coalesce(pg_xact_commit_timestamp(txid::xid), recorded_at))::float8, "
+            "txid::text "
             "from bridge.journal where action <> 'TRUNCATE' order by id"
         )
         rows = await cursor.fetchall()
     return recorded(
-        (id_, relation, action, json.loads(record), at) for id_, relation, action, record, at in rows
+        (id_, relation, action, json.loads(record), at, txid)
+        for id_, relation, action, record, at, txid in rows
     )

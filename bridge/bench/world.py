@@ -66,8 +66,10 @@ class World(msgspec.Struct):
         kind = self.random.random()
         if kind < 0.02:  # noqa: PLR2004 - shares of all changes
             async with connection.transaction():
-                for _ in range(5):
+                for _ in range(4):
                     await self._one(connection)
+                # What others are told of is one INSERT.
+                await self._edit(connection, await self._say(connection))
         elif kind < 0.04:  # noqa: PLR2004
             # An id of the journal that will never be there.
             async with connection.transaction(force_rollback=True):
@@ -89,17 +91,13 @@ class World(msgspec.Struct):
             case n if n < 11:  # noqa: PLR2004
                 await self._move_member(connection)
             case n if n < 23 and self.messages:  # noqa: PLR2004
-                await connection.execute(
-                    "update public.messages set body = %s where id = %s",
-                    (f"edited {choose.random()}", choose.choice(self.messages)),
-                )
-                self.changes += 1
+                await self._edit(connection, choose.choice(self.messages))
             case n if n < 61 and len(self.messages) > len(self.users) * MESSAGES_PER_USER:  # noqa: PLR2004
                 await self._delete_message(connection)
             case _:
                 await self._say(connection)
 
-    async def _say(self, connection: psycopg.AsyncConnection[Any], *, forget: bool = False) -> None:
+    async def _say(self, connection: psycopg.AsyncConnection[Any], *, forget: bool = False) -> str:
         message, choose = str(uuid.uuid4()), self.random
         await connection.execute(
             "insert into public.messages (id, dialog_id, sender_id, body) "
@@ -109,6 +107,12 @@ class World(msgspec.Struct):
         if not forget:
             self.messages.append(message)
             self.changes += 1
+        return message
+
+    async def _edit(self, connection: psycopg.AsyncConnection[Any], message: str) -> None:
+        body = f"edited {self.random.random()}"
+        await connection.execute("update public.messages set body = %s where id = %s", (body, message))
+        self.changes += 1
 
     async def _delete_message(self, connection: psycopg.AsyncConnection[Any]) -> None:
         place = self.random.randrange(len(self.messages))

@@ -146,6 +146,8 @@ class Journal:
         self._whole = False
         """True if a read has found all that was committed before the stream began."""
         self._paused = False
+        self._unfinished = ""
+        """The transaction of which the stream is bound to bring more; empty if there is none."""
         self._due_s = self._wait_until_s = float("-inf")
 
     @property
@@ -172,6 +174,10 @@ class Journal:
     def full(self) -> bool:
         """True if no more rows of the stream may be received before a read."""
         return len(self._held) >= MAX_HELD
+
+    def holds(self, txid: str) -> bool:
+        """True if a row of this transaction waits for a read, or is certain to come."""
+        return txid == self._unfinished or any(held.txid == txid for held in self._held.values())
 
     def read_at_s(self, *, stream_waits: bool) -> float:
         """Return when to read what is missing, on the caller's clock.
@@ -239,6 +245,8 @@ class Journal:
     def receive_row(self, row: JournalRow, received_s: float) -> None:
         """Take a row of the stream: at once if nothing can be missing before it, else after a read."""
         self._aside.pop(row.id, None)
+        if self._lossless:
+            self._unfinished = "" if row.last else row.txid
         if row.id in self.position or row.id in self._held:
             metrics.JOURNAL_ROWS.counts[_LATE] += 1
             return
@@ -294,6 +302,8 @@ class Journal:
             return
         every_s = READ_EVERY_S if len(self.position.holes) <= FEW_HOLES else CLOSE_EVERY_S
         self._due_s = now_s + (every_s if self._streaming else POLL_EVERY_S)
+        if not self._begun:
+            self._unfinished = ""  # the stream that was bound to bring it is gone: this page had it
         self._begun = self._streaming
         self._look_for_held(found, int(page.xmin), int(page.xmax))
         self._whole = self._streaming and not self._held
@@ -339,5 +349,6 @@ class Journal:
         self._held.clear()
         self._absent.clear()
         self._aside.clear()
+        self._unfinished = ""
         self._begun = self._whole = False
         self._due_s = self._wait_until_s = float("-inf")

@@ -24,6 +24,9 @@ LOOKS = 4
 
 LOOK_EVERY_S = 0.05
 
+REST_S = 0.005
+"""Time for the rest of a transaction to arrive where it is not said which change is its last."""
+
 _BEYOND = 2**62
 """An id that no row has."""
 
@@ -141,9 +144,7 @@ class JournalSource:
                 self._reload = False
                 return Live()
             await self._advance()
-        if isinstance(event, Gap):
-            self._note_gap(event)
-        return event
+        return self._left(event)
 
     def take(self) -> Event | None:
         """Return the next event if it can be had without a wait.
@@ -157,14 +158,34 @@ class JournalSource:
             if received is None:
                 return None
             self._receive(received)
-        if isinstance(event, Gap):
-            self._note_gap(event)
-        return event
+        return self._left(event)
 
-    def _note_gap(self, gap: Gap) -> None:
-        if not gap.table:
+    async def rest(self, txid: str) -> Event | None:
+        """Return the next event if it comes soon, or with the rest of a transaction of which some waits here.
+
+        No read is begun for anything else: it takes longer than this waits, and would be cancelled each time.
+        """
+        now_s = asyncio.get_running_loop().time
+        until_s = now_s() + REST_S
+        while (event := self._journal.take()) is None:
+            if self._journal.holds(txid):
+                await self._advance()
+            elif self._reload or self._journal.full or now_s() >= until_s:
+                return None
+            else:
+                try:
+                    async with asyncio.timeout_at(until_s):
+                        come = await self._stream.next_event()
+                except TimeoutError:
+                    return None
+                self._receive(come)
+        return self._left(event)
+
+    def _left(self, event: Event) -> Event:
+        if isinstance(event, Gap) and not event.table:
             self._anew = True
             self._journal.epoch = self._journal.read_epoch  # cursors are of that from now on
+        return event
 
     async def rewind(self) -> tuple[Position, Position]:
         """Return where the past begins, which is some time ago or what has been passed, and what is there.
@@ -257,8 +278,7 @@ class JournalSource:
 
     async def _advance(self) -> None:
         """Read what is missing, if it is time to, or take the next event of the stream."""
-        read_at_s = self._journal.read_at_s(stream_waits=self._stream.waiting > 0)
-        left_s = read_at_s - self._clock.monotonic_s()
+        left_s = self._left_s()
         if left_s <= 0:
             try:
                 page = await self._read(self._journal.position)
@@ -279,6 +299,11 @@ class JournalSource:
             except TimeoutError:
                 return
             self._receive(event)
+
+    def _left_s(self) -> float:
+        """Return the time until the next read; none if one is due."""
+        read_at_s = self._journal.read_at_s(stream_waits=self._stream.waiting > 0)
+        return read_at_s - self._clock.monotonic_s()
 
     async def _read(self, position: Position) -> JournalPage:
         return await self._reader.journal_since(position.after, position.holes, PAGE_ROWS)

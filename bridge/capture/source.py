@@ -123,6 +123,9 @@ class RealtimeSource:
         """Return None: there is no past."""
         return None
 
+    async def rest(self, _txid: str) -> None:
+        """Return None: it is not said what is of one transaction."""
+
     def reload(self) -> None:
         """Tell a further Live in its turn; where one will come anyway, leave it at that."""
         if self.state == "live":

@@ -131,6 +131,7 @@ class WebSocketConnection(asyncio.Protocol):
                 self._context.connections.leave_user(identity.principal)
         if self._entered:
             self._context.connections.leave()
+            self._entered = False
         self._context.sweeper.remove(self)
         self._work.cancel()
         sent = self._protocol.close_sent

@@ -45,7 +45,8 @@ class Arrival:
             await self._wait(starts, wait_s)
             if starts() or self.is_leaving:
                 return not history.may_come(cursor)
-            while not history.file(FILED_AT_ONCE):  # noqa: ASYNC110 - nobody is waited for
+            # While a start goes on, whose an event may be is told by rows that are about to be replaced.
+            while history.is_open and not history.file(FILED_AT_ONCE):  # noqa: ASYNC110 - nobody is waited for
                 await asyncio.sleep(0)
             await self._wait(lambda: history.is_open and history.may_come(cursor), WAIT_S)
             if not starts():

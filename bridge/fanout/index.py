@@ -6,7 +6,7 @@ clients times events, and keeps the worker from delivering; so it costs what eac
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bridge.events import Principal, RowEvent
 from bridge.fanout.entry import Entry
@@ -22,9 +22,28 @@ _Whose: TypeAlias = tuple[str, str | None]
 
 _ANYBODY: _Whose = ("", None)
 
+MAX_NAMED = 250
+"""Users that one event is filed for; one of more, by role: of those who come back many may have it anyway."""
+
+MAX_BYTES = 64 * 1024 * 1024
+"""What all that is filed by user may take; what comes then is filed by role, too, and costs asking each."""
+
+_NAME_BYTES = 16
+"""A place in an event's list, and one in a user's."""
+
+_USER_BYTES = 1_000
+"""A user's key and queue."""
+
 
 def anybody(_event: RowEvent) -> None:
     """Know nothing of who may experience an event."""
+
+
+class _Shelf(NamedTuple):
+    """What may be theirs, in order."""
+
+    whose: _Whose
+    entries: deque[Entry]
 
 
 class Index:
@@ -36,8 +55,9 @@ class Index:
 
     def __init__(self, audience: Audience) -> None:
         self._audience = audience
-        self._filed: deque[tuple[Entry, list[_Whose]]] = deque()
-        self._of: dict[_Whose, deque[Entry]] = {}
+        self._filed: deque[tuple[Entry, list[_Shelf]]] = deque()
+        self._of: dict[_Whose, _Shelf] = {}
+        self._bytes = 0
         self._moved: dict[_Whose, int] = {}
         """When their sight moved last, in that order."""
         self.until = 0
@@ -47,6 +67,7 @@ class Index:
         """Forget everything; what is filed next may be any entry."""
         self._filed.clear()
         self._of.clear()
+        self._bytes = 0
         self._moved.clear()
         self.until = 0
 
@@ -56,23 +77,37 @@ class Index:
         if not isinstance(entry.what, RowEvent):
             return
         found = self._audience(entry.what)
-        whose = [_ANYBODY]
-        if found is not None:
-            whose = [(role, None) for role, users in found.items() if users is None]
-            # Anon, who has no id, is given every entry.
-            whose += [(role, user) for role, some in found.items() for user in some or () if user is not None]
-        for one in whose:
-            self._of.setdefault(one, deque()).append(entry)
-        self._filed.append((entry, whose))
+        whose = [_ANYBODY] if found is None else self._whose(found)
+        shelves = [self._of.get(one) or self._new(one) for one in whose]
+        for shelf in shelves:
+            shelf.entries.append(entry)
+        self._bytes += _NAME_BYTES * len(shelves)
+        self._filed.append((entry, shelves))
+
+    def _whose(self, found: Mapping[str, Users]) -> list[_Whose]:
+        """Return the users, or the roles of those who are too many."""
+        count = sum(len(users) for users in found.values() if users is not None)
+        if count > MAX_NAMED or self._bytes > MAX_BYTES:
+            return [(role, None) for role, users in found.items() if users is None or users]
+        whose: list[_Whose] = [(role, None) for role, users in found.items() if users is None]
+        # Anon, who has no id, is given every entry.
+        return whose + [(role, u) for role, some in found.items() for u in some or () if u is not None]
+
+    def _new(self, whose: _Whose) -> _Shelf:
+        self._bytes += _USER_BYTES
+        shelf = self._of[whose] = _Shelf(whose, deque())
+        return shelf
 
     def evict(self, entry: Entry) -> None:
         """Take out the oldest entry, if it was filed."""
         if self._filed and self._filed[0][0] is entry:
-            for one in self._filed.popleft()[1]:
-                filed = self._of[one]
-                filed.popleft()
-                if not filed:
-                    del self._of[one]
+            shelves = self._filed.popleft()[1]
+            self._bytes -= _NAME_BYTES * len(shelves)
+            for shelf in shelves:
+                shelf.entries.popleft()
+                if not shelf.entries:
+                    del self._of[shelf.whose]
+                    self._bytes -= _USER_BYTES
         while self._moved:
             whose, moment = next(iter(self._moved.items()))
             if moment > entry.moment:
@@ -95,4 +130,4 @@ class Index:
     def of(self, principal: Principal) -> list[deque[Entry]]:
         """Return what was filed and may be theirs."""
         whose = ((principal.role, principal.user_id), (principal.role, None), _ANYBODY)
-        return [self._of[one] for one in dict.fromkeys(whose) if one in self._of]
+        return [self._of[one].entries for one in dict.fromkeys(whose) if one in self._of]

@@ -433,7 +433,7 @@ comment on function public.bridge_row(text, jsonb) is
 -- The condition under which a role sees a row of a table, as SQL over a row that is named as the table is.
 create or replace function public.bridge_condition(relation regclass, role_name text) returns text
 language plpgsql stable
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $function$
 declare
     permissive text;
@@ -573,7 +573,7 @@ comment on function public.bridge_given(regclass, jsonb) is
 -- function.  That runs with the rights of who calls it, inner policies included.
 create or replace function public.bridge_question(relation regclass, role_name text) returns text
 language plpgsql volatile security definer
-set search_path = ''
+set search_path = pg_catalog, pg_temp
 as $function$
 declare
     condition text := public.bridge_condition(relation, role_name);

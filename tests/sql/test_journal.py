@@ -168,6 +168,31 @@ def test_the_text_does_not_depend_on_who_writes(db: Connection, setting: str):
     assert told(db, "show timezone") == "UTC"
 
 
+def test_who_may_write_a_row_runs_nothing_as_the_owner(db: Connection):
+    """Types are looked for in a session's own schema first, unless that is named: one called text has checks."""
+    watch(db, "id int primary key")
+    db.execute("grant insert on public.t to authenticated; create table public.ran (by_whom name)")
+    db.execute("grant insert on public.ran to authenticated; set role authenticated")
+    db.execute(
+        "create function pg_temp.note(pg_catalog.text) returns bool language plpgsql as "
+        "$$ begin insert into public.ran values (current_user); return true; end $$"
+    )
+    db.execute("create domain pg_temp.text as pg_catalog.text check (pg_temp.note(value::pg_catalog.text))")
+    db.execute("insert into public.t values (1)")
+    db.execute("reset role")
+    assert told(db, "select count(*) from bridge.journal") == 1
+    assert told(db, "select count(*) from public.ran") == 0
+
+
+def test_all_that_runs_as_its_owner_looks_into_pg_temp_last(db: Connection):
+    """But for functions of plain SQL, which name no types."""
+    unsafe = db.execute(
+        "select oid::regprocedure::text from pg_proc where prosecdef and proname ~ '^(bridge_|record_change|journal_)' "
+        "and not 'search_path=pg_catalog, pg_temp' = any(proconfig)"
+    ).fetchall()
+    assert unsafe == []
+
+
 def test_the_writers_own_settings_stay_as_they_are(db: Connection):
     """Also within the transaction."""
     watch(db, "id int primary key")

@@ -149,7 +149,7 @@ def streamed(row: JournalRow, *, received_s: float = 0.0) -> Change:
         action="INSERT",
         new={
             "id": row.id,
-            "txid": "1",
+            "txid": row.txid or "1",
             "relation": row.relation,
             "action": row.action,
             "record": row.record,

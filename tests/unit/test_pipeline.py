@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 
@@ -31,7 +32,7 @@ from bridge.events import (
 )
 from bridge.pipeline import Pipeline
 from bridge.position import Position
-from tests.support.catalogs import ANN, planset, table
+from tests.support.catalogs import ANN, BOB, planset, table
 
 ann = Principal(role="authenticated", user_id=ANN)
 
@@ -76,6 +77,9 @@ class Script:
             self._more.clear()
             await self._more.wait()
         return self._told.popleft()
+
+    async def rest(self, _txid: str) -> Event | None:
+        return self._told.popleft() if self._told else None
 
     keeps_past = False
     position = Position(0)
@@ -176,6 +180,7 @@ class Database:
         self.is_slow = False
         self.sees: frozenset[Principal] | None = None
         self.asked: list[list[Row]] = []
+        self.roster = Roster(linger_s=60, clock=ManualClock())
 
     async def load(self) -> Authorizer:
         self.loads += 1
@@ -183,7 +188,7 @@ class Database:
         if self.failures:
             raise self.failures.pop(0)
         plans = self.plans()
-        roster = Roster(linger_s=60, clock=ManualClock())
+        roster = self.roster = Roster(linger_s=60, clock=ManualClock())
         roster.add(ann)
         return Authorizer(
             plans,
@@ -622,6 +627,18 @@ async def test_what_a_user_sees_is_answered_while_live():
         assert await stage.pipeline.decide(ann, [_event()]) == [None]
 
 
+async def test_a_replay_waits_while_the_policies_may_have_changed():
+    """It goes on by those that hold."""
+    async with running() as stage, asyncio.TaskGroup() as tasks:
+        await stage.tell(Live())
+        await unchecked(stage)
+        replay = tasks.create_task(stage.pipeline.decide(ann, [_event()]))
+        await asyncio.sleep(0)
+        assert not replay.done()
+        await stage.pipeline.check_catalog()
+        assert [view and view.action for view in await replay] == ["INSERT"]
+
+
 async def test_a_defect_ends_the_process():
     """What nobody foresaw is not repeated for ever: the supervisor starts a clean process."""
 
@@ -753,3 +770,41 @@ async def test_a_change_that_is_read_again_is_not_told_twice():
         await stage.tell(Live())
         heard = await stage.tell(insert(1, name="public.members", new={"note_id": 7, "user_id": ANN}))
         assert heard == ["forget", "down", "catching_up", "gap: database_unreachable", "live"]
+
+
+async def test_who_comes_in_the_middle_of_a_transaction_reads_again():
+    """Its first change was decided without them, and is not in the history yet when they ask for what they missed."""
+    bob = Principal(role="authenticated", user_id=BOB)
+    async with running(shared_notes) as stage:
+        members = [
+            insert(n, name="public.members", new={"note_id": note, "user_id": user})
+            for n, note, user in ((1, 7, BOB), (3, 8, ANN))
+        ]
+
+        async def row(_table: str, key: Row) -> Row:
+            stage.database.roster.add(bob)
+            return {"id": key["id"], "owner_id": None}
+
+        stage.database.row, stage.database.sees = row, frozenset({ann})  # type: ignore[method-assign]
+        await stage.tell(Live(), members[0])
+        note = insert(2, new={"id": 7, "owner_id": None}, txid="5")
+        assert await stage.tell(note, msgspec.structs.replace(members[1], txid="5", last=True)) == [
+            "note 7 to 0",
+            "note 8 to 1",
+            "resync to 1",
+        ]
+
+
+async def test_a_transaction_of_the_past_is_kept_as_it_was_at_its_end():
+    """Who comes back is shown no state between two statements; the position is that of all of it."""
+    async with running() as stage:
+        shown = insert(1, id=1, position="1", txid="5")
+        hidden = msgspec.structs.replace(
+            shown, action="UPDATE", old=shown.new, new={"id": 1, "owner_id": BOB}, id=2, position="2"
+        )
+        stage.source.there, stage.source.keeps_past = Position(2), True
+        stage.source.pages = [[shown, hidden, insert(3, id=3, position="3", txid="6")]]
+        heard = await stage.tell(Live())
+        assert heard[1:4] == [
+            f"public.notes {past}" for past in ("2 is past: 1", "2 is past: 0", "3 is past: 1")
+        ]

@@ -1,13 +1,16 @@
 """Rows that a transaction changes more than once."""
 
-import asyncio
 from typing import Any
 
 import msgspec
 import pytest
 
-from bridge.events import Change, Live
+from bridge.clock import ManualClock
+from bridge.events import Change, Live, Principal
+from bridge.fanout import History
+from bridge.position import Position
 from bridge.transactions import net, whole_transaction
+from tests.support.events import message
 
 KEYS = {"public.notes": ("id",), "public.seats": ("room", "person")}
 
@@ -47,6 +50,34 @@ def test_a_row_that_comes_and_goes_was_never_there():
     assert net([change(None, note(1, "a")), other, change(note(1, "a"), None)], KEYS) == [None, other, None]
 
 
+@pytest.mark.parametrize(
+    ("has", "lacks"),
+    [("e-0", [4, 2, 3]), ("e-1", [4, 2, 3]), ("e-2", [4, 3]), ("e-4.1-1", [2, 3]), ("e-4", [])],
+)
+def test_who_got_a_transaction_in_parts_elsewhere_gets_the_rest(has: str, lacks: list[int]):
+    """Another worker had its first changes by themselves; who saw only those must not keep them for ever."""
+    made = [
+        change(None, note(1, "a")),
+        change(None, note(2, "x")),
+        change(None, note(3, "x")),
+        change(note(1, "a"), note(1, "b")),
+    ]
+    made = [msgspec.structs.replace(one, id=n, position=str(n)) for n, one in enumerate(made, 1)]
+    history = History(keep_s=60, clock=ManualClock())
+    history.begin("e", Position(0))
+    history.open()
+    cursors = []
+    for whole, one in zip(net(made, KEYS), made, strict=True):
+        told = whole or one
+        history.advance(told.id, told.position)
+        if whole is not None:
+            cursors.append(history.append(message(told.id)).cursor)
+    assert cursors == ["e-4.1-1", "e-4.1", "e-4"]
+    entries = history.since(has, Principal(role="authenticated", user_id="ann"), 0)
+    assert entries is not None
+    assert [entry.id for entry in entries] == lacks
+
+
 def test_what_cannot_be_told_apart_stays_as_it_is():
     """Rows of a table without a known key, and of one where a row gets another key."""
     moved = [
@@ -68,10 +99,10 @@ class Waiting:
         self.events = list(events)
 
     def take(self) -> Any:
-        return self.events.pop(0) if self.events else None
+        return None
 
-    async def next_event(self) -> Any:
-        await asyncio.Event().wait()
+    async def rest(self, _txid: str) -> Any:
+        return self.events.pop(0) if self.events else None
 
 
 async def test_a_transaction_ends_where_the_stream_says_so():

@@ -20,10 +20,11 @@ def verdict(
     at: float = 9.0,
     dialog: str = "d",
     further: tuple[Recorded, ...] = (),
+    until: int = 5,
 ) -> Verdict:
     found = Verdict()
     seen = [Seen(f"s-{id_}", dialog, at) for id_ in ids]
-    judge_events(found, History([*JOURNAL, *further]), user, seen, rereads, until=5)
+    judge_events(found, History([*JOURNAL, *further]), user, seen, rereads, until=until)
     return found
 
 
@@ -36,6 +37,18 @@ def test_who_was_always_there_gets_everything():
     assert verdict(ANN, "5", rereads=(Reread("", "v-1"), Reread("v-3", "v-5"))).lost == 1
     assert verdict(ANN, "5", rereads=(Reread("", "v-1"), Reread("v-5.2", "v-5"))).lost == 0  # 3 was a hole
     assert verdict(ANN, rereads=()).lost == 1
+
+
+def test_what_a_transaction_did_to_a_row_again_is_not_missed():
+    """It is told once, as it was at the end; what came and went in it is not told at all."""
+    twice = tuple(Recorded(id_, "messages", "UPDATE", "m", "d", None, 3.0, "7") for id_ in (6, 7))
+    gone = tuple(
+        Recorded(id_, "messages", action, "o", "d", None, 3.0, "7")
+        for id_, action in ((8, "INSERT"), (9, "DELETE"))
+    )
+    for further, *ids in ((twice, "7"), (twice, "6", "7"), (gone,)):
+        assert verdict(ANN, "3", "5", *ids, further=further, until=9).lost == 0
+    assert verdict(ANN, "3", "5", "6", further=twice, until=9).lost == 1
 
 
 def test_who_comes_and_goes_is_judged_by_the_picture():
@@ -90,9 +103,9 @@ def test_rows_of_the_journal_are_read_by_their_table():
     """A dialog is of itself, everything else of its dialog."""
     rows = recorded(
         [
-            (1, "public.dialogs", "INSERT", {"id": "d", "owner_id": ANN}, 1.0),
-            (2, "public.dialog_participants", "INSERT", {"dialog_id": "d", "user_id": BOB}, 2.0),
-            (3, "public.messages", "INSERT", {"id": "m", "dialog_id": "d"}, 3.0),
+            (1, "public.dialogs", "INSERT", {"id": "d", "owner_id": ANN}, 1.0, ""),
+            (2, "public.dialog_participants", "INSERT", {"dialog_id": "d", "user_id": BOB}, 2.0, ""),
+            (3, "public.messages", "INSERT", {"id": "m", "dialog_id": "d"}, 3.0, ""),
         ]
     )
     assert rows == JOURNAL[:3]

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import structlog
 from hypothesis import given, settings
@@ -155,6 +156,60 @@ def test_past_and_events_are_one_sequence():
         assert await bench.events(READ_EVERY_S + ARRIVE_S + 0.1) == [4]
 
     bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+def test_the_rest_of_a_transaction_is_read_where_it_waits_for_that():
+    """What is missing before it is another's, which runs on; for what is of another one no read is begun."""
+
+    async def main(bench: Bench) -> None:
+        await bench.start()
+        running, ended = bench.model.begin(), bench.model.begin()
+        for key, transaction in enumerate((ended, running, ended)):
+            bench.model.write(transaction, key)
+        bench.model.send(ended)
+        bench.model.end(ended)
+        first, last = map(streamed, bench.model.wal)
+        bench.upstream.put(first)
+        assert brief([await bench.source.next_event()]) == [1]
+        assert await bench.source.rest(str(ended.xid)) is None
+        bench.upstream.put(last)
+        before = bench.database.reads
+        assert await bench.source.rest(str(running.xid)) is None
+        assert (bench.database.reads, bench.source.take()) == (before, None)
+        rest = await bench.source.rest(str(ended.xid))
+        assert rest is not None
+        assert (brief([rest]), bench.database.reads) == ([3], before + 1)
+
+    bench = Bench()
+    run_at_once(main(bench), bench.clock)
+
+
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_the_rest_of_a_transaction_is_waited_for_where_the_stream_tells_its_end(*, is_cut: bool):
+    """However slow it is; where it is cut in between, a read has the rest, and nothing more is waited for."""
+
+    async def main(bench: Bench) -> None:
+        await bench.start()
+        ended = bench.model.begin()
+        for key in range(3):
+            bench.model.write(ended, key)
+        bench.model.send(ended)
+        bench.model.end(ended)
+        rows = [msgspec.structs.replace(streamed(row), last=row.id == 3) for row in bench.model.wal]
+        bench.upstream.put(rows[0])
+        assert brief([await bench.source.next_event()]) == [1]
+
+        async def go_on() -> None:
+            await asyncio.sleep(0.2)
+            bench.upstream.put(*([Gap(reason="upstream_disconnected"), Live()] if is_cut else rows[1:]))
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(go_on())
+            rest = [await bench.source.rest(str(ended.xid)) for _ in range(3)]
+        assert [event and brief([event]) for event in rest] == [[2], [3], None]
+
+    bench = Bench(lossless=True)
     run_at_once(main(bench), bench.clock)
 
 

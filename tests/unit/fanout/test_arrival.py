@@ -3,6 +3,7 @@
 import asyncio
 
 from bridge.clock import ManualClock
+from bridge.events import RowEvent
 from bridge.fanout.arrival import Arrival
 from bridge.fanout.history import History
 from bridge.position import Position
@@ -27,6 +28,20 @@ async def test_a_start_is_waited_for_as_long_as_the_client_can():
         history.open()
         arrival.move()
     assert waiting.result() is True
+
+
+async def test_whose_the_past_is_is_not_asked_before_the_start_is_over():
+    """By what was in memory before it, who may see more by now would miss that; whoever asks meanwhile."""
+    asked: list[RowEvent] = []
+    history = History(keep_s=60, clock=ManualClock(), audience=asked.append)
+    history.begin("e", Position(0))
+    history.advance(1, "1")
+    history.append(message(1))
+    assert await Arrival(history).at("t1-1", None) is True
+    assert asked == []
+    history.open()
+    assert await Arrival(history).at("e-1", None) is True
+    assert len(asked) == 1
 
 
 async def test_who_waits_is_let_go_when_the_worker_leaves():

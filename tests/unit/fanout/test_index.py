@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from bridge.clock import ManualClock
 from bridge.events import Principal, RowEvent
+from bridge.fanout import index as module
 from bridge.fanout.history import History
 from bridge.fanout.index import Users
 from bridge.position import Position
@@ -94,3 +97,19 @@ def test_a_part_is_filed_at_a_time():
     assert [history.file(2), members.asked] == [False, 2]
     assert [history.file(2), members.asked] == [False, 4]
     assert [history.file(2), history.file(2), members.asked] == [True, True, 5]
+
+
+@pytest.mark.parametrize("limit", ["MAX_NAMED", "MAX_BYTES"])
+def test_what_is_filed_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: str):
+    """A dialog of very many users is filed once for all of the role, and nobody lacks any of it."""
+    history, members, clock = filled("d1", "d2")
+    assert given(history, BOB) == [2]
+    monkeypatch.setattr(module, limit, 1)
+    members.of["d1"] = {"ann", "cat"}
+    add(history, "d1")
+    assert (given(history, ANN), given(history, BOB)) == ([1, 3], [2, 3])
+    clock.advance(61)
+    add(history, "open")
+    assert given(history, ANN, "e-3") == [4]
+    index = history._index
+    assert (len(index._of), index._bytes) == (1, module._USER_BYTES + module._NAME_BYTES)
