@@ -200,6 +200,11 @@ class History:
                 missed[entry.moment] = entry
         return [missed[moment] for moment in sorted(missed)]
 
+    def ahead(self, cursor: str) -> Position | None:
+        """Return what ``cursor`` has seen, if that has changes which are still to come here; else None."""
+        seen, passed = Position.parse(cursor.partition("-")[2]), Position.parse(self._position)
+        return None if seen is None or (passed is not None and passed.covers(seen)) else seen
+
     def _theirs(self, principal: Principal, seen: Position) -> Iterator[Entry]:
         """Give what ``principal`` may experience of what was sent at or after the end of ``seen``."""
         moved = self._index.moved(principal)

@@ -133,6 +133,7 @@ class Hub:
         wanted = None if dialogs is None or before is None else before | dialogs
         replay = None if since is None else self._missed(since, subscriber.principal)
         recovered = since is None or replay is not None
+        subscriber.seen = None if since is None or replay is None else self._history.ahead(since)
         # Until the replay is through, a client that is cut off again has to resume where it was.
         cursor = since if replay and since is not None else self.cursor
         shown = None if wanted is None else sorted(wanted)
@@ -253,7 +254,8 @@ class Hub:
             deliveries: Its views and who gets them.
             is_last: False if some of them may get another event of the same change.
         """
-        cursor = self._history.append(event, is_last=is_last).cursor
+        entry = self._history.append(event, is_last=is_last)
+        cursor = entry.cursor
         encode, here_as = self._encoder.encode, self._by_principal.get
         encoded: dict[View, Frame] = {}
         count = shown = 0
@@ -266,6 +268,8 @@ class Hub:
                 shown += 1
                 for subscriber in here:
                     if not subscriber.subscribed:
+                        continue
+                    if subscriber.seen is not None and entry.id in subscriber.seen:
                         continue
                     if subscriber.dialogs is None:
                         if frame is None:

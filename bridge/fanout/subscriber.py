@@ -5,6 +5,7 @@ from typing import Protocol
 
 from bridge.events import Principal
 from bridge.fanout.frames import Frame
+from bridge.position import Position
 
 MAX_HELD_BYTES = 4 * 1024 * 1024
 """Live frames that may wait for the end of one client's replay."""
@@ -29,7 +30,7 @@ class Sink(Protocol):
 class Subscriber:
     """Who it is, where its frames go, what it wants."""
 
-    __slots__ = ("_held", "_held_bytes", "dialogs", "hand", "principal", "sink", "subscribed")
+    __slots__ = ("_held", "_held_bytes", "dialogs", "hand", "principal", "seen", "sink", "subscribed")
 
     def __init__(self, principal: Principal, sink: Sink) -> None:
         self.principal = principal
@@ -37,6 +38,8 @@ class Subscriber:
         self.subscribed = False
         self.dialogs: frozenset[str] | None = frozenset()
         """Ids of the dialogs it wants; None for all."""
+        self.seen: Position | None = None
+        """What it has seen, if some of that is still to come here: another worker had it in another order."""
         self._held: list[Frame] | None = None
         self._held_bytes = 0
         self.hand: Callable[[Frame], None] = sink.offer

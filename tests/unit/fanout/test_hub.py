@@ -429,3 +429,20 @@ async def test_who_is_here_and_may_not_see_an_event_is_counted():
     hub.forget_history()
     hub.publish(message(3), ())
     assert metrics.DENIED.counts[kind] == before + 1
+
+
+async def test_what_a_client_had_from_another_worker_does_not_come_again_live():
+    """That one had two changes the other way round: the later is here, the earlier is still to come."""
+    hub = make_hub()
+
+    def come(n: int, position: str) -> None:
+        hub.advance(n, position)
+        Hub.publish(hub, message(n), to(ANN))
+
+    version = hub.cursor.partition("-")[0]
+    come(1, "1")
+    come(3, "3.1")
+    (_, both), (_, one) = await joined(hub, since=f"{version}-3"), await joined(hub, since=f"{version}-3.1")
+    come(2, "3")
+    come(4, "4")
+    assert (both.ids, one.ids) == ([4], [2, 4])
