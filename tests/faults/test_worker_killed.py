@@ -9,8 +9,12 @@ from bridge.bench.stage import Stage
 from tests.support.faults import survives
 
 
-@pytest.mark.parametrize(("number", "clients"), [(signal.SIGTERM, 30), (signal.SIGKILL, 12)])
-async def test_who_comes_back_to_the_new_process_has_everything(number: signal.Signals, clients: int):
+@pytest.mark.parametrize(
+    ("number", "clients", "rate"), [(signal.SIGTERM, 30, 120.0), (signal.SIGKILL, 20, 20.0)]
+)
+async def test_who_comes_back_to_the_new_process_has_everything(
+    number: signal.Signals, clients: int, rate: float
+):
     """Under load, too.  The cursor means the same to it; what was committed meanwhile it has read."""
 
     async def fault(stage: Stage) -> None:
@@ -18,7 +22,8 @@ async def test_who_comes_back_to_the_new_process_has_everything(number: signal.S
         await stage.workers[0].start()
         await asyncio.sleep(3)
 
-    stage = await survives(fault, clients=clients, rate=4.0 * clients)
+    stage = await survives(fault, clients=clients, rate=rate)
+    # Whose memberships changed meanwhile reads again: not all of them, at this rate.
     assert sum(page.resumes for page in stage.pages) > 0
 
 
