@@ -131,7 +131,13 @@ def capture(changes: int, *, as_json: bool) -> None:
     "--drop-every", default=2.0, show_default=True, help="Seconds until 1 in 20 clients is cut off."
 )
 @click.option("--workers", default=1, show_default=True, help="Workers; a client comes back to any of them.")
-@click.option("--upstream", type=click.Choice(["realtime", "wal"]), default="realtime", show_default=True)
+@click.option(
+    "--upstream",
+    type=click.Choice(["realtime", "wal"]),
+    envvar="BRIDGE_UPSTREAM",
+    default="realtime",
+    show_default=True,
+)
 @click.option("--fault", "only", multiple=True, help="Only this fault, by its name; can be repeated.")
 @click.option("--spare-workers", is_flag=True, help="Kill no worker, to compare its memory.")
 @click.option("--seed", default=1, show_default=True, help="Makes the choices the same again.")
