@@ -15,14 +15,13 @@ import statistics
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 from bridge.authorization.authorizer import Authorizer
 from bridge.authorization.experience import Deliver
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
 from bridge.clock import ManualClock
-from bridge.events import Change, Delivery, Principal, Row, RowEvent, Seen, View
+from bridge.events import Change, Delivery, Principal, RowEvent, View
 from tests.support.catalogs import planset, policy, put_rows, table
 
 AUDIENCE = 10
@@ -44,16 +43,6 @@ SHAPES = {
     "exists or an admin": f"({MEMBER} OR {ADMIN})",
     "claim": f"({CLAIM})",
 }
-
-
-class Database:
-    """Is never asked."""
-
-    async def row(self, table: str, key: Row) -> Row | None:
-        raise AssertionError(table, key)
-
-    async def visible(self, table: str, rows: Any, principals: Any) -> Seen:
-        raise AssertionError(table, rows, principals)
 
 
 def stage(shape: str, users: int) -> tuple[Authorizer, dict[str, set[str]], dict[str, Principal]]:
