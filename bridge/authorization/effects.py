@@ -72,6 +72,10 @@ def probes(
                 }
                 if None in known.values():
                     continue  # NULL equals nothing, so this look-up row counts for no row
+                key = primary_keys[plan.table]
+                is_key = bool(known) and set(known) >= set(key)
+                if is_key:  # what else must be equal is asked of the row: two questions would be told twice
+                    known = {column: known[column] for column in key}
                 users = _users(reach, lookup, row)
                 identity = (id(plan), tuple(sorted(known.items())))
                 earlier = merged.get(identity)
@@ -80,7 +84,7 @@ def probes(
                 merged[identity] = Probe(
                     plan=plan,
                     row=known,
-                    is_key=bool(known) and set(known) >= set(primary_keys[plan.table]),
+                    is_key=is_key,
                     users=users,
                 )
     return list(merged.values())

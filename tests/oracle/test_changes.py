@@ -1,6 +1,5 @@
 """After every change of a row that a policy reads, the plan, its cohorts and the clients are those of Postgres."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -157,11 +156,9 @@ def run(world: World, *statements: str, changes: Sequence[ChangeSpec] = CHANGES)
 
 
 SHAPES = {**ROOM_POLICIES, **POLICIES}
-SOME = list(SHAPES) if "ORACLE_DECISIONS" in os.environ else list(SHAPES)[::3]
-"""All of them take minutes."""
 
 
-@pytest.mark.parametrize("shape", SOME)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_after_changes(world: World, shape: str) -> None:
     """Whoever gains or loses sight is told, and nothing that was computed before is used again."""
     run(world, *using(SHAPES[shape]))

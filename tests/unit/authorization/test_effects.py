@@ -105,6 +105,13 @@ def test_a_link_that_is_not_the_key_asks_about_many_rows() -> None:
     assert asked(friends, None, member("o", ANN)) == [({"owner_id": "o"}, False, frozenset({ANN}))]
 
 
+def test_one_row_is_asked_about_once() -> None:
+    """Also where one subquery names more of it than its key: else its withdrawal would be told twice."""
+    narrower = LINKED.format("(m.user_id = notes.owner_id)")
+    both = f"((NOT {narrower}) AND {LINKED.format('true')})"
+    assert asked(both, member("n", ANN), None) == [({"id": "n"}, True, None)]
+
+
 def test_other_tables_ask_nothing() -> None:
     """Only plans that look into the table."""
     plans = planset(
