@@ -10,15 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 
 from bridge import metrics
-from bridge.authorization import (
-    Authorizer,
-    CatalogChangedError,
-    Effect,
-    Pace,
-    Pending,
-    PlanSet,
-    Users,
-)
+from bridge.authorization import Authorizer, CatalogChangedError, Effect, Pace, Pending, PlanSet, Users
 from bridge.backoff import Backoff
 from bridge.certainty import Certainty
 from bridge.clock import Clock
@@ -275,8 +267,9 @@ class Pipeline:
                     begun = []
                 elif len(begun) >= self._pace.room:
                     break
-            if following is None and (begun or self._clock.monotonic_s() < self._turn_ends_s):
-                following = self._source.take()
+            if not begun and self._clock.monotonic_s() >= self._turn_ends_s:
+                break
+            following = following or self._source.take()
         settled = await self._settle(begun)
         if self._clock.monotonic_s() >= self._turn_ends_s:
             await asyncio.sleep(0)

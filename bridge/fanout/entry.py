@@ -27,7 +27,7 @@ class Reread(msgspec.Struct, frozen=True):
         return principal.role == self.role and (self.users is None or principal.user_id in self.users)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """What was sent, or could not be, at one place of the stream, and what it costs to keep.
 
     Attributes:

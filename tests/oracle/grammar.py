@@ -406,7 +406,7 @@ def _subquery(draw: Draw, scope: Scope) -> tuple[str, Scope]:
                 )
             )
             conditions.append(f"{mine.column(draw, family)} = {other}")
-    if draw(chance.sampled_from((False, False, True))):
+    if draw(chance.sampled_from((False, False, False, True))):
         conditions.append(_expression(draw, inside))
     sources = ", ".join(f"{table.qualified} {alias}" for alias, table in inner)
     return f"from {sources} where {' and '.join(conditions) or 'true'}", inside
@@ -588,6 +588,13 @@ def _reading(draw: Draw, scope: Scope) -> str:
     return form.format(reading, _expression(draw, deeper))
 
 
+def _related(draw: Draw, scope: Scope) -> str:
+    """Whether the user sees any row of another table with the same value."""
+    table = draw(chance.sampled_from(scope.readable))
+    columns = [draw(chance.sampled_from(("u0", "u1"))) for _ in range(2)]
+    return f"exists (select 1 from {table.qualified} a1 where a1.{columns[0]} = {scope.names[0][0]}.{columns[1]})"
+
+
 # Simple: what a policy sees of a table that it reads has to be something, and not everything.
 OF_THE_ROW = (_is_user, _boolean_column, _negated)
 
@@ -649,6 +656,12 @@ def _grants(draw: Draw, table: TableSpec, *, plain: bool) -> list[str]:
 
 
 def _policies(draw: Draw, table: TableSpec, scope: Scope) -> list[str]:
+    if draw(chance.sampled_from((False, False, False, True))):
+        # Alone: beside other conditions the NULL of a NOT seldom decides, nor does a row that the user may not read.
+        condition = draw(
+            chance.sampled_from((_negated, _related, _related) if scope.readable else (_negated,))
+        )
+        return [f"create policy p0 on {table.qualified} for select using ({condition(draw, scope)})"]
     statements = []
     for number in range(draw(chance.sampled_from((1, 1, 2, 3) * 4 + (0,)))):
         # A restrictive one alone shows nothing, whatever it says.
@@ -658,7 +671,6 @@ def _policies(draw: Draw, table: TableSpec, scope: Scope) -> list[str]:
             chance.sampled_from(("public",) * 6 + ("authenticated",) * 3 + ("anon", "anon, authenticated"))
         )
         risky = scope.fails and draw(chance.sampled_from((False, True, False)))
-        # Often a NOT alone: beside other conditions its NULL seldom decides.
         kinds = (_reading, _reading, _expression, _negated) if scope.readable else (_expression, *OF_THE_ROW)
         condition = _beside if risky else draw(chance.sampled_from(kinds))
         using = f" using ({condition(draw, scope)})"

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
+from typing_extensions import override
 
 from bridge.authorization import Authorizer, Deliver, Effect, Resync, Roster
 from bridge.authorization.planset import PlanSet
@@ -30,7 +31,7 @@ from bridge.events import (
     Seen,
     UpstreamState,
 )
-from bridge.pipeline import Pipeline
+from bridge.pipeline import TURN_S, Pipeline
 from bridge.position import Position
 from tests.support.catalogs import ANN, BOB, planset, table
 
@@ -272,6 +273,15 @@ def insert(
     )
 
 
+class Ticking(ManualClock):
+    """A clock that goes on by more than a turn each time that somebody looks."""
+
+    @override
+    def monotonic_s(self) -> float:
+        self.advance(2 * TURN_S)
+        return super().monotonic_s()
+
+
 STARTED = ["catching_up", "gap: upstream_started", "live"]
 
 
@@ -281,6 +291,20 @@ async def test_from_the_first_live_on_changes_are_delivered_in_order():
         assert stage.pipeline.state == "down"
         assert await stage.tell(Live(), insert(1), insert(2)) == [*STARTED, "note 1 to 1", "note 2 to 1"]
         assert stage.first_lives == 1
+
+
+async def test_others_have_their_turn_while_changes_wait():
+    """Also where each transaction ends by the next one's first change, so that there always is one at hand."""
+    async with running() as stage:
+        await stage.tell(Live())
+        before = len(stage.heard.log)
+        stage.pipeline._clock = Ticking()
+        stage.source.tell(*(insert(n, txid=str(n)) for n in range(1, 101)))
+        seen = set()
+        while len(stage.heard.log) < before + 100:
+            await asyncio.sleep(0)
+            seen.add(len(stage.heard.log) - before)
+        assert len(seen) > 10
 
 
 async def test_a_gap_forgets_history_and_is_announced_once_it_is_over():
