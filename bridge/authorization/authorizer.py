@@ -108,12 +108,13 @@ class Authorizer:
         others: list[Probe] = []
         found: list[Probe] = []
         news: list[Probe] = []
+        own: list[Probe] = []
         gone: list[Probe] = []
         unseen = False
         if change.table in self.memory.lookups:
             found = self._probes(change, *self.memory.lookup_rows(change))
-            # The change of a row itself is the event of this row.
-            news = [probe for probe in found if not self._is_own(probe, change)]
+            for probe in found:  # the change of a row itself is the event of this row
+                (own if self._is_own(probe, change) else news).append(probe)
             answerable, others, gone = await self._answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
@@ -131,7 +132,6 @@ class Authorizer:
         ]
         for crowd in (here, anybody):
             crowd.count(row_after)
-        own = [probe for probe in found if self._is_own(probe, change)]
         pending = Pending(
             change=change,
             shares=shares,
