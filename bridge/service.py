@@ -210,13 +210,14 @@ class _Worker:
         self._source: Source | None = None
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
+        self._flusher = Flusher(asyncio.get_running_loop(), clock)
         self._hub = Hub(
             history=History(keep_s=config.history_s, clock=clock, audience=self._audience),
             encoder=self._encoder,
             decide=self._decide,
             roster=self._roster,
+            flusher=self._flusher,
         )
-        self._flusher = Flusher(asyncio.get_running_loop(), clock)
         self._verifier = Verifier(
             clock=clock,
             secret=config.jwt_secret,

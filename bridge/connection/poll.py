@@ -36,6 +36,8 @@ class PollSink:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.id = secrets.token_hex(8)
+        self.wires = None
+        """Each event is offered: an answer has a limit of its own."""
         self.events: list[OutFrame] = []
         self.full = False
         self.stale = False

@@ -65,6 +65,7 @@ class WebSocketConnection(asyncio.Protocol):
         "_writer",
         "id",
         "subscriber",
+        "wires",
     )
 
     def __init__(self, context: Context) -> None:
@@ -72,6 +73,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._protocol = Protocol()
         self._writer = Writer(self._protocol, limit_bytes=context.outbox_limit_bytes, clock=context.clock)
         self._outbox = self._writer.outbox
+        self.wires: list[bytes] | None = self._outbox.frames
         self._session: Session | None = None
         self._entered = False
         self._opened_s = self._heard_s = context.clock.monotonic_s()
@@ -153,16 +155,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
-        # For every delivery: most find others waiting, and each call counts.
-        outbox, wire = self._outbox, frame.wire
-        if outbox.frames:
-            outbox.frames.append(wire)
-            outbox.waiting_bytes += len(wire)
-            if outbox.waiting_bytes > outbox.limit_bytes and not outbox.lets_through(len(wire)):
-                self.cut_off()
-        elif self._writer.is_open:
-            self._context.flusher.mark(self)
-            if not outbox.offer(wire):
+        if self._writer.is_open:
+            if not self._outbox.frames:
+                self._context.flusher.mark(self)
+            if not self._outbox.offer(frame.wire):
                 self.cut_off()
 
     def flush(self) -> None:

@@ -46,12 +46,13 @@ class World:
 
     def __init__(self, **settings: Any) -> None:
         self.clock, self.loop, self.roster = ManualClock(), Loop(), Everybody()
-        self.hub = make_hub(roster=self.roster)
+        flusher = Flusher(self.loop, self.clock)  # type: ignore[arg-type]
+        self.hub = make_hub(roster=self.roster, flusher=flusher)
         self.work: list[Coroutine[Any, Any, None]] = []
         self.context = Context(
             **{
                 "hub": self.hub,
-                "flusher": Flusher(self.loop, self.clock),  # type: ignore[arg-type]
+                "flusher": flusher,
                 "verifier": Verifier(clock=self.clock, secret=SECRET, keys=None),
                 "origins": Origins(()),
                 "connections": Connections(limit=9, limit_per_user=9),
