@@ -241,7 +241,7 @@ class Authorizer:
             if sighting.sees:
                 deliveries.append(Delivery(view=plan.arrives, principals=sighting.sees))
         self.memory.store(change)
-        return Deliver(self._shaper.committed(change, self.memory.key_row(change), None), tuple(deliveries))
+        return Deliver(self._shaper.inserted(change, row), tuple(deliveries))
 
     async def decide(
         self, principal: Principal, events: Sequence[RowEvent], database: Visibility

@@ -39,7 +39,8 @@ class Stream:
         kind = message[0]
         if kind == _DATA:
             (end_lsn,) = _END_LSN.unpack_from(message, 9)
-            self.received_lsn = max(self.received_lsn, end_lsn)
+            if end_lsn > self.received_lsn:
+                self.received_lsn = end_lsn
             return bytes(message[_DATA_BYTES:])
         if kind != _KEEPALIVE:
             raise ValueError(f"a message of kind {kind} in the replication stream")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from bridge import metrics
 from bridge.clock import Clock
 
-ENOUGH = 12
+ENOUGH = 24
 """Frames that a busy worker gathers for each connection, on average, before it writes."""
 
 FEW = 50

@@ -1,5 +1,6 @@
 """What clients get, encoded once: JSON for long poll, the same inside a WebSocket frame."""
 
+import struct
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +14,9 @@ _TEXT_FRAME: Final = 0x81
 """First byte of an unfragmented text frame (RFC 6455 section 5.2)."""
 
 _MESSAGE_TYPES: Final = {"INSERT": "new_message", "UPDATE": "message_update", "DELETE": "message_delete"}
+
+_SIZE_IN_2: Final = struct.Struct(">BBH")
+_SIZE_IN_8: Final = struct.Struct(">BBQ")
 
 _encoder = msgspec.json.Encoder()
 
@@ -51,12 +55,10 @@ def text_frame(payload: bytes) -> bytes:
     """Return ``payload`` as one unmasked WebSocket text frame."""
     size = len(payload)
     if size < 126:  # noqa: PLR2004 - RFC 6455 section 5.2
-        header = bytes((_TEXT_FRAME, size))
-    elif size < 1 << 16:
-        header = bytes((_TEXT_FRAME, 126)) + size.to_bytes(2, "big")
-    else:
-        header = bytes((_TEXT_FRAME, 127)) + size.to_bytes(8, "big")
-    return header + payload
+        return bytes((_TEXT_FRAME, size)) + payload
+    if size < 1 << 16:
+        return _SIZE_IN_2.pack(_TEXT_FRAME, 126, size) + payload
+    return _SIZE_IN_8.pack(_TEXT_FRAME, 127, size) + payload
 
 
 def notice(message: msgspec.Struct) -> Frame:
