@@ -206,3 +206,12 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     only: frozenset[str | None] | None = None
     announced: Action | None = None
     id: str = ""
+
+    @property
+    def action(self) -> Action:
+        """What it is to who sees the row before and after it."""
+        if self.announced is not None:
+            return self.announced
+        if self.old is None:
+            return "INSERT"
+        return "UPDATE" if self.new is not None else "DELETE"

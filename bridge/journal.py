@@ -11,7 +11,7 @@ JOURNAL: Final = f"{SCHEMA}.{NAME}"
 
 
 class JournalRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row; records are JSON texts.  Only a stream tells the last one of a transaction, and its arrival."""
+    """One row; records are JSON texts.  Only a stream tells the last of a transaction, and its arrival."""
 
     id: int
     relation: str

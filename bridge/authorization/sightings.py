@@ -51,7 +51,7 @@ class Sightings:
         self._kept = 0
 
     def key(self, row: Row, roster: Roster) -> Key | None:
-        """Return the values that the answer for ``row`` follows from; None if equal ones may mean different things.
+        """Return the values that the answer for ``row`` follows from; None if equal ones may mean others.
 
         All that was found is forgotten if anything else that it follows from has changed since the last call.
         """

@@ -39,8 +39,7 @@ class Stream:
         kind = message[0]
         if kind == _DATA:
             (end_lsn,) = _END_LSN.unpack_from(message, 9)
-            if end_lsn > self.received_lsn:
-                self.received_lsn = end_lsn
+            self.received_lsn = max(self.received_lsn, end_lsn)
             return bytes(message[_DATA_BYTES:])
         if kind != _KEEPALIVE:
             raise ValueError(f"a message of kind {kind} in the replication stream")

@@ -24,6 +24,8 @@ class RowReader:
     def __init__(self) -> None:
         self._oid = b""
         """The journal's, once it has been described."""
+        self._others: set[bytes] = set()
+        """The oids of tables that are none of ours."""
         self._pick: Callable[[tuple[Cell, ...]], tuple[Any, ...]] = itemgetter(0)
         self._committed_s = -1
         self._prefix = ""
@@ -42,8 +44,11 @@ class RowReader:
         if kind == _COMMIT:
             return self._told(last=True)
         if kind == _INSERT:
-            if message[1:5] != self._oid:
-                return None
+            oid = message[1:5]
+            if oid != self._oid:
+                if oid in self._others:
+                    return None
+                raise LookupError("a row of a table that was not described")
             before = self._told(last=False)
             self._kept = self._pick(read_row(message, 6)[0]), received_s, len(message)
             return before
@@ -81,6 +86,7 @@ class RowReader:
 
     def _describe(self, oid: bytes, relation: Relation) -> None:
         if relation.name != NAME or relation.schema != SCHEMA:
+            self._others.add(oid)
             if oid == self._oid:
                 self._oid = b""  # it was renamed
             return
@@ -92,4 +98,5 @@ class RowReader:
                 "apply sql/migrations (bridge migrate up), and publish the table without a column list",
             )
         wanted = [*NEEDED, *(name for name in ("txid",) if name in names)]
+        self._others.discard(oid)
         self._oid, self._pick = oid, itemgetter(*map(names.index, wanted))

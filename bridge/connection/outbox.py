@@ -7,8 +7,8 @@ class Outbox:
     """Frames of one connection.
 
     A flusher appends to :attr:`frames` by itself, and keeps count of that.  A single frame may be larger than
-    the limit.  Were it not, the event of one large row would cut off everybody who sees it, and again each time
-    they resume.
+    the limit.  Were it not, the event of one large row would cut off everybody who sees it, and again each
+    time they resume.
 
     Args:
         limit_bytes: What may wait, here and in the transport, beside one such frame.

@@ -94,8 +94,7 @@ class History:
             position: The changes that have been passed with it.
         """
         self._before, self._position, self._id = self._position, position, id_
-        if id_ > self._passed:
-            self._passed = id_
+        self._passed = max(self._passed, id_)
 
     def append(self, event: RowEvent, *, is_last: bool = True) -> Entry:
         """Keep ``event`` and return its entry.

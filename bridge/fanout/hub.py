@@ -274,7 +274,7 @@ class Hub:
                 count += self._hand(entry, event, delivery.view, seats.others, encoded)
         denied = len(self._seating) - shown
         if count or (denied and event.only is None):
-            kind = (self._encoder.type_of(event.table, _action(event)),)
+            kind = (self._encoder.type_of(event.table, event.action),)
             metrics.DELIVERIES.counts[kind] += count
             if event.only is None and self._history.is_open:
                 metrics.DENIED.counts[kind] += denied
@@ -357,11 +357,3 @@ class Hub:
     def forget_history(self) -> None:
         """Refuse to resume until ``begin``: something may be missing."""
         self._history.forget()
-
-
-def _action(event: RowEvent) -> str:
-    if event.announced is not None:
-        return event.announced
-    if event.old is None:
-        return "INSERT"
-    return "UPDATE" if event.new is not None else "DELETE"
