@@ -109,6 +109,7 @@ async def running_stage(
     clients: int,
     polling: int,
     workers: int = 1,
+    processes: int = 1,
     seed: int = 1,
     proxy: type[TcpProxy] = TcpProxy,
     command: Sequence[str] = RUN,
@@ -120,6 +121,7 @@ async def running_stage(
         clients: Number of clients.
         polling: How many of them poll.
         workers: Number of workers.
+        processes: How many share the port of each.
         seed: Makes the choices the same again.
         proxy: What stands between the workers and Realtime.
         command: What a worker is started with, after ``python -m``.
@@ -142,7 +144,8 @@ async def running_stage(
             postgres = await stack.enter_async_context(tcp_proxy("127.0.0.1", local.postgres.port))
             variables = environment(local, {**_through(local, api, postgres), **settings})
             started = [
-                Worker(variables, folder / f"worker-{number}.log", command) for number in range(workers)
+                Worker(variables, folder / f"worker-{number}.log", command, processes)
+                for number in range(workers)
             ]
             for worker in started:
                 stack.push_async_callback(worker.end, SIGTERM)
@@ -195,12 +198,10 @@ async def until_ready(workers: Sequence[Worker], folder: Path) -> None:
         SourceError: one takes too long.
     """
     async with httpx.AsyncClient() as http:
-        for worker in workers:
+        for port in [port for worker in workers for port in worker.admin_ports]:
             for _ in range(int(READY_S / 0.2)):
                 try:
-                    if (
-                        await http.get(f"http://127.0.0.1:{worker.admin_port}/readyz")
-                    ).status_code == httpx.codes.OK:
+                    if (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == httpx.codes.OK:
                         break
                 except httpx.TransportError:
                     pass

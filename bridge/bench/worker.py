@@ -1,6 +1,7 @@
 """A worker as a process that can be killed, frozen and started again on the same port."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -18,9 +19,17 @@ def python(module: str) -> list[str]:
 
 def free_port() -> int:
     """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> range:
+    """Return so many ports in a row that nobody listens on."""
+    while True:
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            first = int(probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1])
+            for port in range(first + 1, first + count):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            return range(first, first + count)
 
 
 class Worker:
@@ -30,18 +39,22 @@ class Worker:
         environment: Its settings.
         log: Where it logs.
         command: What it is started with, after ``python -m``.
+        processes: How many share its port.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN, processes: int = 1
+    ) -> None:
         self.port = free_port()
-        self.admin_port = free_port()
+        self.admin_ports = free_ports(processes)
+        self.admin_port = self.admin_ports[0]
         self._environment = {
             **environment,
             "BRIDGE_PORT": str(self.port),
             "BRIDGE_ADMIN_PORT": str(self.admin_port),
         }
         self._log = log
-        self._command = command
+        self._command = command if processes == 1 else (*command, "--workers", str(processes))
         self._process: asyncio.subprocess.Process | None = None
         self.started_s = 0.0
 
