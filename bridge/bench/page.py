@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from bridge.bench.balancer import WORKER_HEADER
 from bridge.bench.reader import Reader, Rows
 from bridge.clock import SystemClock
 
@@ -45,6 +47,7 @@ class Page:
         seen: Every event that it was sent, in order.
         rereads: Where it had to read its rows instead.
         resumes: Times that it came back and was given all that it had missed.
+        moves: Times that it was answered by another worker than before, where a balancer tells by whom.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Page:
         self.seen: list[Seen] = []
         self.rereads: list[Reread] = []
         self.resumes = 0
+        self.moves = 0
+        self._worker: str | None = None
         self.duplicates = 0
         self.cursor: str | None = None
         self._ids: set[str] = set()
@@ -114,6 +119,7 @@ class Page:
                 ping_interval=5,
                 ping_timeout=5,
             )
+            self._answered_by(None if socket.response is None else socket.response.headers)
             try:
                 await self._converse(socket, limit)
             finally:
@@ -164,10 +170,16 @@ class Page:
                     )
                 self._limit = None
                 if answer.status_code == httpx.codes.OK:
+                    self._answered_by(answer.headers)
                     await self._polled(msgspec.json.decode(answer.content))
                     continue
             self._limit = None
             await asyncio.sleep(self._random.random() * RECONNECT_S)
+
+    def _answered_by(self, headers: Mapping[str, str] | None) -> None:
+        worker = (headers or {}).get(WORKER_HEADER)
+        self.moves += self._worker is not None and worker != self._worker
+        self._worker = worker
 
     async def _polled(self, body: dict[str, Any]) -> None:
         if not body["recovered"] or self.cursor is None:

@@ -18,6 +18,7 @@ import httpx
 import msgspec
 import psycopg
 
+from bridge.bench.balancer import Balancer, balancing
 from bridge.bench.judge import History, Recorded, Verdict, judge_events, judge_picture, recorded
 from bridge.bench.page import Page
 from bridge.bench.proxy import TcpProxy, tcp_proxy
@@ -43,6 +44,7 @@ class Stage(msgspec.Struct):
         world: What is written.
         reader: Reads as a user.
         folder: Where the workers log; removed at the end, unless something went wrong.
+        balancer: Between the pages and the workers, if there is one.
         keeps_folder: Set it to keep the folder all the same.
     """
 
@@ -54,6 +56,7 @@ class Stage(msgspec.Struct):
     world: World
     reader: Reader
     folder: Path
+    balancer: Balancer | None = None
     keeps_folder: bool = False
 
     async def settle(self, within_s: float) -> bool:
@@ -110,6 +113,7 @@ async def running_stage(
     polling: int,
     workers: int = 1,
     processes: int = 1,
+    balanced: bool = False,
     seed: int = 1,
     proxy: type[TcpProxy] = TcpProxy,
     command: Sequence[str] = RUN,
@@ -122,6 +126,7 @@ async def running_stage(
         polling: How many of them poll.
         workers: Number of workers.
         processes: How many share the port of each.
+        balanced: True for a balancer before them; else pages choose by themselves.
         seed: Makes the choices the same again.
         proxy: What stands between the workers and Realtime.
         command: What a worker is started with, after ``python -m``.
@@ -154,6 +159,8 @@ async def running_stage(
             reader = await stack.enter_async_context(Reader(local.database_url))
             chooser = random.Random(seed + 1)  # noqa: S311 - to be the same again
             ports = [worker.port for worker in started]
+            balancer = await stack.enter_async_context(balancing(folder, ports)) if balanced else None
+            ports = ports if balancer is None else [balancer.port]
             pages = [Page(user, local.token(user, ttl_s=86_400), ports, reader, chooser) for user in users]
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             for number, page in enumerate(pages):
@@ -162,7 +169,7 @@ async def running_stage(
             async with asyncio.timeout(READY_S):
                 while any(page.cursor is None for page in pages):  # noqa: ASYNC110 - pages are many
                     await asyncio.sleep(0.1)
-            stage = Stage(local, api, postgres, started, pages, world, reader, folder)
+            stage = Stage(local, api, postgres, started, pages, world, reader, folder, balancer)
             yield stage
     except BaseException as error:
         error.add_note(f"the workers' logs are in {folder}")

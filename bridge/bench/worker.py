@@ -63,6 +63,14 @@ class Worker:
         """Process id; 0 while it does not run."""
         return 0 if self._process is None or self._process.returncode is not None else self._process.pid
 
+    @property
+    def children(self) -> list[int]:
+        """Ids of the processes that share its port, where there are several."""
+        try:
+            return list(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
+        except OSError:
+            return []
+
     async def start(self) -> None:
         """Start it; returns at once."""
         with self._log.open("ab") as log:
@@ -93,9 +101,13 @@ class Worker:
                 os.kill(pid, signal.SIGCONT)
 
     def memory_bytes(self) -> int:
-        """Return its resident memory; 0 while it does not run."""
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        except OSError:
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        """Return its resident memory, that of all of its processes; 0 while it does not run."""
+        return sum(map(_resident_bytes, [self.pid, *self.children]))
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

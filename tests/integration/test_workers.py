@@ -36,7 +36,7 @@ async def _clients(stage: Stage) -> list[int]:
 async def _until_logged(stage: Stage, event: str, count: int = 1) -> None:
     log = stage.folder / "worker-0.log"
     async with asyncio.timeout(30):
-        while await asyncio.to_thread(log.read_text) and log.read_text().count(f'"{event}"') < count:
+        while log.read_text().count(f'"{event}"') < count:  # noqa: ASYNC110 - of other processes
             await asyncio.sleep(0.05)
 
 
@@ -57,7 +57,7 @@ async def test_nobody_loses_anything_while_processes_are_killed_and_replaced():
         assert not second & _workers(supervisor)
         spread.append(await _clients(stage))
 
-    stage = await survives(fault, clients=30, rate=20.0, processes=2)
+    stage = await survives(fault, clients=20, rate=20.0, processes=2, BRIDGE_DRAIN_TIMEOUT_S="1")
     assert all(min(counts) > 0 for counts in spread), spread
     assert sum(page.resumes for page in stage.pages) >= len(stage.pages) / 2
     process = stage.workers[0]._process

@@ -1,11 +1,9 @@
 """What a command's process is like."""
 
-import fcntl
 import os
 import signal
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +30,7 @@ def test_rows_that_nest_as_deep_as_postgres_allows_are_read():
 
 
 _HANG_UP = """
-import asyncio, os, sys
+import asyncio, fcntl, sys, termios
 from bridge.process import run_command
 
 async def main(stop):
@@ -41,6 +39,7 @@ async def main(stop):
     print("stopped", file=log, flush=True)
 
 log = open(sys.argv[1], "a")
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 run_command(main, reload=lambda: print("reloaded", file=log, flush=True))
 """
 
@@ -55,7 +54,6 @@ def test_hanging_up_reloads_unless_the_terminal_is_gone(tmp_path: Path):
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
     ) as process:
         os.close(terminal)
         _until(lambda: log.exists() and log.read_text() == "started\n")
