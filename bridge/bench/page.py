@@ -161,13 +161,9 @@ class Page:
 
     async def _poll(self, http: httpx.AsyncClient) -> None:
         while True:
-            parameters = {"timeout_s": str(POLL_S)} | ({"since": self.cursor} if self.cursor else {})
-            url = f"http://127.0.0.1:{self._random.choice(self._ports)}/poll"
             with contextlib.suppress(httpx.HTTPError, TimeoutError):
                 async with asyncio.timeout(ANSWER_S + POLL_S) as self._limit:
-                    answer = await http.get(
-                        url, params=parameters, headers={"Authorization": f"Bearer {self._token}"}
-                    )
+                    answer = await self._ask(http)
                 self._limit = None
                 if answer.status_code == httpx.codes.OK:
                     self._answered_by(answer.headers)
@@ -175,6 +171,14 @@ class Page:
                     continue
             self._limit = None
             await asyncio.sleep(self._random.random() * RECONNECT_S)
+
+    async def _ask(self, http: httpx.AsyncClient) -> httpx.Response:
+        url = f"http://127.0.0.1:{self._random.choice(self._ports)}/poll"
+        parameters = {"timeout_s": str(POLL_S)} | ({"since": self.cursor} if self.cursor else {})
+        try:
+            return await http.get(url, params=parameters, headers={"Authorization": f"Bearer {self._token}"})
+        except AttributeError as error:  # of anyio, which asks a socket for its peer that was reset just now
+            raise httpx.ConnectError("the connection was reset as soon as it was made") from error
 
     def _answered_by(self, headers: Mapping[str, str] | None) -> None:
         worker = (headers or {}).get(WORKER_HEADER)
