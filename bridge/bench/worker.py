@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -10,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 RUN = ("bridge", "run")
+
+_PORTS = (10_000, 32_000)
+_chance = random.SystemRandom()
+"""Not the tests' own chance, which is the same in all that run side by side."""
 
 
 def python(module: str) -> list[str]:
@@ -23,11 +28,14 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> range:
-    """Return so many ports in a row that nobody listens on."""
+    """Return so many ports in a row that nobody listens on.
+
+    Below those that the system gives to connections: one of these would take a port before its worker does.
+    """
     while True:
+        first = _chance.randrange(*_PORTS)
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            first = int(probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1])
-            for port in range(first + 1, first + count):
+            for port in range(first, first + count):
                 probes.enter_context(socket.create_server(("127.0.0.1", port)))
             return range(first, first + count)
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from bridge.bench.stage import Stage
+from bridge.bench.worker import free_ports
 from bridge.listening import bind
 from bridge.local.stack import LocalStack
 from tests.support.faults import survives
@@ -83,11 +84,11 @@ def test_a_setting_that_a_worker_refuses_ends_all_of_them(stack: LocalStack):
 
 def test_an_admin_port_that_is_taken_is_named_before_anything_is_started(stack: LocalStack):
     """That of the second worker."""
-    with bind("127.0.0.1", 0) as taken:
-        port = taken.getsockname()[1]
-        done = _run(2, environment(stack, BRIDGE_ADMIN_PORT=str(port - 1)))
+    first, second = free_ports(2)
+    with bind("127.0.0.1", second):
+        done = _run(2, environment(stack, BRIDGE_ADMIN_PORT=str(first)))
     assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}: " in done.stderr
+    assert f"cannot listen on 127.0.0.1:{second}: " in done.stderr
     assert "workers_started" not in done.stderr
 
 

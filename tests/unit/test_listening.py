@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from bridge.bench.worker import free_ports
 from bridge.config import Config
 from bridge.errors import ConfigError
 from bridge.listening import bind, hold_ports
@@ -64,11 +65,11 @@ def test_a_system_that_does_not_spread_connections_is_refused():
 
 def test_a_port_of_the_range_that_is_taken_is_named():
     """Also where who has it would share it: that is another bridge's."""
-    with bind("127.0.0.1", 0, shared=True) as taken:
-        port = taken.getsockname()[1]
-        for config in (_config(port, 0), _config(0, port - 1)):
+    first, second = free_ports(2)
+    with bind("127.0.0.1", second, shared=True):
+        for config in (_config(second, 0), _config(0, first)):
             with (
-                pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: "),
+                pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{second}: "),
                 hold_ports(config, 2),
             ):
                 pass
