@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ from bridge.bench.worker import free_ports
 from bridge.listening import bind
 from bridge.local.stack import LocalStack
 from tests.support.faults import survives
-from tests.support.stack import alive
 from tests.support.worker import environment
 
 RUN = [sys.executable, "-m", "bridge", "run", "--workers"]
@@ -100,17 +100,29 @@ def test_what_is_no_number_of_workers_is_refused(stack: LocalStack, count: str):
     assert "'--workers'" in done.stderr
 
 
-async def test_workers_end_when_the_process_that_started_them_was_killed(stack: LocalStack, tmp_path: Path):
-    """They drain by themselves: nobody would restart them, and their port would be taken."""
-    log = tmp_path / "log"
-    with log.open("wb") as written:
-        process = await asyncio.create_subprocess_exec(*RUN, "2", env=environment(stack), stderr=written)
+async def test_a_worker_ends_when_the_process_that_started_it_was_killed(stack: LocalStack):
+    """It drains by itself: nobody would restart it, and its port would be taken."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    with ours, theirs:
+        process = await asyncio.create_subprocess_exec(
+            *RUN[:-1],
+            "--as-worker",
+            "3",
+            str(theirs.fileno()),
+            env=environment(stack),
+            pass_fds=[theirs.fileno()],
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            told = await asyncio.get_running_loop().sock_recv(ours, 1000)
+    assert told.startswith(b"READY=1\n")
     async with asyncio.timeout(30):
-        while log.read_text().count('"service_ready"') < 2:  # noqa: ASYNC110 - of other processes
-            await asyncio.sleep(0.05)
-        workers = _workers(process.pid)
-        process.kill()
-        await process.wait()
-        while any(map(alive, workers)):  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.05)
-    assert log.read_text().count('"service_stopped"') == 2
+        log = (await process.communicate())[1].decode()
+    assert process.returncode == 0
+    assert json.loads(log.splitlines()[-1]) | {"timestamp": ""} == {
+        "event": "service_stopped",
+        "worker": 3,
+        "level": "info",
+        "timestamp": "",
+    }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.supervisor import LISTENS, LIVE, Supervisor
+from bridge.supervisor import LISTENS, LIVE, Supervisor, stop_with
 
 
 @pytest.fixture
@@ -74,3 +74,17 @@ def test_a_channel_keeps_messages_apart_and_may_be_closed():
         with ours:
             assert (ours.recv(100), ours.recv(100)) == (b"READY=1", b"X_LIVE=1\nSTATUS=so")
         supervisor.tell("STOPPING=1")
+
+
+async def test_the_end_of_the_channel_stops_the_worker():
+    """Once; nothing is read from it before."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        stop = asyncio.Event()
+        stop_with(theirs, stop)
+        await asyncio.sleep(0)
+        assert not stop.is_set()
+        ours.close()
+        async with asyncio.timeout(5):
+            await stop.wait()
+        assert not asyncio.get_running_loop().remove_reader(theirs)
