@@ -117,17 +117,19 @@ class Workers:
             port = int(held.getsockname()[1])
             log.info("workers_started", workers=len(self._numbers), port=port)
             async with asyncio.TaskGroup() as tasks:
+                reassuring = tasks.create_task(self._supervisor.reassure(), name="supervisor")
                 following = tasks.create_task(self._follow_all(port), name="workers")
                 ends = [tasks.create_task(event.wait()) for event in (stop, self._gave_up)]
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
                 for task in (following, *ends):
                     task.cancel()
+                await asyncio.wait([following])
+                reassuring.cancel()
             log.info("workers_stopped", code=self.code)
 
     async def _follow_all(self, port: int) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._supervisor.reassure(), name="supervisor")
                 tasks.create_task(self._watch(), name="watch")
                 for number in self._numbers:
                     self._current[number] = await self._start(tasks, number, port)
