@@ -8,12 +8,14 @@ import asyncio
 import json
 import os
 import re
+import socket
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 from typing_extensions import override
 
 from bridge import logs
@@ -27,6 +29,7 @@ from bridge.process import fail, run_command
 _DURATION = re.compile(r"(\d+)([smhd])")
 USER_TTL_S = 3600
 PORT = click.IntRange(0, 65535)
+MAX_WORKERS = 64
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -71,17 +74,51 @@ def main() -> None:
 
 
 @main.command()
-def run() -> None:
-    """Run the worker, configured by the environment (docs/configuration.md)."""
-    from bridge.service import serve  # noqa: PLC0415 - `bridge token` should not load every stage
-    from bridge.supervisor import Supervisor  # noqa: PLC0415 - as above
-    from bridge.tracing import Tracing  # noqa: PLC0415 - as above
+@click.option(
+    "--workers",
+    "count",
+    default=1,
+    type=click.IntRange(1, MAX_WORKERS),
+    show_default=True,
+    help="Processes that share BRIDGE_PORT; each has an admin port, BRIDGE_ADMIN_PORT and up.",
+)
+@click.option("--as-worker", type=(int, int), hidden=True, help="Number, and channel to who started it.")
+def run(count: int, as_worker: tuple[int, int] | None) -> None:
+    """Run the worker, configured by the environment (docs/configuration.md).
+
+    SIGTERM, SIGINT and SIGHUP drain. With several workers SIGHUP replaces one after the other.
+    """
+    from bridge.supervisor import Supervisor, stop_with  # noqa: PLC0415 - `bridge token` should not load this
+    from bridge.workers import Workers  # noqa: PLC0415 - as above
 
     config = _config()
     logs.configure(log_format=config.log_format, level=config.log_level)
     supervisor = Supervisor.from_environment(os.environ)
+    if count > 1:
+        workers = Workers(config, count, supervisor=supervisor, environ=os.environ)
+        run_command(workers.run, insisted=workers.kill, reload=workers.reload)
+        sys.exit(workers.code)
+
+    from bridge.service import serve  # noqa: PLC0415 - as above; who starts workers needs no stage either
+    from bridge.tracing import Tracing  # noqa: PLC0415 - as above
+
     tracing = Tracing.from_environment(os.environ, clock := SystemClock())
-    run_command(lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing))
+    if as_worker is None:
+        run_command(
+            lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing)
+        )
+        return
+    number, descriptor = as_worker
+    structlog.contextvars.bind_contextvars(worker=number)
+    channel = socket.socket(fileno=descriptor)
+    told = Supervisor.over(channel, os.environ)
+
+    async def work(stop: asyncio.Event) -> None:
+        stop_with(channel, stop)
+        await serve(config, stop=stop, clock=clock, supervisor=told, tracing=tracing, shares_ports=True)
+
+    # Who stops it once by a signal and once by the end of the channel does not insist.
+    run_command(work, insisted=lambda: None)
 
 
 @main.command()

@@ -10,7 +10,7 @@ import msgspec
 
 from bridge.checking.report import Check, bad, ok
 from bridge.config import Config
-from bridge.connection.server import bind
+from bridge.listening import bind
 
 SPARE_FILES = 256
 """Files and sockets that the worker has open beside those of its clients."""

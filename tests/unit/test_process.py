@@ -1,7 +1,12 @@
 """What a command's process is like."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 _READ = """
 import asyncio, msgspec
@@ -22,3 +27,46 @@ def test_rows_that_nest_as_deep_as_postgres_allows_are_read():
     limited = ["bash", "-c", 'ulimit -S -s 1024 && exec "$0" "$@"', sys.executable, "-c", _READ]
     done = subprocess.run(limited, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "read\n"), done.stderr[-500:]
+
+
+_HANG_UP = """
+import asyncio, fcntl, sys, termios
+from bridge.process import run_command
+
+async def main(stop):
+    print("started", file=log, flush=True)
+    await stop.wait()
+    print("stopped", file=log, flush=True)
+
+log = open(sys.argv[1], "a")
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+run_command(main, reload=lambda: print("reloaded", file=log, flush=True))
+"""
+
+
+def test_hanging_up_reloads_unless_the_terminal_is_gone(tmp_path: Path):
+    """SIGHUP has two meanings: an operator's, and that of a terminal that was closed."""
+    log = tmp_path / "log"
+    master, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", _HANG_UP, str(log)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        _until(lambda: log.exists() and log.read_text() == "started\n")
+        process.send_signal(signal.SIGHUP)
+        _until(lambda: log.read_text() == "started\nreloaded\n")
+        os.close(master)  # the kernel tells the session's leader
+        assert process.wait(20) == 0
+    assert log.read_text() == "started\nreloaded\nstopped\n"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it does not come to that")
