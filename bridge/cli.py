@@ -4,7 +4,6 @@ Each command reads its settings, then calls one function of another module.  Err
 bridge raises on purpose end with one line that says what to do, and exit code 2.
 """
 
-import asyncio
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from bridge.clock import SystemClock
 from bridge.config import Config, load_config
 from bridge.errors import ConfigError
 from bridge.minting import KEY_TTL_S, WORKER_ROLE, mint_key, mint_token
-from bridge.process import fail, run_command
+from bridge.process import fail, run_command, run_to_its_end
 
 _DURATION = re.compile(r"(\d+)([smhd])")
 USER_TTL_S = 3600
@@ -188,8 +187,8 @@ def explain(table: str, user: Any, row: str | None, role: str) -> None:
 
     logs.configure(log_format="console", level="error")
     user_id = None if user is None else str(user)
-    run_command(
-        lambda _stop: run_explain(os.environ, table, role=role, user_id=user_id, row=row, show=click.echo)
+    run_to_its_end(
+        lambda: run_explain(os.environ, table, role=role, user_id=user_id, row=row, show=click.echo)
     )
 
 
@@ -214,11 +213,11 @@ def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, 
     names = None if everything else tables
     differ = False
 
-    async def compare(_stop: asyncio.Event) -> None:
+    async def compare() -> None:
         nonlocal differ
         differ = await run_verify(os.environ, names, rows=rows, users=users, as_json=as_json)
 
-    run_command(compare)
+    run_to_its_end(compare)
     if differ:
         sys.exit(1)
 
@@ -243,7 +242,7 @@ def check(nginx_conf: Path | None, *, as_json: bool) -> None:
     logs.configure(log_format="console", level="critical")
     does_fail = True
 
-    async def ask(_stop: asyncio.Event) -> None:
+    async def ask() -> None:
         nonlocal does_fail
         checks = await run_check(os.environ, clock=SystemClock(), nginx_conf=nginx_conf)
         for line in [json_of(checks)] if as_json else lines(checks):
@@ -251,7 +250,7 @@ def check(nginx_conf: Path | None, *, as_json: bool) -> None:
             click.echo(click.style(line, fg=color) if color else line)
         does_fail = failed(checks)
 
-    run_command(ask)
+    run_to_its_end(ask)
     if does_fail:
         sys.exit(1)
 
@@ -268,7 +267,7 @@ def migrate(what: Any, *, reapply: bool) -> None:
     """
     from bridge.migration.command import run_migrate  # noqa: PLC0415 - see run
 
-    run_command(lambda _stop: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
+    run_to_its_end(lambda: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
 
 
 main.add_command(bench)

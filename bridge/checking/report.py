@@ -66,7 +66,7 @@ def divided(message: str) -> tuple[str, str]:
 def pasted(fix: str) -> Where:
     """Return where a fix goes: a whole SQL statement or command, or nowhere."""
     if (
-        re.match(r"(select public\.bridge_|alter (table|publication|role) |grant )", fix)
+        re.match(r"(select public\.bridge_|alter (table|publication|role) |create publication |grant )", fix)
         and ", and " not in fix
     ):
         return "sql"

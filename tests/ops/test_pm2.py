@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import uuid
@@ -27,11 +28,14 @@ USERS = [str(uuid.uuid4()) for _ in range(10)]
 
 
 def _ports() -> list[int]:
-    """Return four free ports in a row: public and admin of two workers."""
+    """Return four free ports in a row: public and admin of two workers.
+
+    Below those that the kernel gives to connections: one of these could have the port while a worker restarts.
+    """
     while True:
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            first = probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            for port in range(first + 1, first + 4):
+            first = random.randrange(20_000, 32_000)
+            for port in range(first, first + 4):
                 probes.enter_context(socket.create_server(("127.0.0.1", port)))
             return list(range(first, first + 4))
 
