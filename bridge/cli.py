@@ -9,13 +9,15 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 from typing_extensions import override
 
-from bridge import logs
+from bridge import __version__, logs
 from bridge.bench.commands import bench
 from bridge.clock import SystemClock
 from bridge.config import Config, load_config
@@ -62,7 +64,7 @@ class Count(click.ParamType[int]):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="supabase-realtime-bridge")
+@click.version_option(__version__, prog_name="bridge")
 def main() -> None:
     """Relay Supabase Postgres changes to browsers, filtered exactly as row-level security would."""
     # PyJWT's warning about short secrets: the worker's log says it, once (jwt_secret_short).
@@ -92,7 +94,8 @@ def run() -> None:
 @click.option("--quiet", is_flag=True, help="Write no messages of its own now and then.")
 def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> None:
     """Start Postgres, Realtime, the bridge and a chat page, from nothing."""
-    from bridge.demo import run_demo  # noqa: PLC0415 - see run
+    with _local_parts():
+        from bridge.demo import run_demo  # noqa: PLC0415 - see run
 
     logs.configure(log_format="console", level="warning")
     chosen = admin_port if admin_port is not None else (3003 if port else 0)
@@ -103,7 +106,8 @@ def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> No
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of export lines.")
 def local(*, as_json: bool) -> None:
     """Start only the local Supabase-compatible stack, with the demo's users and dialogs."""
-    from bridge.demo import run_local  # noqa: PLC0415 - see run
+    with _local_parts():
+        from bridge.demo import run_local  # noqa: PLC0415 - see run
 
     logs.configure(log_format="console", level="warning")
     run_command(lambda stop: run_local(stop, as_json=as_json))
@@ -271,6 +275,20 @@ def migrate(what: Any, *, reapply: bool) -> None:
 
 
 main.add_command(bench)
+
+
+@contextmanager
+def _local_parts() -> Iterator[None]:
+    """Say what to install where the image, or a bare installation, is asked for the local stack."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        fail(
+            ConfigError(
+                f"the local stack needs {error.name}, which is not installed: `make install` in a checkout "
+                "installs it, and so does the extra `local`"
+            )
+        )
 
 
 def _config() -> Config:

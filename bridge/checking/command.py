@@ -9,7 +9,7 @@ import msgspec
 
 from bridge.authorization import temporal
 from bridge.authorization.capturing import PUBLICATION, Capturing, chosen, unheard
-from bridge.authorization.catalog import Catalog, Table, decode_catalog
+from bridge.authorization.catalog import Catalog, decode_catalog
 from bridge.checking import database as own
 from bridge.checking import journal, keys, policies, project, tables
 from bridge.checking.machine import check_machine
@@ -179,22 +179,26 @@ async def _of_project(
     looked_into = policies.looked_into(catalog, sights, watched)
     role = _worker_role(config)
     # The worker takes the journal once it has all tables: better than to publish those that it lacks.
-    installed = isinstance(answers.first, JournalPage)
-    to_watch = tables.watch_fix(catalog, capturing.wanting or ()) if installed else None
+    to_watch = None
+    if capturing.wanting is not None and isinstance(answers.first, JournalPage):
+        to_watch = tables.watch_fix(catalog, [*capturing.wanting, *policies.to_be_read(catalog, watched)])
+    checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
     for table in [*watched, *looked_into]:
         checks += tables.check_table(catalog, table, capture, role=role, to_watch=to_watch)
         if table in watched:
-            checks += policies.check_policies(
-                catalog, table, sights, lambda: temporal.from_datetime(clock.now())
-            )
+            now_us = partial(_now_us, clock)
+            checks += policies.check_policies(catalog, table, sights, now_us, to_watch=to_watch)
     if len(watched) == len(config.tables) and {config.dialogs, config.messages} <= set(config.tables):
         checks.append(tables.check_dialogs(catalog, config))
-    checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
     missing_fix = partial(own.missing_fix, recorded=direct.recorded)
     checks += journal.check_journal(config, capture, answers.first, clock.now(), missing_fix)
     if capture == "tables" and config.upstream == "wal":
         return [*checks, unchecked("wal", "logical replication brings the journal only, see capture")]
-    captured = _captured(catalog, [*watched, *looked_into], capture)
+    heard = [t for t in [*watched, *looked_into] if unheard(catalog, t, Capturing(capture="tables")) is None]
+    if to_watch is not None and not heard:
+        capture = "journal"  # which the worker takes as soon as it can
+    # Without those that are known to be refused, if others are left.
+    captured = tuple(t.qualified for t in (capture == "tables" and heard) or [*watched, *looked_into])
     if not captured:
         return [*checks, unchecked("realtime", "there is no table to join for")]
     source = open_stream(config, rpc, clock, capture=capture, tables=captured, known=Known())
@@ -207,9 +211,5 @@ def _worker_role(config: Config) -> str:
     return SERVICE_ROLE if role in CLIENT_ROLES else role
 
 
-def _captured(catalog: Catalog, wanted: list[Table], capture: str) -> tuple[str, ...]:
-    """Return the tables to join for: without those that are known to be refused, if others are left."""
-    heard = [
-        t for t in wanted if capture == "journal" or unheard(catalog, t, Capturing(capture="tables")) is None
-    ]
-    return tuple(table.qualified for table in heard or wanted)
+def _now_us(clock: Clock) -> int:
+    return temporal.from_datetime(clock.now())

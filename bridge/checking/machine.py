@@ -47,7 +47,7 @@ async def check_machine(config: Config) -> list[Check]:
         checks[1] = bad("port", says, fix, "shell", subject=ports[1].setting)
     elif config.admin_host in _EVERYWHERE and checks[1].status == "ok":
         where = f"{config.admin_host}:{config.admin_port}"
-        says = f"{where} is reached from every network, and /connections names users"
+        says = f"{where} is reached from every network that leads here, and /connections names users"
         fix = "export BRIDGE_ADMIN_HOST=127.0.0.1   # or the address of a private network"
         checks[1] = bad("port", says, fix, "shell", subject=ports[1].setting, status="warning")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

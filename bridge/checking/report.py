@@ -13,6 +13,10 @@ Where: TypeAlias = Literal["", "sql", "shell", "nginx"]
 """Where a fix is pasted: psql or the SQL editor, a shell, nginx's configuration; nowhere if it is advice."""
 
 
+SEE_CAPTURE = "see capture, above: with the journal this is mended as well"
+"""The fix of what follows from a journal that lacks tables: the statement is long, and printed once."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One finding.
 

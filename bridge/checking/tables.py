@@ -15,7 +15,7 @@ from bridge.authorization.capturing import (
 )
 from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.dialogs import dialog_columns
-from bridge.checking.report import Check, bad, divided, ok, pasted
+from bridge.checking.report import SEE_CAPTURE, Check, bad, divided, ok, pasted
 from bridge.config import Config
 from bridge.errors import ConfigError
 from bridge.identifiers import literal, quoted
@@ -86,7 +86,8 @@ def check_table(
     unfit = unwatchable(catalog, table, Capturing(capture=capture))
     if missing is None and table.primary_key and unfit is not None:
         says, fix = divided(unfit)
-        yield bad("captured", says, to_watch or fix, "sql" if to_watch else pasted(fix), subject=name)
+        fix = SEE_CAPTURE if to_watch else fix
+        yield bad("captured", says, fix, pasted(fix), subject=name)
     elif missing is None:
         yield ok("captured", "in the journal" if capture == "journal" else "in the publication", name)
     yield from _identity(table, "tables" if to_watch is None and capture == "tables" else "journal")
@@ -96,8 +97,7 @@ def check_table(
 def _unheard(table: Table, missing: str, to_watch: str | None) -> Check:
     says, fix = divided(missing)
     if to_watch is not None:
-        says = f"neither in the journal nor in publication {PUBLICATION}, so its changes never arrive"
-        return bad("captured", says, to_watch, "sql", subject=table.qualified)
+        return bad("captured", says, SEE_CAPTURE, subject=table.qualified)
     paste = pasted(fix)
     if table.partly_published and "without some" in says:
         fix = (

@@ -581,6 +581,32 @@ async def test_without_the_database_it_says_what_it_cannot_know(project: LocalSt
     assert all("SUPABASE_DB_URL is not set" in one.says for one in checks if one.status == "not_checked")
 
 
+async def test_what_completes_the_journal_is_printed_once(project: LocalStack) -> None:
+    """With the tables that policies read, so that one paste is enough; what follows from it refers to it."""
+    async with await psycopg.AsyncConnection.connect(project.database_url, autocommit=True) as database:
+        await database.execute(
+            "select public.bridge_unwatch('public.rooms'), public.bridge_unwatch('public.posts');"
+            "alter publication supabase_realtime drop table public.rooms, public.posts;"
+            "create policy team on public.posts for select to authenticated using (exists ("
+            " select from public.teams t where t.room_id = posts.room_id and t.user_id = (select auth.uid())))"
+        )
+        try:
+            checks = await check(settings_of(project))
+            (found,) = [one for one in checks if "bridge_watch" in one.fix]
+            assert found.check == "capture"
+            assert all(f"bridge_watch('public.{name}')" in found.fix for name in ("rooms", "posts", "teams"))
+            referring = [one for one in checks if one.fix.startswith("see capture, above")]
+            assert {one.check for one in referring} == {"captured", "policies"}
+            assert checks.index(found) < min(map(checks.index, referring))
+            await database.execute(found.fix.encode())
+            assert [one for one in await check(settings_of(project)) if one.status != "ok"] == []
+        finally:
+            await database.execute(
+                "drop policy team on public.posts; select public.bridge_unwatch('public.teams');"
+                "select public.bridge_publish('public.rooms'), public.bridge_publish('public.posts')"
+            )
+
+
 async def test_without_the_functions_realtime_is_tried_all_the_same(project: LocalStack) -> None:
     """Before `bridge migrate`, with tables that are published."""
     async with await psycopg.AsyncConnection.connect(project.database_url, autocommit=True) as database:
