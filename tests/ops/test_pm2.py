@@ -87,6 +87,14 @@ async def test_it_starts_drains_and_comes_back(stack: LocalStack, pm2: Pm2):
     assert [line["event"] for line in pm2.log()].count("service_stopped") == 4
 
 
+async def test_the_keys_that_it_saves_are_nobody_elses(stack: LocalStack, pm2: Pm2):
+    """`pm2 save`, for the next boot, writes all settings, into a file that its folder keeps from others."""
+    await pm2.start(**_settings(stack, _ports()[0]))
+    await pm2.run("save")
+    assert stack.service_role_key in (pm2.home / "dump.pm2").read_text()
+    assert pm2.home.stat().st_mode & 0o077 == 0
+
+
 async def test_a_wrong_setting_is_not_tried_again(stack: LocalStack, pm2: Pm2):
     """Exit code 2: PM2 stops it, and the log says why."""
     await pm2.start(**_settings(stack, _ports()[0], BRIDGE_PROT="1"))
