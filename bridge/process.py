@@ -21,10 +21,14 @@ _STACK_BYTES = 64 * 1024 * 1024
 """Reading that many takes 8 MB."""
 
 
+STOPPED = 130
+"""Exit code of who was stopped before the end, as a shell has it for SIGINT."""
+
+
 def run_command(
     main: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
     *,
-    insisted: Callable[[], None] = lambda: os._exit(130),
+    insisted: Callable[[], None] = lambda: os._exit(STOPPED),
     reload: Callable[[], None] | None = None,
 ) -> None:
     """Run ``main`` with an event that SIGTERM, SIGINT, SIGHUP set; a second SIGTERM or SIGINT ends it.
@@ -72,6 +76,28 @@ def run_command(
         if not all(isinstance(error, BridgeError | OSError) for error in errors):
             raise
         _end(errors[0])
+
+
+def run_to_its_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run what ends by itself; SIGTERM, SIGINT or SIGHUP cancels it, so that a transaction is rolled back.
+
+    Then the exit code is 130, and a line says that it has not ended.
+    """
+    stopped = False
+
+    async def unless_stopped(stop: asyncio.Event) -> None:
+        nonlocal stopped
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(work(), name="work")
+            stopping = tasks.create_task(stop.wait(), name="stop")
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopped = working.cancel()
+            stopping.cancel()
+
+    run_command(unless_stopped)
+    if stopped:
+        click.echo("bridge: stopped before it had ended; what it was at was taken back", err=True)
+        sys.exit(STOPPED)
 
 
 def _read_deep_rows() -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 _READ = """
 import asyncio, msgspec
 from bridge.process import run_command
@@ -70,3 +72,33 @@ def _until(condition: Callable[[], bool]) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("it does not come to that")
+
+
+_WAIT = """
+import asyncio
+from bridge.process import run_to_its_end
+
+async def work():
+    print("at work", flush=True)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        print("taken back", flush=True)
+
+run_to_its_end(work)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_by_itself_can_be_stopped_before(number: signal.Signals):
+    """The first signal is enough, what was begun is taken back, and the exit code tells."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WAIT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "taken back\n")
+    assert err.startswith("bridge: stopped before it had ended")
+    assert "Traceback" not in err
