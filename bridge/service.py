@@ -318,6 +318,7 @@ def _connection_settings(config: Config) -> ConnectionSettings:
         max_connections_per_user=config.max_connections_per_user,
         outbox_limit_bytes=config.outbox_limit_bytes,
         ping_interval_s=config.ping_interval_s,
+        compression=config.compression,
         client=DIST,
     )
 

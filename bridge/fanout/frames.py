@@ -1,4 +1,4 @@
-"""What clients get, encoded once: JSON for long poll, the same inside a WebSocket frame."""
+"""What clients get, encoded once: JSON for long poll, the same inside a WebSocket frame, and compressed."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -6,11 +6,15 @@ from typing import Any, Final
 
 import msgspec
 
+from bridge.deflate import SMALL_BYTES, deflated
 from bridge.events import Row, RowEvent, View
 from bridge.numbers import MAX_SAFE_INTEGER
 
 _TEXT_FRAME: Final = 0x81
 """First byte of an unfragmented text frame (RFC 6455 section 5.2)."""
+
+_COMPRESSED: Final = 0xC1
+"""The same with RSV1: the payload is compressed (RFC 7692 section 6)."""
 
 _MESSAGE_TYPES: Final = {"INSERT": "new_message", "UPDATE": "message_update", "DELETE": "message_delete"}
 
@@ -29,6 +33,19 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     payload: bytes
     wire: bytes
     cursor: str | None = None
+    _packed: "Frame | None" = None
+
+    @property
+    def deflated(self) -> "Frame":
+        """The same for those who have negotiated permessage-deflate; compressed once for all of them."""
+        if self._packed is not None:
+            return self._packed
+        if len(self.payload) < SMALL_BYTES:
+            return self
+        wire = _framed(_COMPRESSED, deflated(self.payload))
+        packed = Frame(self.payload, min(wire, self.wire, key=len), self.cursor)
+        msgspec.structs.force_setattr(self, "_packed", packed)
+        return packed
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False, rename={"event_type": "eventType"}):
@@ -49,14 +66,18 @@ class _Message(msgspec.Struct, frozen=True, gc=False, rename={"event_type": "eve
 
 def text_frame(payload: bytes) -> bytes:
     """Return ``payload`` as one unmasked WebSocket text frame."""
-    size = len(payload)
+    return _framed(_TEXT_FRAME, payload)
+
+
+def _framed(first: int, data: bytes) -> bytes:
+    size = len(data)
     if size < 126:  # noqa: PLR2004 - RFC 6455 section 5.2
-        header = bytes((_TEXT_FRAME, size))
+        header = bytes((first, size))
     elif size < 1 << 16:
-        header = bytes((_TEXT_FRAME, 126)) + size.to_bytes(2, "big")
+        header = bytes((first, 126)) + size.to_bytes(2, "big")
     else:
-        header = bytes((_TEXT_FRAME, 127)) + size.to_bytes(8, "big")
-    return header + payload
+        header = bytes((first, 127)) + size.to_bytes(8, "big")
+    return header + data
 
 
 def notice(message: msgspec.Struct) -> Frame:
