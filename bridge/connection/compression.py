@@ -20,6 +20,8 @@ from bridge import metrics
 from bridge.connection.ports import Frame as OutFrame
 from bridge.deflate import TAIL, WINDOW_BITS
 
+_saved = metrics.COMPRESSION_SAVED.counts
+
 
 class Deflate(Extension):
     """Inflates what a client sends.
@@ -119,8 +121,9 @@ class DeflatingSink:
 
     def offer(self, frame: OutFrame) -> None:
         """Queue the compressed frame."""
-        packed = frame.deflated
-        metrics.COMPRESSION_SAVED.counts[()] += len(frame.wire) - len(packed.wire)
+        # For every delivery: the first one packs it.
+        packed = frame.packed or frame.pack()
+        _saved[()] += packed.saved_bytes
         self._client.offer(packed)
 
     async def room(self) -> bool:

@@ -28,23 +28,23 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         payload: The JSON text.
         wire: The same as an unmasked WebSocket text frame.
         cursor: Cursor after this event; None for messages that are no events.
+        saved_bytes: What ``wire`` is shorter than uncompressed.
+        packed: The same, compressed, once somebody has asked for it.
     """
 
     payload: bytes
     wire: bytes
     cursor: str | None = None
-    _packed: "Frame | None" = None
+    saved_bytes: int = 0
+    packed: "Frame | None" = None
 
-    @property
-    def deflated(self) -> "Frame":
-        """The same for those who have negotiated permessage-deflate; compressed once for all of them."""
-        if self._packed is not None:
-            return self._packed
+    def pack(self) -> "Frame":
+        """Return the same for clients of permessage-deflate; :attr:`packed` from now on, if it is another."""
         if len(self.payload) < SMALL_BYTES:
             return self
-        wire = _framed(_COMPRESSED, deflated(self.payload))
-        packed = Frame(self.payload, min(wire, self.wire, key=len), self.cursor)
-        msgspec.structs.force_setattr(self, "_packed", packed)
+        wire = min(_framed(_COMPRESSED, deflated(self.payload)), self.wire, key=len)
+        packed = Frame(self.payload, wire, self.cursor, len(self.wire) - len(wire))
+        msgspec.structs.force_setattr(self, "packed", packed)
         return packed
 
 

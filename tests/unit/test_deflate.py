@@ -10,8 +10,12 @@ from hypothesis import strategies as st
 from bridge.deflate import SMALL_BYTES, TAIL, WINDOW_BITS, deflated
 
 
-def inflated(data: bytes, window_bits: int = WINDOW_BITS) -> bytes:
-    return zlib.decompressobj(-window_bits).decompress(data + TAIL)
+def inflated(data: bytes) -> bytes:
+    """Inflate with no more than the window: in pieces, as zlib looks into what it has just written without asking."""
+    inflater, found, rest = zlib.decompressobj(-WINDOW_BITS), b"", data + TAIL
+    while piece := inflater.decompress(rest, 64):
+        found, rest = found + piece, inflater.unconsumed_tail
+    return found
 
 
 @given(st.binary(max_size=20_000) | st.text(max_size=500).map(str.encode))
@@ -28,7 +32,7 @@ def test_nothing_of_another_message_is_in_it(payload: bytes):
     assert deflated(payload) == first
 
 
-@pytest.mark.parametrize("distance", [100, 2_000, 4_096, 5_000, 32_000])
+@pytest.mark.parametrize("distance", [100, 4_096, 5_000, 32_000])
 def test_no_message_points_back_further_than_the_window(distance: int):
     """A client that has agreed to 4 KiB reads it; what is repeated after more is sent again."""
     chooser = random.Random(1)
