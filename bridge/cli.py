@@ -4,6 +4,7 @@ Each command reads its settings, then calls one function of another module.  Err
 bridge raises on purpose end with one line that says what to do, and exit code 2.
 """
 
+import asyncio
 import json
 import os
 import re

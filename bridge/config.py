@@ -112,6 +112,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ping_interval_s: PingInterval = 25.0
     """Seconds between pings; keep it below every proxy's read timeout."""
 
+    compression: Literal["off", "deflate"] = "off"
+    """``deflate`` compresses for WebSockets that ask for it: less traffic, more processor time."""
+
     drain_timeout_s: Positive = 20.0
     """Seconds for clients to leave after SIGTERM; keep it below the service manager's stop timeout."""
 

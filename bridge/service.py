@@ -333,6 +333,7 @@ def _connection_settings(config: Config, *, shares_ports: bool) -> ConnectionSet
         outbox_limit_bytes=config.outbox_limit_bytes,
         ping_interval_s=config.ping_interval_s,
         shares_ports=shares_ports,
+        compression=config.compression,
         client=DIST,
     )
 

@@ -1,10 +1,12 @@
 """The opening handshake: path, subprotocol, origin, and the token that may come with it."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
 from typing_extensions import override
+from websockets.extensions import ServerExtensionFactory
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import StatusLike, Subprotocol
@@ -30,8 +32,13 @@ _quiet.disabled = True
 class Protocol(ServerProtocol):
     """The server's side of one connection; fails with our close code when a message is too large."""
 
-    def __init__(self) -> None:
-        super().__init__(max_size=MAX_MESSAGE_BYTES, logger=_quiet, select_subprotocol=_select_subprotocol)
+    def __init__(self, extensions: Sequence[ServerExtensionFactory] = ()) -> None:
+        super().__init__(
+            extensions=extensions,
+            max_size=MAX_MESSAGE_BYTES,
+            logger=_quiet,
+            select_subprotocol=_select_subprotocol,
+        )
 
     @override
     def fail(self, code: int, reason: str = "") -> None:

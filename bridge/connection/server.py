@@ -6,7 +6,7 @@ import random
 import socket
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvicorn
@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from bridge import metrics
 from bridge.clock import Clock
+from bridge.connection.compression import DeflateFactory
 from bridge.connection.http import Readiness, admin_application, public_application
 from bridge.connection.http_protocol import BoundedHttpProtocol
 from bridge.connection.limits import Connections
@@ -45,6 +46,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ping_interval_s: float
     shares_ports: bool = False
     """Other workers may listen on the same ports (``bridge run --workers``)."""
+    compression: Literal["off", "deflate"] = "off"
     client: Path | None = None
 
 
@@ -104,6 +106,7 @@ class Server:
             ping_interval_s=settings.ping_interval_s,
             outbox_limit_bytes=settings.outbox_limit_bytes,
             allow_token_in_url=settings.allow_token_in_url,
+            extensions=() if settings.compression == "off" else (DeflateFactory(),),
         )
         self._polls = Polls(self._context)
         public = public_application(self._polls, self._context.origins, client=settings.client, routes=routes)

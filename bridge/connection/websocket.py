@@ -15,6 +15,7 @@ from websockets.http11 import Request
 
 from bridge import metrics
 from bridge.connection import handshake, messages
+from bridge.connection.compression import DeflatingSink
 from bridge.connection.handshake import Protocol
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
@@ -51,6 +52,8 @@ class WebSocketConnection(asyncio.Protocol):
         context: What all connections share.
     """
 
+    packs = False
+
     __slots__ = (
         "_context",
         "_entered",
@@ -70,7 +73,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._protocol = Protocol()
+        self._protocol = Protocol(context.extensions)
         self._writer = Writer(self._protocol, limit_bytes=context.outbox_limit_bytes, clock=context.clock)
         self._outbox = self._writer.outbox
         self.wires: list[bytes] | None = self._outbox.frames
@@ -253,7 +256,8 @@ class WebSocketConnection(asyncio.Protocol):
             case Opcode.TEXT:
                 self._fragments = [bytes(frame.data)]
             case Opcode.CONT if self._fragments is not None:
-                self._fragments.append(bytes(frame.data))
+                if frame.data:  # no end of empty ones may be kept
+                    self._fragments.append(bytes(frame.data))
                 if frame.fin:
                     whole, self._fragments = b"".join(self._fragments), None
                     self._text(whole)
@@ -307,7 +311,8 @@ class WebSocketConnection(asyncio.Protocol):
         except TooManyError as error:
             self._fail(error)
             return
-        self.subscriber = self._context.hub.connect(principal, self)
+        sink = DeflatingSink(self) if self._protocol.extensions else self
+        self.subscriber = self._context.hub.connect(principal, sink)
         self._writer.send_text(messages.encode(command.message))
         self.offer(self._context.hub.status())
 

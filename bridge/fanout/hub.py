@@ -264,12 +264,11 @@ class Hub:
         for delivery in deliveries:
             seats = self._seating.of(delivery.principals)
             shown += seats.present
-            if seats.sinks:
+            if seats.sinks or seats.packing:
                 frame = encoded.get(delivery.view)
                 if frame is None:
                     frame = encoded[delivery.view] = self._encoder.encode(event, delivery.view, entry.cursor)
-                self._flusher.put(frame.wire, seats.sinks)
-                count += len(seats.sinks)
+                count += seats.put(frame, self._flusher)
             if seats.others:
                 count += self._hand(entry, event, delivery.view, seats.others, encoded)
         denied = len(self._seating) - shown

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from bridge import metrics
 from bridge.events import Principal
+from bridge.fanout.flusher import Flusher
+from bridge.fanout.frames import Frame
 from bridge.fanout.subscriber import Sink, Subscriber
 
 MAX_KEPT = 10_000
@@ -17,17 +20,19 @@ class Seats:
     Attributes:
         audience: Whose they are.
         sinks: Those who take each frame as it is, all of them in one loop.
+        packing: The same, of those who take it compressed.
         others: Those of whom each has to be looked at.
         present: Principals of the audience who are here.
     """
 
-    __slots__ = ("audience", "others", "present", "sinks")
+    __slots__ = ("audience", "others", "packing", "present", "sinks")
 
     def __init__(
         self, audience: Sequence[Principal], by_principal: Mapping[Principal, Sequence[Subscriber]]
     ) -> None:
         self.audience = audience
         self.sinks: list[Sink] = []
+        self.packing: list[Sink] = []
         self.others: list[Subscriber] = []
         self.present = 0
         for here in map(by_principal.get, audience):
@@ -36,9 +41,19 @@ class Seats:
             self.present += 1
             for subscriber in here:
                 if subscriber.takes_all:
-                    self.sinks.append(subscriber.sink)
+                    (self.packing if subscriber.sink.packs else self.sinks).append(subscriber.sink)
                 elif subscriber.subscribed:
                     self.others.append(subscriber)
+
+    def put(self, frame: Frame, flusher: Flusher) -> int:
+        """Put a frame into the outboxes of all who take every one as it is; return how many these are."""
+        if self.sinks:
+            flusher.put(frame.wire, self.sinks)
+        if self.packing:
+            packed = frame.packed or frame.pack()
+            flusher.put(packed.wire, self.packing)
+            metrics.COMPRESSION_SAVED.counts[()] += packed.saved_bytes * len(self.packing)
+        return len(self.sinks) + len(self.packing)
 
 
 class Seating:

@@ -16,9 +16,13 @@ class Sink(Protocol):
 
     Attributes:
         wires: Takes frames as bytes, for a flusher to write; None where each has to be offered.
+        packs: True if it takes them compressed.
     """
 
     wires: list[bytes] | None
+
+    @property
+    def packs(self) -> bool: ...
 
     def flush(self) -> None:
         """Write what ``wires`` has."""

@@ -36,6 +36,8 @@ class Inbox:
         was_cut_off: Whether the client was ended.
     """
 
+    packs = False
+
     def __init__(self) -> None:
         self.frames: list[Frame] = []
         self.wires = None

@@ -69,7 +69,9 @@ async def test_work_of_a_server_that_does_not_run_is_dropped():
 
 async def test_a_server_that_shares_its_ports_leaves_both_to_its_successor():
     """While it drains, whoever asks for readiness is answered by the one that stays."""
-    async with running_bridge(shares_ports=True) as former, httpx.AsyncClient() as http:
+    # Who had been handed to the former's backlog is refused once more.
+    again = httpx.AsyncHTTPTransport(retries=3)
+    async with running_bridge(shares_ports=True) as former, httpx.AsyncClient(transport=again) as http:
         ports = {"port": former.server.port, "admin_port": former.server.admin_port}
         async with running_bridge(shares_ports=True, **ports) as successor:
             former.server.stop_accepting()

@@ -1,7 +1,12 @@
 """Who of an audience is here."""
 
+import asyncio
+
+from bridge import metrics
+from bridge.clock import ManualClock
 from bridge.events import Principal
-from bridge.fanout import Subscriber, seating
+from bridge.fanout import Flusher, Frame, Subscriber, seating
+from bridge.fanout.frames import text_frame
 from bridge.fanout.seating import Seating
 from tests.support.events import ANN, BOB, Inbox
 
@@ -36,6 +41,25 @@ def test_those_who_take_everything_are_told_from_those_to_be_looked_at() -> None
     assert seats.sinks == [everything.sink]
     assert seats.others == [some, poll, catching_up]
     assert seats.present == 1
+
+
+def test_who_takes_frames_compressed_gets_these_bytes() -> None:
+    """Compressed once, for all of them, by the flusher's way; what it saves is counted."""
+    made, flusher = Seating(), Flusher(asyncio.new_event_loop(), ManualClock())
+    plain, packing = subscriber(), [subscriber(), subscriber()]
+    for one in packing:
+        one.sink.packs = True  # type: ignore[misc]
+    for one in (plain, *packing):
+        made.add(one)
+    frame = Frame(payload := b"a" * 1000, text_frame(payload))
+    saved = metrics.COMPRESSION_SAVED.counts[()]
+
+    assert made.of((ANN,)).put(frame, flusher) == 3
+
+    assert plain.sink.wires == [frame.wire]
+    assert frame.packed is not None
+    assert [one.sink.wires for one in packing] == [[frame.packed.wire]] * 2
+    assert metrics.COMPRESSION_SAVED.counts[()] - saved == 2 * frame.packed.saved_bytes > 0
 
 
 def test_an_audience_is_looked_at_again_after_a_change_only() -> None:
