@@ -292,7 +292,7 @@ class Pipeline:
             return False
         metrics.CHANGES.counts[change.table, change.action] += 1
         self._teller.begin(change)
-        self._teller.tell(change, (effect,))
+        self._audience.deliver(change, (effect,))
         return True
 
     def _after_loading(self, following: Event | None) -> Event | None:

@@ -157,7 +157,7 @@ async def load(database: CatalogReader, settings: Settings, roster: Roster, cloc
         await load_pages(database, lookup)
         metrics.LOOKUP_ROWS.labels(name).set_function(functools.partial(len, lookup))
     for name in planset.watched:
-        await _remember_pages(database, name, memory, settings.remembered_rows)
+        await _remember_pages(database, name, memory)
     return Authorizer(
         planset,
         memory=memory,
@@ -179,10 +179,12 @@ async def load_pages(database: CatalogReader, lookup: LookupTable) -> None:
     )
 
 
-async def _remember_pages(database: CatalogReader, table: str, memory: RowMemory, limit: int) -> None:
+async def _remember_pages(database: CatalogReader, table: str, memory: RowMemory) -> None:
     """Remember rows that exist already, so that a DELETE of one of them reaches those who saw it."""
     remembered = memory.remembered[table]
-    await _read(database, table, remembered.primary_key, remembered.columns, remembered.put, limit=limit)
+    if remembered.limit:
+        keep, limit = remembered.put, remembered.limit
+        await _read(database, table, remembered.primary_key, remembered.columns, keep, limit=limit)
 
 
 async def _read(

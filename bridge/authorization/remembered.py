@@ -27,7 +27,7 @@ class RememberedRows:
     Args:
         primary_key: Columns of the primary key.
         columns: Columns to keep; the primary key is kept as well.
-        limit: Number of rows; deleted ones count, they are remembered as deleted.
+        limit: Number of rows; deleted ones count, they are remembered as deleted.  With 0 nothing is remembered.
     """
 
     def __init__(self, *, primary_key: Sequence[str], columns: Iterable[str], limit: int) -> None:
@@ -54,11 +54,13 @@ class RememberedRows:
 
     def put(self, row: Row) -> None:
         """Remember ``row``, which has at least the kept columns."""
-        self._put(self.key_of(row), self._kept_of(row))
+        if self.limit:
+            self._put(self.key_of(row), self._kept_of(row))
 
     def mark_gone(self, key: Key) -> None:
         """Remember that the row has been deleted."""
-        self._put(key, GONE)
+        if self.limit:
+            self._put(key, GONE)
 
     def _put(self, key: Key, value: tuple[Any, ...] | Gone) -> None:
         if key in self._rows:

@@ -25,7 +25,7 @@ class RowMemory:
     Args:
         planset: Compiled plans, with their look-up tables.
         dialog_columns: Column that holds the dialog's id, by watched table.
-        remembered_limit: Rows to remember of each watched table.
+        remembered_limit: Rows to remember of each watched table of which that is of use.
     """
 
     def __init__(self, planset: PlanSet, *, dialog_columns: Mapping[str, str], remembered_limit: int) -> None:
@@ -50,7 +50,8 @@ class RowMemory:
             self.remembered[name] = RememberedRows(
                 primary_key=self.keys[name],
                 columns=catalog.by_name[name].by_name if announced else columns,
-                limit=remembered_limit,
+                # The journal has the whole row before each change.
+                limit=remembered_limit if announced or planset.capture == "tables" else 0,
             )
         self._required = {
             name: frozenset(self.remembered[name].columns if name in self.remembered else ())

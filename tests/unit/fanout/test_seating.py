@@ -43,9 +43,9 @@ def test_those_who_take_everything_are_told_from_those_to_be_looked_at() -> None
     assert seats.present == 1
 
 
-def test_who_takes_frames_compressed_gets_these_bytes() -> None:
+async def test_who_takes_frames_compressed_gets_these_bytes() -> None:
     """Compressed once, for all of them, by the flusher's way; what it saves is counted."""
-    made, flusher = Seating(), Flusher(asyncio.new_event_loop(), ManualClock())
+    made, flusher = Seating(), Flusher(asyncio.get_running_loop(), ManualClock())
     plain, packing = subscriber(), [subscriber(), subscriber()]
     for one in packing:
         one.sink.packs = True  # type: ignore[misc]
