@@ -15,6 +15,9 @@ from bridge.clock import Clock
 ENOUGH = 24
 """Frames that a busy worker gathers for each connection, on average, before it writes."""
 
+MANY = 250
+"""Frames that an iteration brings to a worker that is busy: one that has time to spare has few changes in each."""
+
 FEW = 50
 """So many connections are written to at once, however busy the worker is."""
 
@@ -100,9 +103,9 @@ class Flusher:
 
     def _turn(self) -> None:
         """Flush, or gather for another iteration."""
-        is_new, self._seen = self._frames > self._seen, self._frames
+        new, self._seen = self._frames - self._seen, self._frames
         some = len(self._dirty)
-        gathers = is_new and some > FEW and self._frames < ENOUGH * some
+        gathers = new >= MANY and some > FEW and self._frames < ENOUGH * some
         if gathers and self._clock.monotonic_s() - self._since_s < LONGEST_S:
             self._loop.call_soon(self._turn)
         else:
