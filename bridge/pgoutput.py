@@ -101,13 +101,12 @@ def read_row(message: bytes, at: int) -> tuple[tuple[Cell, ...], int]:
     count, add, unpack = _INT16.unpack_from(message, at)[0], cells.append, _INT32.unpack_from
     at += 2
     for _ in range(count):
-        kind = message[at]
-        if kind == _TEXT:
+        if message[at] == _TEXT:
             start = at + 5
             at = start + unpack(message, at + 1)[0]
-            add(str(message[start:at], "utf-8"))
+            add(message[start:at].decode())
         else:
-            add(_ABSENT[kind])
+            add(_ABSENT[message[at]])
             at += 1
     return tuple(cells), at
 

@@ -2,7 +2,7 @@
 
 Frames that arrive together travel in one system call for each connection; a quiet connection costs nothing.
 A call costs more than all else that a frame needs, so that a worker which is busy, and only then, gathers
-frames for some iterations: while each brings something new, until there are several for each connection.
+frames for some iterations: while each brings many new ones, until there are several for each connection.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ ENOUGH = 24
 """Frames that a busy worker gathers for each connection, on average, before it writes."""
 
 MANY = 250
-"""Frames that an iteration brings to a worker that is busy: one that has time to spare has few changes in each."""
+"""Frames that an iteration brings to a busy worker: one that has time to spare has few changes in each."""
 
 FEW = 50
 """So many connections are written to at once, however busy the worker is."""

@@ -1,7 +1,6 @@
 """What clients get, encoded once: JSON for long poll, the same inside a WebSocket frame, and compressed."""
 
 import struct
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -18,6 +17,9 @@ _COMPRESSED: Final = 0xC1
 """The same with RSV1: the payload is compressed (RFC 7692 section 6)."""
 
 _MESSAGE_TYPES: Final = {"INSERT": "new_message", "UPDATE": "message_update", "DELETE": "message_delete"}
+
+_AS_THEY_ARE: Final = frozenset((str, bool, type(None)))
+"""Types of values that JavaScript can hold, whatever they are."""
 
 _SIZE_IN_2: Final = struct.Struct(">BBH")
 _SIZE_IN_8: Final = struct.Struct(">BBQ")
@@ -147,19 +149,14 @@ def _old(event: RowEvent, view: View) -> Row:
     return _shown({column: old.get(column, value) for column, value in event.key.items()}, view)
 
 
-def _shown(row: Mapping[str, Any] | None, view: View) -> Row:
+def _shown(row: Row | None, view: View) -> Row:
     if row is None:
         return {}
-    # Most values are texts: these need no call.
     if view.columns is None:
-        return {
-            column: value if value.__class__ is str else _js_value(value) for column, value in row.items()
-        }
-    return {
-        column: value if value.__class__ is str else _js_value(value)
-        for column, value in row.items()
-        if column in view.columns
-    }
+        if _AS_THEY_ARE.issuperset(map(type, row.values())):  # as in most rows
+            return row
+        return {column: _js_value(value) for column, value in row.items()}
+    return {column: _js_value(value) for column, value in row.items() if column in view.columns}
 
 
 def _js_value(value: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from bridge import metrics
 from bridge.clock import ManualClock, SystemClock
 from bridge.fanout import Flusher
-from bridge.fanout.flusher import ENOUGH, FEW, LONGEST_S
+from bridge.fanout.flusher import ENOUGH, FEW, LONGEST_S, MANY, MOST_BYTES
 
 
 class Outbox:
@@ -79,9 +79,9 @@ async def test_the_time_to_the_write_is_measured_when_it_has_been_written():
 
 
 async def test_a_busy_worker_gathers_frames_until_there_are_several_for_each_connection():
-    """While each iteration brings something new; not where few are written to."""
+    """While each iteration brings many new ones; not where few are written to."""
     flusher = Flusher(asyncio.get_running_loop(), ManualClock())
-    outboxes = [Outbox() for _ in range(FEW + 1)]
+    outboxes = [Outbox() for _ in range(MANY)]
     for outbox in outboxes:
         flusher.mark(outbox)
     for _ in range(ENOUGH - 1):
@@ -107,8 +107,45 @@ async def test_nothing_is_kept_back_once_nothing_new_comes_or_for_too_long():
     for times, waits_s in ((1, 0.0), (2, 2 * LONGEST_S)):
         for outbox in outboxes:
             flusher.mark(outbox)
-        flusher.note(1.0)
+        flusher.note(1.0, MANY)
         clock.advance(waits_s)
         for _ in range(1 if waits_s else 2):
             await asyncio.sleep(0)
         assert {outbox.flushed for outbox in outboxes} == {times}
+
+
+class Socket(Outbox):
+    """An outbox that takes frames as bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wires: list[bytes] = []
+
+    def flush(self) -> None:
+        super().flush()
+        self.wires.clear()
+
+
+async def test_a_frame_is_put_into_many_outboxes_at_once():
+    """Each is written once, with all that has come until then."""
+    flusher = Flusher(asyncio.get_running_loop(), SystemClock())
+    first, second = Socket(), Socket()
+    flusher.put(b"a", [first, second])
+    flusher.put(b"b", [second])
+
+    assert (first.wires, second.wires) == ([b"a"], [b"a", b"b"])
+    await asyncio.sleep(0)
+    assert [first.flushed, second.flushed, first.wires] == [1, 1, []]
+
+
+async def test_no_more_is_gathered_than_may_wait_for_one():
+    """What is put is not counted for each outbox, but for all of them: they are written before it is too much."""
+    flusher = Flusher(asyncio.get_running_loop(), SystemClock())
+    outbox = Socket()
+    flusher.put(b"x" * MOST_BYTES, [outbox])
+    assert outbox.flushed == 0
+    flusher.put(b"x", [outbox])
+    assert (outbox.flushed, outbox.wires) == (1, [])
+    flusher.put(b"y", [outbox])
+    await asyncio.sleep(0)
+    assert (outbox.flushed, outbox.wires) == (2, [])
