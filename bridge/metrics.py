@@ -209,6 +209,12 @@ def undelivered(table: str, reason: Undelivered) -> None:
     UNDELIVERABLE.labels(table, reason).inc()
 
 
+def note_refused(code: str) -> None:
+    """Count a token or an origin that was refused; any other error is none."""
+    if code in _AUTH_CODES:
+        AUTH_FAILURES.labels(code).inc()
+
+
 def exposition() -> bytes:
     """Return all metrics in the Prometheus text format."""
     return generate_latest(REGISTRY)
@@ -219,8 +225,10 @@ CHOSEN_CODES = 3000
 
 OWN_CODES = range(4400, 4500)
 
+_AUTH_CODES = ("forbidden", "invalid_token", "token_expired")
+
 _KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
-    (AUTH_FAILURES, ("forbidden", "invalid_token", "token_expired")),
+    (AUTH_FAILURES, _AUTH_CODES),
     (CONNECTIONS, ("poll", "websocket")),
     (CONNECTIONS_CLOSED, ("1006", "1011", "4401", "4429", "4430")),
     (FRAMES_SKIPPED, ("too_large", "undecodable")),

@@ -56,6 +56,9 @@ class _PreparedHmac(HMACAlgorithm):
 class KeySet(Protocol):
     """Finds the public key that a token names."""
 
+    def at_hand(self, kid: str, algorithm: str) -> Key | None:
+        """Return the key if nothing has to be fetched for it."""
+
     async def key(self, kid: str, algorithm: str) -> Key:
         """Return the key.
 
@@ -99,19 +102,32 @@ class Verifier:
             InvalidTokenError: it does not verify, or is none that a client may use.
             TokenExpiredError: it has expired.
         """
+        algorithm, kid, keys = self._named(token)
+        key = self._secret if keys is None else await keys.key(kid, algorithm)
+        return self._verified(token, key, algorithm)
+
+    def verify_at_once(self, token: str) -> Identity | None:
+        """Return the same as ``verify``, with the same errors; None if a key has to be fetched first."""
+        algorithm, kid, keys = self._named(token)
+        key = self._secret if keys is None else keys.at_hand(kid, algorithm)
+        return None if key is None else self._verified(token, key, algorithm)
+
+    def _named(self, token: str) -> tuple[str, str, KeySet | None]:
+        """Return the algorithm that ``token`` names, its key's id, and who has that; None: the secret."""
         try:
             algorithm, kid = _named(token.partition(".")[0])
         except (jwt.InvalidTokenError, ValueError):
             raise _no_jwt() from None
         # The key decides the algorithm, never the token alone.
         if algorithm == "HS256" and self._secret is not None:
-            key: Key = self._secret
-        elif algorithm in _ASYMMETRIC and self._keys is not None and kid is not None:
-            key = await self._keys.key(kid, algorithm)
-        else:
-            raise InvalidTokenError(
-                f"the token is signed with {algorithm[:16]}, which this project does not use: sign in again"
-            )
+            return algorithm, "", None
+        if algorithm in _ASYMMETRIC and self._keys is not None and kid is not None:
+            return algorithm, kid, self._keys
+        raise InvalidTokenError(
+            f"the token is signed with {algorithm[:16]}, which this project does not use: sign in again"
+        )
+
+    def _verified(self, token: str, key: Key, algorithm: str) -> Identity:
         digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
         known = self._remembered.pop(digest, None)
         # Keys that were fetched again count as others: a revoked one has not been found at all.

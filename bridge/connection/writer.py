@@ -100,10 +100,15 @@ class Writer:
                 self.transport.write_eof()
         return not had_begun and self.ends_at_s is not None
 
+    def write(self, response: bytes) -> None:
+        """Write the response to a handshake."""
+        if self.transport is not None:
+            self.transport.write(response)
+
     def reject(self, response: bytes) -> None:
-        """End a connection that did not become a WebSocket, with the protocol's response or this one."""
+        """End a connection that did not become a WebSocket, with this response."""
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(b"".join(self._protocol.data_to_send()) + response)
+            self.transport.write(response)
             self.transport.close()
 
     def abort(self) -> None:

@@ -22,7 +22,10 @@ PRIVATE = ec.generate_private_key(ec.SECP256R1())
 
 
 class Keys:
-    """The project's keys: one."""
+    """The project's keys: one, which has to be fetched."""
+
+    def at_hand(self, _kid: str, _algorithm: str) -> Any:
+        return None
 
     async def key(self, kid: str, algorithm: str) -> Any:
         if (kid, algorithm) != ("k1", "ES256"):
@@ -160,6 +163,9 @@ class Rotating:
     def __init__(self) -> None:
         self.public: Any = PRIVATE.public_key()
 
+    def at_hand(self, _kid: str, _algorithm: str) -> Any:
+        return self.public
+
     async def key(self, _kid: str, _algorithm: str) -> Any:
         if self.public is None:
             raise InvalidTokenError("no such key")
@@ -226,3 +232,14 @@ def test_a_secret_that_may_be_public_is_none(secret: str):
     """Whoever knew it could sign; the process does not start."""
     with pytest.raises(ConfigError, match="SUPABASE_JWT_SECRET"):
         verifier(secret=secret)
+
+
+async def test_a_token_is_verified_at_once_where_its_key_is_at_hand():
+    """With the same answer and the same errors; None where a key has to be fetched."""
+    by_secret = verifier()
+    assert by_secret.verify_at_once(signed()) == await by_secret.verify(signed())
+    with pytest.raises(InvalidTokenError, match="signature"):
+        by_secret.verify_at_once(signed(secret="another secret of thirty-two bytes..."))
+    token = jwt.encode(GOOD, PRIVATE, algorithm="ES256", headers={"kid": "k1"})
+    assert verifier(keys=Keys()).verify_at_once(token) is None
+    assert verifier(keys=Rotating()).verify_at_once(token) is not None
