@@ -87,8 +87,9 @@ class WebSocketConnection(asyncio.Protocol):
         if request is None or not is_accepted:
             self._writer.reject(response)
         else:
-            self._writer.write(response)
+            self._outbox.frames.append(response)  # what can be said at once goes with it, in one call
             self._begin(request)
+            self.flush()
 
     @override
     def data_received(self, data: bytes) -> None:

@@ -60,11 +60,13 @@ class Writer:
         return transport is None or self.ends_at_s is not None or self.outbox.flush(transport)
 
     def send_text(self, payload: bytes) -> None:
-        """Send a message, behind what is queued."""
+        """Send a message: with what is queued, behind it, or at once."""
         if self._protocol.state is State.OPEN:
-            self.flush()
             self._protocol.send_text(payload)
-            self.write_protocol()
+            if self.outbox.frames:
+                self.outbox.offer(b"".join(self._protocol.data_to_send()))
+            else:
+                self.write_protocol()
 
     def ping(self) -> None:
         """Send a ping."""
@@ -99,11 +101,6 @@ class Writer:
                 self._expect_end()
                 self.transport.write_eof()
         return not had_begun and self.ends_at_s is not None
-
-    def write(self, response: bytes) -> None:
-        """Write the response to a handshake."""
-        if self.transport is not None:
-            self.transport.write(response)
 
     def reject(self, response: bytes) -> None:
         """End a connection that did not become a WebSocket, with this response."""
