@@ -1,7 +1,7 @@
 """The opening handshake: path, subprotocol, origin, and the token that may come with it."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,7 +22,7 @@ MAX_MESSAGE_BYTES = 64 * 1024
 
 MAX_HEADERS = 128
 MAX_LINE_BYTES = 8192
-"""Limits of a handshake's head, of the headers each: those of websockets' own parser."""
+"""Limits of a handshake's head, each line with its end: those of websockets' own parser."""
 
 UNREADABLE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
@@ -64,19 +64,17 @@ class Protocol(ServerProtocol):
         return super().reject(status, ": ".join(text.split(": ")[:2]))
 
 
-def request_of(method: bytes, url: bytes, headers: Iterable[tuple[bytes, bytes]]) -> Request | None:
+def request_of(method: bytes, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Request | None:
     """Return the handshake that an HTTP parser has read; None if it is none, or too long."""
+    if method != b"GET" or len(url) > MAX_LINE_BYTES - 16 or len(headers) > MAX_HEADERS:
+        return None
     found = Headers()
-    size = len(url) + 16  # GET, the version, the end of the line
-    for count, (name, value) in enumerate(headers):
-        size = max(size, len(name) + len(value) + 4)
-        if count == MAX_HEADERS:
+    for name, raw in headers:
+        if len(name) + len(raw) > MAX_LINE_BYTES - 4:
             return None
-        found[name.decode("ascii", "surrogateescape")] = value.strip(b" \t").decode(
-            "ascii", "surrogateescape"
-        )
-    has_body = "Transfer-Encoding" in found or "Content-Length" in found
-    if method != b"GET" or has_body or size > MAX_LINE_BYTES:
+        value = raw.strip(b" \t").decode("ascii", "surrogateescape")
+        found[name.decode("ascii", "surrogateescape")] = value
+    if "Transfer-Encoding" in found or "Content-Length" in found:
         return None
     return Request(url.decode("ascii", "surrogateescape"), found)
 

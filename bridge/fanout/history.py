@@ -166,6 +166,8 @@ class History:
     def file(self, at_most: int) -> bool:
         """Find out who may experience past events, of which it is not known; True if it is of all of them."""
         count = self.moment - self._index.until
+        if not count:
+            return True
         unfiled = list(islice(reversed(self._entries), count))
         for entry in unfiled[: -1 - at_most : -1]:
             self._index.file(entry)
