@@ -46,7 +46,7 @@ AUTH_FAILURES = Counter(
     ["code"],
     registry=REGISTRY,
 )
-RESUMES = Counter(
+RESUMES = Tally(
     "bridge_resumes_total",
     "Subscriptions with a cursor; recovered=false clients have to read their rows again.",
     ["recovered"],
@@ -235,7 +235,6 @@ _KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
     (GAPS, (*get_args(GapReason), "catalog_changed", "database_unreachable")),
     (JOURNAL_PRUNES, ("done", "failed")),
     (POLLS, ("ok",)),
-    (RESUMES, ("false", "true")),
     (ROWS_REREAD, ("failed", "gone", "read")),
     (RPC_FAILURES, ("bridge_catalog_marker", "bridge_journal_since", "bridge_visible")),
     (UPSTREAM_CONNECTS, ("failed", "joined")),
@@ -243,6 +242,8 @@ _KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
 for _metric, _values in _KNOWN:
     for _value in _values:
         _metric.labels(_value)
+for _value in ("false", "true"):
+    RESUMES.expect(_value)
 for _value in ("late", "past", "read", "stream"):
     JOURNAL_ROWS.expect(_value)
 show_upstream("down")

@@ -1,6 +1,7 @@
 """The opening handshake: path, subprotocol, origin, and the token that may come with it."""
 
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
@@ -12,6 +13,7 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import StatusLike, Subprotocol
+from websockets.utils import accept_key
 
 from bridge.errors import InvalidTokenError, MessageTooLargeError
 
@@ -33,6 +35,9 @@ UNREADABLE = (
 
 _SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
+_USUAL_CONNECTION = (["Upgrade"], ["upgrade"], ["keep-alive, Upgrade"])
+_USUAL_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
+
 _quiet = logging.getLogger("bridge.websocket")  # noqa: TID251 - websockets wants one; shared by all
 _quiet.disabled = True
 
@@ -50,6 +55,23 @@ class Protocol(ServerProtocol):
             logger=_quiet,
             select_subprotocol=_select_subprotocol,
         )
+
+    @override
+    def process_request(self, request: Request) -> tuple[str, str | None, str | None]:
+        get_all = request.headers.get_all
+        keys = get_all("Sec-WebSocket-Key")
+        # What browsers, nginx and libraries send is known by sight; all else is read by its grammar.
+        if (
+            get_all("Connection") in _USUAL_CONNECTION
+            and get_all("Upgrade") == ["websocket"]
+            and get_all("Sec-WebSocket-Version") == ["13"]
+            and len(get_all("Origin")) <= 1
+            and len(keys) == 1
+            and _USUAL_KEY.fullmatch(keys[0])
+        ):
+            extensions, self.extensions = self.process_extensions(request.headers)
+            return accept_key(keys[0]), extensions, self.process_subprotocol(request.headers)
+        return super().process_request(request)
 
     @override
     def fail(self, code: int, reason: str = "") -> None:

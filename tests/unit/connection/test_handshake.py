@@ -3,6 +3,7 @@
 import pytest
 from websockets.datastructures import Headers
 from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from bridge.connection.handshake import (
     MAX_HEADERS,
@@ -142,3 +143,42 @@ def test_a_request_with_a_body_or_without_bounds_is_none(
 ):
     """What websockets' own parser refuses is refused here too."""
     assert request_of(method, url, headers) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("Connection", "keep-alive, Upgrade", 101),
+        ("Connection", "close, uPGRADE", 101),
+        ("Connection", "close", 426),
+        ("Connection", ",;", 400),
+        ("Upgrade", "WebSocket", 101),
+        ("Upgrade", "h2c", 426),
+        ("Sec-WebSocket-Version", "8", 400),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ", 400),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==\n", 400),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZSE=", 400),
+        ("Sec-WebSocket-Extensions", "permessage-deflate", 101),
+    ],
+)
+def test_a_handshake_is_judged_as_websockets_judges_it(header: str, value: str, status: int):
+    """Known by sight or read by its grammar: the answer is the same."""
+    asked = request("/ws", "bridge.v1")
+    if header in asked.headers:
+        del asked.headers[header]
+    asked.headers[header] = value
+    _, response = answer(Protocol(), asked)
+    assert int(response.split(b" ")[1]) == status
+    theirs = ServerProtocol().accept(asked)
+    assert theirs.status_code == status
+    if status == 101:
+        assert f"Sec-WebSocket-Accept: {theirs.headers['Sec-WebSocket-Accept']}\r\n".encode() in response
+
+
+@pytest.mark.parametrize("header", ["Sec-WebSocket-Key", "Sec-WebSocket-Version", "Origin", "Upgrade"])
+def test_a_header_that_comes_twice_is_refused(header: str):
+    """Which of the two would count?"""
+    asked = request()
+    asked.headers.setdefault(header, "https://a")
+    asked.headers[header] = asked.headers[header]
+    assert answer(Protocol(), asked)[1].split(b" ")[1] in (b"400", b"426")
