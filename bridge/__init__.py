@@ -4,3 +4,5 @@ Read ``service.py`` for the wiring, ``events.py`` for the values that flow, then
 ``capture`` (upstream frames to changes), ``authorization`` (who sees a change), ``fanout``
 (encoding, history, outboxes), ``connection`` (sockets, tokens, HTTP).
 """
+
+__version__ = "0.1.0"

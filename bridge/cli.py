@@ -8,25 +8,30 @@ import asyncio
 import json
 import os
 import re
+import socket
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 from typing_extensions import override
 
-from bridge import logs
+from bridge import __version__, logs
 from bridge.bench.commands import bench
 from bridge.clock import SystemClock
 from bridge.config import Config, load_config
 from bridge.errors import ConfigError
 from bridge.minting import KEY_TTL_S, WORKER_ROLE, mint_key, mint_token
-from bridge.process import fail, run_command
+from bridge.process import fail, run_command, run_to_its_end
 
 _DURATION = re.compile(r"(\d+)([smhd])")
 USER_TTL_S = 3600
 PORT = click.IntRange(0, 65535)
+MAX_WORKERS = 64
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -63,7 +68,7 @@ class Count(click.ParamType[int]):
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="supabase-realtime-bridge")
+@click.version_option(__version__, prog_name="bridge")
 def main() -> None:
     """Relay Supabase Postgres changes to browsers, filtered exactly as row-level security would."""
     # PyJWT's warning about short secrets: the worker's log says it, once (jwt_secret_short).
@@ -71,17 +76,51 @@ def main() -> None:
 
 
 @main.command()
-def run() -> None:
-    """Run the worker, configured by the environment (docs/configuration.md)."""
-    from bridge.service import serve  # noqa: PLC0415 - `bridge token` should not load every stage
-    from bridge.supervisor import Supervisor  # noqa: PLC0415 - as above
-    from bridge.tracing import Tracing  # noqa: PLC0415 - as above
+@click.option(
+    "--workers",
+    "count",
+    default=1,
+    type=click.IntRange(1, MAX_WORKERS),
+    show_default=True,
+    help="Processes that share BRIDGE_PORT; each has an admin port, BRIDGE_ADMIN_PORT and up.",
+)
+@click.option("--as-worker", type=(int, int), hidden=True, help="Number, and channel to who started it.")
+def run(count: int, as_worker: tuple[int, int] | None) -> None:
+    """Run the worker, configured by the environment (docs/configuration.md).
+
+    SIGTERM, SIGINT and SIGHUP drain. With several workers SIGHUP replaces one after the other.
+    """
+    from bridge.supervisor import Supervisor, stop_with  # noqa: PLC0415 - `bridge token` should not load this
+    from bridge.workers import Workers  # noqa: PLC0415 - as above
 
     config = _config()
     logs.configure(log_format=config.log_format, level=config.log_level)
     supervisor = Supervisor.from_environment(os.environ)
+    if count > 1:
+        workers = Workers(config, count, supervisor=supervisor, environ=os.environ)
+        run_command(workers.run, insisted=workers.kill, reload=workers.reload)
+        sys.exit(workers.code)
+
+    from bridge.service import serve  # noqa: PLC0415 - as above; who starts workers needs no stage either
+    from bridge.tracing import Tracing  # noqa: PLC0415 - as above
+
     tracing = Tracing.from_environment(os.environ, clock := SystemClock())
-    run_command(lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing))
+    if as_worker is None:
+        run_command(
+            lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing)
+        )
+        return
+    number, descriptor = as_worker
+    structlog.contextvars.bind_contextvars(worker=number)
+    channel = socket.socket(fileno=descriptor)
+    told = Supervisor.over(channel, os.environ)
+
+    async def work(stop: asyncio.Event) -> None:
+        stop_with(channel, stop)
+        await serve(config, stop=stop, clock=clock, supervisor=told, tracing=tracing, shares_ports=True)
+
+    # Who stops it once by a signal and once by the end of the channel does not insist.
+    run_command(work, insisted=lambda: None)
 
 
 @main.command()
@@ -93,7 +132,8 @@ def run() -> None:
 @click.option("--quiet", is_flag=True, help="Write no messages of its own now and then.")
 def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> None:
     """Start Postgres, Realtime, the bridge and a chat page, from nothing."""
-    from bridge.demo import run_demo  # noqa: PLC0415 - see run
+    with _local_parts():
+        from bridge.demo import run_demo  # noqa: PLC0415 - see run
 
     logs.configure(log_format="console", level="warning")
     chosen = admin_port if admin_port is not None else (3003 if port else 0)
@@ -104,7 +144,8 @@ def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> No
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON instead of export lines.")
 def local(*, as_json: bool) -> None:
     """Start only the local Supabase-compatible stack, with the demo's users and dialogs."""
-    from bridge.demo import run_local  # noqa: PLC0415 - see run
+    with _local_parts():
+        from bridge.demo import run_local  # noqa: PLC0415 - see run
 
     logs.configure(log_format="console", level="warning")
     run_command(lambda stop: run_local(stop, as_json=as_json))
@@ -188,8 +229,8 @@ def explain(table: str, user: Any, row: str | None, role: str) -> None:
 
     logs.configure(log_format="console", level="error")
     user_id = None if user is None else str(user)
-    run_command(
-        lambda _stop: run_explain(os.environ, table, role=role, user_id=user_id, row=row, show=click.echo)
+    run_to_its_end(
+        lambda: run_explain(os.environ, table, role=role, user_id=user_id, row=row, show=click.echo)
     )
 
 
@@ -214,11 +255,11 @@ def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, 
     names = None if everything else tables
     differ = False
 
-    async def compare(_stop: asyncio.Event) -> None:
+    async def compare() -> None:
         nonlocal differ
         differ = await run_verify(os.environ, names, rows=rows, users=users, as_json=as_json)
 
-    run_command(compare)
+    run_to_its_end(compare)
     if differ:
         sys.exit(1)
 
@@ -243,7 +284,7 @@ def check(nginx_conf: Path | None, *, as_json: bool) -> None:
     logs.configure(log_format="console", level="critical")
     does_fail = True
 
-    async def ask(_stop: asyncio.Event) -> None:
+    async def ask() -> None:
         nonlocal does_fail
         checks = await run_check(os.environ, clock=SystemClock(), nginx_conf=nginx_conf)
         for line in [json_of(checks)] if as_json else lines(checks):
@@ -251,7 +292,7 @@ def check(nginx_conf: Path | None, *, as_json: bool) -> None:
             click.echo(click.style(line, fg=color) if color else line)
         does_fail = failed(checks)
 
-    run_command(ask)
+    run_to_its_end(ask)
     if does_fail:
         sys.exit(1)
 
@@ -268,10 +309,24 @@ def migrate(what: Any, *, reapply: bool) -> None:
     """
     from bridge.migration.command import run_migrate  # noqa: PLC0415 - see run
 
-    run_command(lambda _stop: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
+    run_to_its_end(lambda: run_migrate(os.environ, what, reapply=reapply, show=click.echo))
 
 
 main.add_command(bench)
+
+
+@contextmanager
+def _local_parts() -> Iterator[None]:
+    """Say what to install where the image, or a bare installation, is asked for the local stack."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        fail(
+            ConfigError(
+                f"the local stack needs {error.name}, which is not installed: `make install` in a checkout "
+                "installs it, and so does the extra `local`"
+            )
+        )
 
 
 def _config() -> Config:

@@ -29,7 +29,15 @@ _SUPABASE = {
     "database_url": ("SUPABASE_DB_URL",),
 }
 
-_API_PATHS = ("/rest/v1", "/auth/v1", "/realtime/v1", "/storage/v1")
+_API_PATHS = ("/rest/v1", "/auth/v1", "/realtime/v1", "/storage/v1", "/functions/v1")
+
+
+_FORMS = {
+    bool: "write true or false",
+    float: "write a number without a unit, see docs/configuration.md",
+    int: "write a whole number, see docs/configuration.md",
+}
+_ELSE = "see docs/configuration.md"
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -103,6 +111,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     ping_interval_s: PingInterval = 25.0
     """Seconds between pings; keep it below every proxy's read timeout."""
+
+    compression: Literal["off", "deflate"] = "off"
+    """``deflate`` compresses for WebSockets that ask for it: less traffic, more processor time."""
 
     drain_timeout_s: Positive = 20.0
     """Seconds for clients to leave after SIGTERM; keep it below the service manager's stop timeout."""
@@ -207,8 +218,12 @@ def _convert(name: str, text: str, hint: Any) -> Any:
     except msgspec.ValidationError as error:
         # Secrets are plain strings and never fail, so no value of theirs can get into a message.
         choices = get_args(hint) if get_origin(hint) is Literal else ()
-        advice = f"choose {' or '.join(choices)}" if choices else "see docs/configuration.md"
+        advice = f"choose {' or '.join(choices)}" if choices else _FORMS.get(_base(hint), _ELSE)
         raise ConfigError(f"{name}={text!r} is not valid ({error}): {advice}") from error
+
+
+def _base(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
 def _wrong(config: Config) -> Iterator[ConfigError]:
@@ -221,6 +236,8 @@ def _wrong(config: Config) -> Iterator[ConfigError]:
         yield ConfigError(
             "SUPABASE_URL is not an http(s) URL: give the project's base URL, like https://abc.supabase.co"
         )
+    if "/dashboard/project" in path:
+        yield ConfigError("SUPABASE_URL is the dashboard's: give the project's, like https://abc.supabase.co")
     if path.rstrip("/").endswith(_API_PATHS):
         yield ConfigError(f"SUPABASE_URL ends in {path}: give the base URL, without the path of one API")
     for origin in config.allowed_origins:

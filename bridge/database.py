@@ -20,9 +20,9 @@ _ADVICE = (
     ("Tenant or user not found", "the pooler wants the user postgres.<ref> and its region's host"),
     ("no pg_hba.conf entry", "the server does not let this user in from here; try ?sslmode=require"),
     ("SSL", "try another sslmode, like ?sslmode=require"),
-    ("unreachable", "a direct connection needs IPv6: take the session pooler's string instead"),
-    ("resolve host", "the host is wrong or needs IPv6: the session pooler's string does not"),
-    ("translate host name", "the host is wrong or needs IPv6: the session pooler's string does not"),
+    ("unreachable", "take the session pooler's string, since a direct connection needs IPv6"),
+    ("resolve host", "correct the host; where there is no IPv6, take the session pooler's string"),
+    ("translate host name", "correct the host; where there is no IPv6, take the session pooler's string"),
     ("too many", "the server takes no more connections: close some, or connect over the pooler"),
     ("does not exist", "the user or the database is not there; in a Supabase project both are postgres"),
 )  # fmt: skip

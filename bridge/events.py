@@ -119,7 +119,7 @@ VOLATILE_CLAIMS = frozenset({"exp", "iat", "jti", "nbf"})
 """Claims that every token of one session has others of."""
 
 
-class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Principal(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
     """Whom a verified token speaks for, as Postgres would see them.
 
     Equal principals see the same rows, so connections of one user share one.
@@ -148,7 +148,7 @@ class Seen(msgspec.Struct, frozen=True):
     current: frozenset[int]
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class View(msgspec.Struct, frozen=True, kw_only=True, gc=False, cache_hash=True):
     """What some principals experience of a change.
 
     Attributes:
@@ -206,3 +206,12 @@ class RowEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     only: frozenset[str | None] | None = None
     announced: Action | None = None
     id: str = ""
+
+    @property
+    def action(self) -> Action:
+        """What it is to who sees the row before and after it."""
+        if self.announced is not None:
+            return self.announced
+        if self.old is None:
+            return "INSERT"
+        return "UPDATE" if self.new is not None else "DELETE"

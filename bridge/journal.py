@@ -11,7 +11,7 @@ JOURNAL: Final = f"{SCHEMA}.{NAME}"
 
 
 class JournalRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row; records are JSON texts.  Only a stream tells the last one of a transaction."""
+    """One row; records are JSON texts.  Only a stream tells the last of a transaction, and its arrival."""
 
     id: int
     relation: str
@@ -21,6 +21,7 @@ class JournalRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     recorded_at: str
     txid: str = ""
     last: bool = False
+    received_s: float = 0.0
 
 
 class JournalPage(msgspec.Struct, frozen=True):

@@ -136,6 +136,12 @@ DENIED = Tally(
     ["type"],
     registry=REGISTRY,
 )
+COMPRESSION_SAVED = Tally(
+    "bridge_compression_saved_bytes_total",
+    "Bytes that BRIDGE_COMPRESSION has kept from going to clients.",
+    [],
+    registry=REGISTRY,
+)
 UNDELIVERABLE = Counter(
     "bridge_changes_undeliverable_total",
     "Changes of watched tables that did not reach somebody whose sight could not be decided, by reason.",
@@ -242,6 +248,7 @@ _KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
 for _metric, _values in _KNOWN:
     for _value in _values:
         _metric.labels(_value)
+COMPRESSION_SAVED.expect()
 for _value in ("false", "true"):
     RESUMES.expect(_value)
 for _value in ("late", "past", "read", "stream"):

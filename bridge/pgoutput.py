@@ -5,12 +5,12 @@ Source: Postgres manual, "Logical Replication Message Formats".
 
 import datetime as dt
 import struct
-from collections.abc import Callable, Collection
 from typing import Final, TypeAlias
 
 import msgspec
 
-_EPOCH = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+EPOCH: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+"""What Postgres counts time from."""
 
 
 class Unchanged:
@@ -49,49 +49,34 @@ _INT32 = struct.Struct(">i")
 _INT64 = struct.Struct(">q")
 _ABSENT = {ord("n"): None, ord("u"): UNCHANGED}
 _TEXT, _INSERT, _BEGIN, _RELATION = map(ord, "tIBR")
-
-
-def _everything(_relation: Relation) -> bool:
-    return True
+_CHANGES = frozenset(map(ord, "IUD"))
 
 
 class Decoder:
-    """Turns the messages of a slot, in order, into changes; TRUNCATE and others give nothing.
+    """Turns the messages of a slot, in order, into changes; TRUNCATE and others give nothing."""
 
-    Args:
-        wanted: Says of a table, whenever it is described, whether its changes are; those of others
-            cost a look at their first bytes.
-        actions: Initials of the actions that are wanted.
-    """
-
-    def __init__(
-        self, wanted: Callable[[Relation], bool] = _everything, *, actions: Collection[str] = "IUD"
-    ) -> None:
-        self._wanted = wanted
-        self._actions = frozenset(map(ord, actions))
-        self._relations: dict[int, Relation | None] = {}
-        self._committed_at = _EPOCH
+    def __init__(self) -> None:
+        self._relations: dict[int, Relation] = {}
+        self._committed_at = EPOCH
 
     def decode(self, message: bytes) -> RowChange | None:
-        """Decode one message; None if it is no change of a row, or of none that is wanted.
+        """Decode one message; None if it is no change of a row.
 
         Raises:
             ValueError, IndexError, LookupError, struct.error: it is none of pgoutput's, version 1.
         """
         kind = message[0]
-        if kind in self._actions:
-            relation = self._relations[_INT32.unpack_from(message, 1)[0]]
-            return None if relation is None else self._change(relation, message)
+        if kind in _CHANGES:
+            return self._change(self._relations[_INT32.unpack_from(message, 1)[0]], message)
         if kind == _BEGIN:
-            since = _INT64.unpack_from(message, 9)[0]
-            self._committed_at = _EPOCH + dt.timedelta(microseconds=since)
+            self._committed_at = EPOCH + dt.timedelta(microseconds=read_commit_us(message))
         elif kind == _RELATION:
-            relation = _relation(message)
-            self._relations[relation.oid] = relation if self._wanted(relation) else None
+            relation = read_relation(message)
+            self._relations[relation.oid] = relation
         return None
 
     def _change(self, relation: Relation, message: bytes) -> RowChange:
-        row, at = _row(message, 6)
+        row, at = read_row(message, 6)
         if message[0] == _INSERT:
             return RowChange(relation, "INSERT", row, None, None, self._committed_at)
         part = chr(message[5])
@@ -101,11 +86,16 @@ class Decoder:
             case _ if part == "N":
                 return RowChange(relation, "UPDATE", row, None, None, self._committed_at)
             case _:
-                new, _ = _row(message, at + 1)
+                new, _ = read_row(message, at + 1)
                 return RowChange(relation, "UPDATE", new, row, part, self._committed_at)
 
 
-def _row(message: bytes, at: int) -> tuple[tuple[Cell, ...], int]:
+def read_commit_us(message: bytes) -> int:
+    """Return when the transaction of a BEGIN was committed, in microseconds since :data:`EPOCH`."""
+    return int(_INT64.unpack_from(message, 9)[0])
+
+
+def read_row(message: bytes, at: int) -> tuple[tuple[Cell, ...], int]:
     """Return the row that starts at ``at``, and where it ends."""
     cells: list[Cell] = []
     count, add, unpack = _INT16.unpack_from(message, at)[0], cells.append, _INT32.unpack_from
@@ -122,7 +112,8 @@ def _row(message: bytes, at: int) -> tuple[tuple[Cell, ...], int]:
     return tuple(cells), at
 
 
-def _relation(message: bytes) -> Relation:
+def read_relation(message: bytes) -> Relation:
+    """Return the table that a message describes."""
     oid = _INT32.unpack_from(message, 1)[0]
     schema, at = _text(message, 5)
     name, at = _text(message, at)

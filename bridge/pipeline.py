@@ -254,7 +254,10 @@ class Pipeline:
         following: Event | None = change
         begun: list[Begun] = []
         while isinstance(following, Change):
-            together, following = await whole_transaction(following, self._source)
+            if following.last or not following.txid:  # nearly always
+                together, following = [following], None
+            else:
+                together, following = await whole_transaction(following, self._source)
             if begun or len(together) > 1 or not self._relay_at_once(together[0]):
                 try:
                     begun += await self._begin(together)

@@ -21,12 +21,27 @@ _STACK_BYTES = 64 * 1024 * 1024
 """Reading that many takes 8 MB."""
 
 
-def run_command(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+STOPPED = 130
+"""Exit code of who was stopped before the end, as a shell has it for SIGINT."""
+
+
+def run_command(
+    main: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
+    *,
+    insisted: Callable[[], None] = lambda: os._exit(STOPPED),
+    reload: Callable[[], None] | None = None,
+) -> None:
     """Run ``main`` with an event that SIGTERM, SIGINT, SIGHUP set; a second SIGTERM or SIGINT ends it.
 
     Errors that are expected end the process with one line that says what to do: code 2 for settings and what
     else the caller has to mend, 1 for what the machine refuses.
+
+    Args:
+        main: The command.
+        insisted: Called at the second SIGTERM or SIGINT.
+        reload: Called at SIGHUP instead, unless it says that the terminal is gone.
     """
+    terminals = [number for number in range(3) if os.isatty(number)]
 
     async def until_stopped() -> None:
         stop = asyncio.Event()
@@ -34,14 +49,20 @@ def run_command(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
 
         def on_signal(*, insists: bool) -> None:
             if stop.is_set() and insists:
-                os._exit(130)
+                insisted()
             stop.set()
+
+        def on_hangup() -> None:
+            if reload is None or not all(map(os.isatty, terminals)):
+                stop.set()
+            else:
+                reload()
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, partial(on_signal, insists=True))
         # A terminal that is closed hangs up, often twice: that is no impatience.  nohup has it ignored.
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            loop.add_signal_handler(signal.SIGHUP, partial(on_signal, insists=False))
+            loop.add_signal_handler(signal.SIGHUP, on_hangup)
         await main(stop)
 
     _read_deep_rows()
@@ -55,6 +76,28 @@ def run_command(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> N
         if not all(isinstance(error, BridgeError | OSError) for error in errors):
             raise
         _end(errors[0])
+
+
+def run_to_its_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run what ends by itself; SIGTERM, SIGINT or SIGHUP cancels it, so that a transaction is rolled back.
+
+    Then the exit code is 130, and a line says that it has not ended.
+    """
+    stopped = False
+
+    async def unless_stopped(stop: asyncio.Event) -> None:
+        nonlocal stopped
+        async with asyncio.TaskGroup() as tasks:
+            working = tasks.create_task(work(), name="work")
+            stopping = tasks.create_task(stop.wait(), name="stop")
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopped = working.cancel()
+            stopping.cancel()
+
+    run_command(unless_stopped)
+    if stopped:
+        click.echo("bridge: stopped before it had ended; what it was at was taken back", err=True)
+        sys.exit(STOPPED)
 
 
 def _read_deep_rows() -> None:

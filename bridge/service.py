@@ -41,7 +41,7 @@ from bridge.pipeline import Pipeline
 from bridge.position import Position
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
-from bridge.supervisor import Supervisor
+from bridge.supervisor import LISTENS, LIVE, Supervisor
 from bridge.tracing import Tracing
 from bridge.upstream import Known, Source, open_upstream
 
@@ -149,6 +149,7 @@ async def serve(
     routes: Sequence[BaseRoute] = (),
     supervisor: Supervisor | None = None,
     tracing: Tracing | None = None,
+    shares_ports: bool = False,
 ) -> None:
     """Run the worker until ``stop``.
 
@@ -160,6 +161,7 @@ async def serve(
         routes: Further routes of the public port.
         supervisor: Is told how the worker fares.
         tracing: Is told of each change's way.
+        shares_ports: Other workers may listen on the same ports.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
@@ -171,16 +173,22 @@ async def serve(
     if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
-    worker = _Worker(config, clock, routes, tracing)
+    worker = _Worker(config, clock, routes, tracing, shares_ports=shares_ports)
     worker.server.open()
     supervisor = supervisor or Supervisor()
+
+    def live(addresses: Addresses) -> None:
+        supervisor.tell(LIVE)
+        if on_ready is not None:
+            on_ready(addresses)
+
     # Ready is who listens: how long the project is away is nothing that a restart would mend.
-    supervisor.tell("READY=1", "STATUS=listening; /readyz says whether changes flow")
+    supervisor.tell(LISTENS, "STATUS=listening; /readyz says whether changes flow")
     rpc = await ProjectRpc.connect(config.supabase_url, config.service_role_key, api_key=config.gateway_key)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(worker.server.run(), name="server")
-            relaying = tasks.create_task(worker.relay(rpc, on_ready), name="relay")
+            relaying = tasks.create_task(worker.relay(rpc, live), name="relay")
             reassuring = tasks.create_task(supervisor.reassure(), name="supervisor")
             await stop.wait()
             supervisor.tell("STOPPING=1", "STATUS=draining")
@@ -201,7 +209,13 @@ class _Worker:
     """The stages of one process."""
 
     def __init__(
-        self, config: Config, clock: Clock, routes: Sequence[BaseRoute], tracing: Tracing | None
+        self,
+        config: Config,
+        clock: Clock,
+        routes: Sequence[BaseRoute],
+        tracing: Tracing | None,
+        *,
+        shares_ports: bool,
     ) -> None:
         self._config = config
         self._tracing = tracing
@@ -210,13 +224,14 @@ class _Worker:
         self._source: Source | None = None
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
+        self._flusher = Flusher(asyncio.get_running_loop(), clock)
         self._hub = Hub(
             history=History(keep_s=config.history_s, clock=clock, audience=self._audience),
             encoder=self._encoder,
             decide=self._decide,
             roster=self._roster,
+            flusher=self._flusher,
         )
-        self._flusher = Flusher(asyncio.get_running_loop(), clock)
         self._verifier = Verifier(
             clock=clock,
             secret=config.jwt_secret,
@@ -224,7 +239,7 @@ class _Worker:
             issuer=config.jwt_issuer,
         )
         self.server = Server(
-            _connection_settings(config),
+            _connection_settings(config, shares_ports=shares_ports),
             hub=self._hub,
             flusher=self._flusher,
             verifier=self._verifier,
@@ -233,7 +248,7 @@ class _Worker:
             routes=routes,
         )
 
-    async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None] | None) -> None:
+    async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None]) -> None:
         """Relay changes for ever."""
         known = Known()
         upstream = await open_upstream(self._config, rpc, clock=self._clock, known=known)
@@ -264,8 +279,7 @@ class _Worker:
             gc.freeze()
             gc.set_threshold(COLLECT_EVERY, 10, 10)
             log.info("service_ready", port=addresses.port, admin_port=addresses.admin_port)
-            if on_ready is not None:
-                on_ready(addresses)
+            on_ready(addresses)
 
         pipeline = self._pipeline = Pipeline(
             source=source,
@@ -306,7 +320,7 @@ class _Worker:
         return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []
 
 
-def _connection_settings(config: Config) -> ConnectionSettings:
+def _connection_settings(config: Config, *, shares_ports: bool) -> ConnectionSettings:
     return ConnectionSettings(
         host=config.host,
         port=config.port,
@@ -318,6 +332,8 @@ def _connection_settings(config: Config) -> ConnectionSettings:
         max_connections_per_user=config.max_connections_per_user,
         outbox_limit_bytes=config.outbox_limit_bytes,
         ping_interval_s=config.ping_interval_s,
+        shares_ports=shares_ports,
+        compression=config.compression,
         client=DIST,
     )
 

@@ -1,45 +1,83 @@
-"""What systemd is told: that the worker is ready, alive, and stopping (sd_notify(3), without a library)."""
+"""Whoever keeps the worker running is told that it is ready, alive, and stopping.
+
+That is systemd, over ``NOTIFY_SOCKET`` (sd_notify(3), without a library), or ``bridge run --workers``, in the
+same words over a channel.
+"""
 
 import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Self
+
+LISTENS = "READY=1"
+LIVE = "X_LIVE=1"
+"""Changes flow for the first time; systemd ignores what begins with X_."""
 
 
 class Supervisor:
-    """Tells the service manager over ``NOTIFY_SOCKET``; does nothing where there is none.
+    """Tells the supervisor; does nothing where there is none.
 
     Args:
-        address: Path of the socket, or ``@`` and its abstract name.
+        send: Sends one message without blocking, or raises OSError.
         watchdog_s: Time within which it wants to hear that the worker lives; None if it does not.
     """
 
-    def __init__(self, address: str | None = None, watchdog_s: float | None = None) -> None:
-        self._address = None if address is None else address.replace("@", "\0", 1)
-        self._watchdog_s = watchdog_s
+    def __init__(
+        self, send: Callable[[bytes], object] | None = None, watchdog_s: float | None = None
+    ) -> None:
+        self._send = send
+        self.watchdog_s = watchdog_s
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Return the supervisor that started this process, as its environment says."""
-        microseconds = environ.get("WATCHDOG_USEC", "")
-        is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        watchdog_s = int(microseconds) / 1e6 if is_ours and microseconds.isdecimal() else None
-        return cls(environ.get("NOTIFY_SOCKET") or None, watchdog_s)
+        """Return the service manager that started this process, as its environment says."""
+        address = environ.get("NOTIFY_SOCKET")
+        # A path, or @ and an abstract name.
+        send = partial(_send_to, address.replace("@", "\0", 1)) if address else None
+        return cls(send, _watchdog_s(environ))
+
+    @classmethod
+    def over(cls, channel: socket.socket, environ: Mapping[str, str]) -> Self:
+        """Return the one at the other end of a channel that keeps messages apart."""
+        channel.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        return cls(channel.send, _watchdog_s(environ))
 
     def tell(self, *assignments: str) -> None:
         """Send assignments like ``READY=1``; one that is not heard costs nothing."""
-        if self._address is None:
-            return
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)  # noqa: FBT003 - the standard library's signature
-            sender.sendto("\n".join(assignments).encode(), self._address)
+        if self._send is not None:
+            with contextlib.suppress(OSError):
+                self._send("\n".join(assignments).encode())
 
     async def reassure(self) -> None:
         """Tell for ever that the worker lives: its loop runs this, so one that hangs is not vouched for."""
-        if self._address is None or not self._watchdog_s:
+        if self._send is None or not self.watchdog_s:
             return
         while True:
             self.tell("WATCHDOG=1")
-            await asyncio.sleep(self._watchdog_s / 3)
+            await asyncio.sleep(self.watchdog_s / 3)
+
+
+def stop_with(channel: socket.socket, stop: asyncio.Event) -> None:
+    """Set ``stop`` when the other end of the channel is gone; it says nothing before."""
+    loop = asyncio.get_running_loop()
+
+    def on_end() -> None:
+        loop.remove_reader(channel)
+        stop.set()
+
+    loop.add_reader(channel, on_end)
+
+
+def _send_to(address: str, message: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)  # noqa: FBT003 - the standard library's signature
+        sender.sendto(message, address)
+
+
+def _watchdog_s(environ: Mapping[str, str]) -> float | None:
+    microseconds = environ.get("WATCHDOG_USEC", "")
+    is_ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+    return int(microseconds) / 1e6 if is_ours and microseconds.isdecimal() else None

@@ -7,7 +7,7 @@ from bridge.authorization.aftermath import still_seen
 from bridge.authorization.asking import Database, Questions, Visibility
 from bridge.authorization.audience import Users
 from bridge.authorization.deciding import Asker, Decider
-from bridge.authorization.effects import Crowd, Probe, Sighting, concerned, probes, viewers
+from bridge.authorization.effects import Crowd, Probe, concerned, probes, viewers
 from bridge.authorization.experience import (
     NOBODY,
     Deliver,
@@ -26,6 +26,7 @@ from bridge.authorization.roster import Roster
 from bridge.authorization.rows import ReadRow, RowMemory
 from bridge.authorization.settling import Pending, Settler
 from bridge.authorization.shaping import Shaper
+from bridge.authorization.sightings import Sighting
 from bridge.events import Change, Delivery, Principal, Row, RowEvent, View
 
 
@@ -238,10 +239,9 @@ class Authorizer:
             if sighting.open:
                 return None
             if sighting.sees:
-                view = View(action="INSERT", columns=plan.columns)
-                deliveries.append(Delivery(view=view, principals=sighting.sees))
+                deliveries.append(Delivery(view=plan.arrives, principals=sighting.sees))
         self.memory.store(change)
-        return Deliver(self._shaper.committed(change, self.memory.key_row(change), None), tuple(deliveries))
+        return Deliver(self._shaper.inserted(change, row), tuple(deliveries))
 
     async def decide(
         self, principal: Principal, events: Sequence[RowEvent], database: Visibility

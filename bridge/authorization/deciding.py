@@ -7,12 +7,12 @@ from bridge.authorization.algebra import Now
 from bridge.authorization.asking import Questions, Visibility
 from bridge.authorization.audience import Users
 from bridge.authorization.catalog import Catalog
-from bridge.authorization.effects import Sighting
 from bridge.authorization.experience import Decision, Sees
 from bridge.authorization.expressions import walk
 from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.plan import Plan
 from bridge.authorization.rows import RowMemory
+from bridge.authorization.sightings import Sighting
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Action, Principal, Row, RowEvent, View
 

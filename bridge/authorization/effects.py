@@ -15,6 +15,7 @@ from bridge.authorization.lookup import LookupRow, LookupTable, same
 from bridge.authorization.plan import Plan, Who
 from bridge.authorization.reach import Reach
 from bridge.authorization.roster import Roster
+from bridge.authorization.sightings import Sighting
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Principal, Row
 
@@ -163,18 +164,6 @@ def concerned(probe: Probe, roster: Roster) -> Collection[Principal]:
     return roster.of_users(probe.plan.role, probe.users)
 
 
-class Sighting(msgspec.Struct, frozen=True):
-    """Who sees a row.
-
-    Attributes:
-        sees: Those of whom it is known.
-        open: Those of whom only Postgres knows.
-    """
-
-    sees: Sequence[Principal]
-    open: Sequence[Principal] = ()
-
-
 def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] | None = None) -> Sighting:
     """Return the principals who see ``row`` now.
 
@@ -184,12 +173,25 @@ def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] |
         roster: Who is here.
         users: Ask about these users only; None for all.
     """
+    known = plan.sightings if users is None else None
+    key = None if known is None else known.key(row, roster)
+    if known is None or key is None:
+        return _viewers(plan, row, roster, users)
+    sighting = known.find(key)
+    if sighting is None:
+        sighting = _viewers(plan, row, roster, users)
+        if not sighting.open:
+            known.keep(key, sighting)
+    return sighting
+
+
+def _viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] | None) -> Sighting:
     candidates: Collection[Principal]
     if users is None:
         found, exact = plan.users(row)
         candidates = roster.of_role(plan.role) if found is None else roster.of_users(plan.role, found)
         if exact:
-            return Sighting(list(candidates))
+            return Sighting(tuple(candidates))
     else:
         candidates = roster.of_users(plan.role, users)
     sees: list[Principal] = []
@@ -200,4 +202,4 @@ def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] |
                 sees.append(principal)
         except UndecidedError:
             undecided.append(principal)
-    return Sighting(sees, undecided)
+    return Sighting(tuple(sees), tuple(undecided))

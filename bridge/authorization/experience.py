@@ -6,9 +6,10 @@ from typing import TypeAlias
 import msgspec
 
 from bridge.authorization.asking import Answer
-from bridge.authorization.effects import Probe, Sighting
+from bridge.authorization.effects import Probe
 from bridge.authorization.grounds import BY_ROW, Grounds
 from bridge.authorization.shaping import Shaper, experience, views
+from bridge.authorization.sightings import Sighting
 from bridge.authorization.undecided import UndecidedError
 from bridge.errors import AskedTimeoutError
 from bridge.events import Action, Change, Delivery, Principal, Row, RowEvent, View

@@ -41,6 +41,8 @@ class LookupTable:
         self.position = {column: i for i, column in enumerate(self.columns)}
         self._width = len(self.primary_key)
         self.rows: dict[Key, LookupRow] = {}
+        self.version = 0
+        """Rises with every change of a row."""
         self._indexes: dict[tuple[str, ...], tuple[tuple[int, ...], Index]] = {}
 
     def __len__(self) -> int:
@@ -82,6 +84,7 @@ class LookupTable:
         before = self.rows.get(key)
         if same(before, row):
             return before
+        self.version += 1
         if before is not None:
             self._unindex(key, before)
         self.rows[key] = row
@@ -93,6 +96,7 @@ class LookupTable:
         """Remove the row with this primary key and return it; None if there is none."""
         before = self.rows.pop(key, None)
         if before is not None:
+            self.version += 1
             self._unindex(key, before)
         return before
 

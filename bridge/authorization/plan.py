@@ -14,11 +14,12 @@ from bridge.authorization.composition import Sight
 from bridge.authorization.concern import Concern, concern
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test, compile_value
-from bridge.authorization.expressions import opaque
+from bridge.authorization.expressions import mentions_time, opaque
 from bridge.authorization.lookup import LookupRow
-from bridge.authorization.reach import reaches, row_columns
+from bridge.authorization.reach import lookup_columns, reaches, row_columns
+from bridge.authorization.sightings import Sightings
 from bridge.authorization.undecided import UndecidedError
-from bridge.events import Principal, Row
+from bridge.events import Principal, Row, View
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -44,6 +45,8 @@ class Plan:
         self.table = sight.table
         self.role = sight.role
         self.columns = sight.columns
+        self.arrives = View(action="INSERT", columns=sight.columns)
+        """What they experience of a new row."""
         self.condition = sight.condition
         self.reaches = reaches(sight.condition)
         self.opaque: tuple[Opaque, ...] = opaque(sight.condition)
@@ -51,6 +54,10 @@ class Plan:
         self.row_columns = sight.all_columns if self.opaque else row_columns(sight.condition)
         self.unsure = columns.unsure(sight.condition)
         """Columns whose null may be NULL or the JSON null, between which the condition tells."""
+        looked_into = [tables[name] for name in lookup_columns(sight.condition)]
+        lasts = not any(map(mentions_time, (sight.condition, *sight.claims)))
+        self.sightings = Sightings(self.row_columns, looked_into) if lasts else None
+        """Who was found to see rows; None where that follows from the time, too, or Postgres is asked."""
         self.cohorts = Cohorts(sight.role)
         self._env = Env(sight.scopes, now_us)
         self._said: set[str] = set()

@@ -6,6 +6,7 @@ full.  What is kept is what authorization needs of a row; the least recently see
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from bridge.events import Row
@@ -33,6 +34,7 @@ class RememberedRows:
         self.primary_key = tuple(primary_key)
         self.columns = (*self.primary_key, *sorted(set(columns) - set(self.primary_key)))
         self.limit = limit
+        self._kept_of = itemgetter(*self.columns) if len(self.columns) > 1 else self.key_of
         self._rows: OrderedDict[Key, tuple[Any, ...] | Gone] = OrderedDict()
 
     def __len__(self) -> int:
@@ -52,14 +54,15 @@ class RememberedRows:
 
     def put(self, row: Row) -> None:
         """Remember ``row``, which has at least the kept columns."""
-        self._put(self.key_of(row), tuple([row[column] for column in self.columns]))
+        self._put(self.key_of(row), self._kept_of(row))
 
     def mark_gone(self, key: Key) -> None:
         """Remember that the row has been deleted."""
         self._put(key, GONE)
 
     def _put(self, key: Key, value: tuple[Any, ...] | Gone) -> None:
+        if key in self._rows:
+            self._rows.move_to_end(key)
         self._rows[key] = value
-        self._rows.move_to_end(key)
         if len(self._rows) > self.limit:
             self._rows.popitem(last=False)

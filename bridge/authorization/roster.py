@@ -30,6 +30,9 @@ class Roster:
         self._once: dict[str, dict[str | None, Principal]] = {}
         self._leaving: dict[Principal, float] = {}
         self._since: dict[Principal, int] = {}
+        self.version = 0
+        """Rises whenever somebody comes or goes."""
+        self._roles: tuple[str, ...] = ()
         self.on_change: Callable[[Principal], None] = lambda _principal: None
         """Called with each principal that came or went."""
 
@@ -74,7 +77,9 @@ class Roster:
             self.on_change(principal)
 
     def _count(self, principal: Principal) -> None:
-        """Keep up with whether its user is here once."""
+        """Keep up with whether its user is here once, and with the roles that somebody has."""
+        self.version += 1
+        self._roles = tuple(role for role, members in self._members.items() if members)
         here = self._by_role[principal.role].get(principal.user_id, _NOBODY)
         once = self._once.setdefault(principal.role, {})
         if len(here) == 1:
@@ -84,7 +89,7 @@ class Roster:
 
     def roles(self) -> Collection[str]:
         """Return the roles that somebody has."""
-        return [role for role, members in self._members.items() if members]
+        return self._roles
 
     def of_role(self, role: str) -> Collection[Principal]:
         """Return everybody with this role."""

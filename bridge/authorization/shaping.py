@@ -26,6 +26,23 @@ class Shaper:
         value = None if column is None or row is None else row.get(column)
         return None if value is None else str(value)
 
+    def inserted(self, change: Change, row: Row) -> RowEvent:
+        """Return the event of a new row, which has its primary key."""
+        table = change.table
+        column = self._dialog_columns.get(table)
+        dialog = None if column is None else row.get(column)
+        return RowEvent(
+            table=table,
+            new=row,
+            old=None,
+            key={name: row[name] for name in self._keys[table]},
+            dialog_id=None if dialog is None else str(dialog),
+            dialog_column=column,
+            commit_timestamp=change.commit_timestamp,
+            received_s=change.received_s,
+            id=f"{change.stream}-{change.id}",
+        )
+
     def committed(self, change: Change, key: Row, old: Row | None) -> RowEvent:
         """Return the event of a change itself.
 

@@ -127,8 +127,10 @@ class Arena:
         self._exits = exits
 
     async def bridge(self, **settings: str) -> Running:
-        """Start the bridge, fed as over a replication slot."""
+        """Start the bridge, fed as over a replication slot; clients ask for ``BRIDGE_COMPRESSION``."""
+        compression = os.environ.get("BRIDGE_COMPRESSION", "off")
         variables = {
+            "BRIDGE_COMPRESSION": compression,
             "SUPABASE_URL": self.stack.url,
             "SUPABASE_DB_URL": self.stack.database_url,
             "BRIDGE_UPSTREAM": "wal",
@@ -142,8 +144,11 @@ class Arena:
             (last_id,) = await cursor.fetchone()
         running.slot = SlotWriter(last_id + 1, SystemClock().now())
         hello = masked(b'{"type":"subscribe"}')
+        extension = "" if compression == "off" else f"permessage-{compression}"
         running.clients = [
-            Client(upgrade("/ws", "bridge.v1", f"bearer.{self.token(user)}"), hello, NOTICES)
+            Client(
+                upgrade("/ws", "bridge.v1", f"bearer.{self.token(user)}", extension=extension), hello, NOTICES
+            )
             for user in range(self.world.users)
         ]
         keeping = _keep_alive(running, running.slot.keepalive)

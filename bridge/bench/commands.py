@@ -132,6 +132,10 @@ def capture(changes: int, *, as_json: bool) -> None:
 )
 @click.option("--workers", default=1, show_default=True, help="Workers; a client comes back to any of them.")
 @click.option(
+    "--processes", default=1, show_default=True, help="Processes that share the port of each worker."
+)
+@click.option("--nginx", "balanced", is_flag=True, help="Before the workers; without it clients choose one.")
+@click.option(
     "--upstream",
     type=click.Choice(["realtime", "wal"]),
     envvar="BRIDGE_UPSTREAM",
@@ -156,6 +160,8 @@ def soak(**settings: Any) -> None:
             _say(f"memory of worker {name}: {size:.1f} MB")
         _say(f"from commit to client: {outcome.delay_s * 1000:.1f} ms (median)")
         _say(f"clients that had to read again: {outcome.rereads}")
+        if settings["balanced"]:
+            _say(f"clients that were answered by another worker than before: {outcome.moves}")
         click.echo(outcome.line())
         failed = outcome.verdict.failed
 

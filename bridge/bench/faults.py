@@ -1,12 +1,15 @@
 """What can go wrong: processes killed, frozen and restarted, connections cut, delayed and silent."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 
 import psycopg
 
+from bridge.bench.balancer import Balancer
 from bridge.bench.stage import Stage
 from bridge.bench.worker import Worker
 from bridge.bench.world import hold_transaction
@@ -53,6 +56,11 @@ class Faults:
                 "worker killed": lambda: self._restart(signal.SIGKILL),
                 "worker frozen": self._freeze_worker,
             }
+
+        if not spare_workers and any(len(worker.admin_ports) > 1 for worker in stage.workers):
+            self.all |= {"process killed": self._kill_process, "worker reloaded": self._reload_worker}
+        if stage.balancer is not None and len(stage.workers) > 1:
+            self.all["clients moved"] = partial(self._move_clients, stage.balancer)
 
     def _worker(self) -> Worker:
         return self._random.choice(self._stage.workers)
@@ -112,6 +120,22 @@ class Faults:
         worker = self._worker()
         await worker.end(number)
         await worker.start()
+
+    async def _kill_process(self) -> None:
+        for pid in self._random.sample(self._worker().children, 1):
+            os.kill(pid, signal.SIGKILL)
+
+    async def _reload_worker(self) -> None:
+        os.kill(self._worker().pid, signal.SIGHUP)
+        await asyncio.sleep(self._random.uniform(1, 4))
+
+    async def _move_clients(self, balancer: Balancer) -> None:
+        """Send everybody to one worker, as while the others are replaced, and then to all of them again."""
+        await balancer.use([self._worker().port])
+        await self._cut_clients()
+        await asyncio.sleep(self._random.uniform(1, 3))
+        await balancer.use([worker.port for worker in self._stage.workers])
+        await self._cut_clients()
 
     async def _freeze_worker(self) -> None:
         await self._worker().freeze(self._random.uniform(1, 4))

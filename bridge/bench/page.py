@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
+from bridge.bench.balancer import WORKER_HEADER
 from bridge.bench.reader import Reader, Rows
 from bridge.clock import SystemClock
 
@@ -45,6 +47,7 @@ class Page:
         seen: Every event that it was sent, in order.
         rereads: Where it had to read its rows instead.
         resumes: Times that it came back and was given all that it had missed.
+        moves: Times that it was answered by another worker than before, where a balancer tells by whom.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class Page:
         self.seen: list[Seen] = []
         self.rereads: list[Reread] = []
         self.resumes = 0
+        self.moves = 0
+        self._worker: str | None = None
         self.duplicates = 0
         self.cursor: str | None = None
         self._ids: set[str] = set()
@@ -114,6 +119,7 @@ class Page:
                 ping_interval=5,
                 ping_timeout=5,
             )
+            self._answered_by(None if socket.response is None else socket.response.headers)
             try:
                 await self._converse(socket, limit)
             finally:
@@ -155,19 +161,29 @@ class Page:
 
     async def _poll(self, http: httpx.AsyncClient) -> None:
         while True:
-            parameters = {"timeout_s": str(POLL_S)} | ({"since": self.cursor} if self.cursor else {})
-            url = f"http://127.0.0.1:{self._random.choice(self._ports)}/poll"
             with contextlib.suppress(httpx.HTTPError, TimeoutError):
                 async with asyncio.timeout(ANSWER_S + POLL_S) as self._limit:
-                    answer = await http.get(
-                        url, params=parameters, headers={"Authorization": f"Bearer {self._token}"}
-                    )
+                    answer = await self._ask(http)
                 self._limit = None
                 if answer.status_code == httpx.codes.OK:
+                    self._answered_by(answer.headers)
                     await self._polled(msgspec.json.decode(answer.content))
                     continue
             self._limit = None
             await asyncio.sleep(self._random.random() * RECONNECT_S)
+
+    async def _ask(self, http: httpx.AsyncClient) -> httpx.Response:
+        url = f"http://127.0.0.1:{self._random.choice(self._ports)}/poll"
+        parameters = {"timeout_s": str(POLL_S)} | ({"since": self.cursor} if self.cursor else {})
+        try:
+            return await http.get(url, params=parameters, headers={"Authorization": f"Bearer {self._token}"})
+        except AttributeError as error:  # of anyio, which asks a socket for its peer that was reset just now
+            raise httpx.ConnectError("the connection was reset as soon as it was made") from error
+
+    def _answered_by(self, headers: Mapping[str, str] | None) -> None:
+        worker = (headers or {}).get(WORKER_HEADER)
+        self.moves += self._worker is not None and worker != self._worker
+        self._worker = worker
 
     async def _polled(self, body: dict[str, Any]) -> None:
         if not body["recovered"] or self.cursor is None:

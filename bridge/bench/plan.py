@@ -69,9 +69,10 @@ class Plan(msgspec.Struct, frozen=True):
         path.write_bytes(b"".join(parts))
 
 
-def upgrade(target: str, *protocols: str) -> bytes:
+def upgrade(target: str, *protocols: str, extension: str = "") -> bytes:
     """Return the opening handshake of a WebSocket."""
     offered = f"Sec-WebSocket-Protocol: {', '.join(protocols)}\r\n" if protocols else ""
+    offered += f"Sec-WebSocket-Extensions: {extension}\r\n" if extension else ""
     return (
         f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offered}\r\n"

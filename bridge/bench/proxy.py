@@ -52,11 +52,14 @@ class TcpProxy:
         try:
             with contextlib.suppress(OSError):
                 await self._flowing.wait()
-                there_reader, there = await asyncio.open_connection(*self._server)
+                there_reader, there = await asyncio.open_connection(*self._target())
                 await self._between(reader, writer, there_reader, there)
         finally:
             self._open.discard(writer)
             writer.transport.abort()
+
+    def _target(self) -> tuple[str, int]:
+        return self._server
 
     async def _between(
         self,

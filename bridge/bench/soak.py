@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         fault_every_s: Time between two faults; 0 for none.
         drop_every_s: Time after which some clients lose their connection, on average.
         workers: How many; a client that comes back takes any.
+        processes: How many share the port of each worker.
+        balanced: True for nginx before them; else clients choose by themselves.
         upstream: ``realtime`` or ``wal``.
         spare_workers: True to leave the workers' processes alone, so that their memory can be compared.
         only: Names of faults, where not all of them are wanted.
@@ -57,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     fault_every_s: float
     drop_every_s: float
     workers: int
+    processes: int
+    balanced: bool
     upstream: str
     spare_workers: bool
     only: tuple[str, ...]
@@ -71,6 +75,7 @@ class Outcome(msgspec.Struct):
     faults: int
     gaps_filled: int
     resumes: int
+    moves: int
     verdict: Verdict
     rereads: int
     delay_s: float
@@ -106,13 +111,17 @@ async def soak(settings: Settings, *, say: Callable[[str], None]) -> Outcome:
         clients=settings.clients,
         polling=settings.polling,
         workers=settings.workers,
+        processes=settings.processes,
+        balanced=settings.balanced,
         seed=settings.seed,
         BRIDGE_UPSTREAM=settings.upstream,
         BRIDGE_HISTORY_S=str(HISTORY_S),
         BRIDGE_REMEMBERED_ROWS=str(REMEMBERED_ROWS),
         BRIDGE_PING_INTERVAL_S="3",  # a client that is gone is noticed while the soak runs
     ) as stage:
-        say(f"{settings.workers} worker(s), {settings.clients} clients; logs in {stage.folder}")
+        before = "" if stage.balancer is None else f" behind {type(stage.balancer).__name__}"
+        of = f" of {settings.processes} processes each" if settings.processes > 1 else ""
+        say(f"{settings.workers} worker(s){of}{before}, {settings.clients} clients; logs in {stage.folder}")
         run = _Run(settings, stage, say)
         await run.disturb()
         say("writers and faults have ended, the clients catch up")
@@ -210,6 +219,7 @@ class _Run:
             faults=sum(self._done.values()),
             gaps_filled=self._gaps.filled,
             resumes=sum(page.resumes for page in stage.pages),
+            moves=sum(page.moves for page in stage.pages),
             verdict=verdict,
             rereads=sum(len(page.rereads) for page in stage.pages) - len(stage.pages),
             delay_s=await stage.delay_s(),
@@ -221,7 +231,7 @@ class Gaps:
     """Adds up what workers count, before they are killed: their counters end with them."""
 
     def __init__(self) -> None:
-        self._known: Counter[int] = Counter()
+        self._known: Counter[tuple[int, int]] = Counter()
 
     @property
     def filled(self) -> int:
@@ -231,9 +241,10 @@ class Gaps:
     async def count(self, workers: Sequence[Worker]) -> None:
         """Ask the workers."""
         for worker in workers:
-            count = await asyncio.to_thread(_rows_read, worker.admin_port)
-            if count is not None:
-                self._known[worker.pid] = max(count, self._known[worker.pid])
+            for port in worker.admin_ports:
+                count = await asyncio.to_thread(_rows_read, port)
+                if count is not None:
+                    self._known[worker.pid, port] = max(count, self._known[worker.pid, port])
 
 
 def _rows_read(admin_port: int) -> int | None:

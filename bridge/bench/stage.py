@@ -18,6 +18,7 @@ import httpx
 import msgspec
 import psycopg
 
+from bridge.bench.balancer import Balancer, balancing
 from bridge.bench.judge import History, Recorded, Verdict, judge_events, judge_picture, recorded
 from bridge.bench.page import Page
 from bridge.bench.proxy import TcpProxy, tcp_proxy
@@ -43,6 +44,7 @@ class Stage(msgspec.Struct):
         world: What is written.
         reader: Reads as a user.
         folder: Where the workers log; removed at the end, unless something went wrong.
+        balancer: Between the pages and the workers, if there is one.
         keeps_folder: Set it to keep the folder all the same.
     """
 
@@ -54,6 +56,7 @@ class Stage(msgspec.Struct):
     world: World
     reader: Reader
     folder: Path
+    balancer: Balancer | None = None
     keeps_folder: bool = False
 
     async def settle(self, within_s: float) -> bool:
@@ -109,6 +112,8 @@ async def running_stage(
     clients: int,
     polling: int,
     workers: int = 1,
+    processes: int = 1,
+    balanced: bool = False,
     seed: int = 1,
     proxy: type[TcpProxy] = TcpProxy,
     command: Sequence[str] = RUN,
@@ -120,6 +125,8 @@ async def running_stage(
         clients: Number of clients.
         polling: How many of them poll.
         workers: Number of workers.
+        processes: How many share the port of each.
+        balanced: True for a balancer before them; else pages choose by themselves.
         seed: Makes the choices the same again.
         proxy: What stands between the workers and Realtime.
         command: What a worker is started with, after ``python -m``.
@@ -142,7 +149,8 @@ async def running_stage(
             postgres = await stack.enter_async_context(tcp_proxy("127.0.0.1", local.postgres.port))
             variables = environment(local, {**_through(local, api, postgres), **settings})
             started = [
-                Worker(variables, folder / f"worker-{number}.log", command) for number in range(workers)
+                Worker(variables, folder / f"worker-{number}.log", command, processes)
+                for number in range(workers)
             ]
             for worker in started:
                 stack.push_async_callback(worker.end, SIGTERM)
@@ -151,6 +159,8 @@ async def running_stage(
             reader = await stack.enter_async_context(Reader(local.database_url))
             chooser = random.Random(seed + 1)  # noqa: S311 - to be the same again
             ports = [worker.port for worker in started]
+            balancer = await stack.enter_async_context(balancing(folder, ports)) if balanced else None
+            ports = ports if balancer is None else [balancer.port]
             pages = [Page(user, local.token(user, ttl_s=86_400), ports, reader, chooser) for user in users]
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             for number, page in enumerate(pages):
@@ -159,7 +169,7 @@ async def running_stage(
             async with asyncio.timeout(READY_S):
                 while any(page.cursor is None for page in pages):  # noqa: ASYNC110 - pages are many
                     await asyncio.sleep(0.1)
-            stage = Stage(local, api, postgres, started, pages, world, reader, folder)
+            stage = Stage(local, api, postgres, started, pages, world, reader, folder, balancer)
             yield stage
     except BaseException as error:
         error.add_note(f"the workers' logs are in {folder}")
@@ -195,12 +205,10 @@ async def until_ready(workers: Sequence[Worker], folder: Path) -> None:
         SourceError: one takes too long.
     """
     async with httpx.AsyncClient() as http:
-        for worker in workers:
+        for port in [port for worker in workers for port in worker.admin_ports]:
             for _ in range(int(READY_S / 0.2)):
                 try:
-                    if (
-                        await http.get(f"http://127.0.0.1:{worker.admin_port}/readyz")
-                    ).status_code == httpx.codes.OK:
+                    if (await http.get(f"http://127.0.0.1:{port}/readyz")).status_code == httpx.codes.OK:
                         break
                 except httpx.TransportError:
                     pass

@@ -1,7 +1,9 @@
 """A worker as a process that can be killed, frozen and started again on the same port."""
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -9,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 RUN = ("bridge", "run")
+
+_PORTS = (10_000, 32_000)
+_chance = random.SystemRandom()
+"""Not the tests' own chance, which is the same in all that run side by side."""
 
 
 def python(module: str) -> list[str]:
@@ -18,9 +24,20 @@ def python(module: str) -> list[str]:
 
 def free_port() -> int:
     """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> range:
+    """Return so many ports in a row that nobody listens on.
+
+    Below those that the system gives to connections: one of these would take a port before its worker does.
+    """
+    while True:
+        first = _chance.randrange(*_PORTS)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            return range(first, first + count)
 
 
 class Worker:
@@ -30,18 +47,22 @@ class Worker:
         environment: Its settings.
         log: Where it logs.
         command: What it is started with, after ``python -m``.
+        processes: How many share its port.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, command: Sequence[str] = RUN, processes: int = 1
+    ) -> None:
         self.port = free_port()
-        self.admin_port = free_port()
+        self.admin_ports = free_ports(processes)
+        self.admin_port = self.admin_ports[0]
         self._environment = {
             **environment,
             "BRIDGE_PORT": str(self.port),
             "BRIDGE_ADMIN_PORT": str(self.admin_port),
         }
         self._log = log
-        self._command = command
+        self._command = command if processes == 1 else (*command, "--workers", str(processes))
         self._process: asyncio.subprocess.Process | None = None
         self.started_s = 0.0
 
@@ -49,6 +70,14 @@ class Worker:
     def pid(self) -> int:
         """Process id; 0 while it does not run."""
         return 0 if self._process is None or self._process.returncode is not None else self._process.pid
+
+    @property
+    def children(self) -> list[int]:
+        """Ids of the processes that share its port, where there are several."""
+        try:
+            return list(map(int, Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()))
+        except OSError:
+            return []
 
     async def start(self) -> None:
         """Start it; returns at once."""
@@ -80,9 +109,13 @@ class Worker:
                 os.kill(pid, signal.SIGCONT)
 
     def memory_bytes(self) -> int:
-        """Return its resident memory; 0 while it does not run."""
-        try:
-            pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        except OSError:
-            return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        """Return its resident memory, that of all of its processes; 0 while it does not run."""
+        return sum(map(_resident_bytes, [self.pid, *self.children]))
+
+
+def _resident_bytes(pid: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

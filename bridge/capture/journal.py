@@ -242,7 +242,7 @@ class Journal:
         self._aside.clear()
         self._due_s = self._wait_until_s
 
-    def receive_row(self, row: JournalRow, received_s: float) -> None:
+    def receive_row(self, row: JournalRow) -> None:
         """Take a row of the stream: at once if nothing can be missing before it, else after a read."""
         self._aside.pop(row.id, None)
         if self._lossless:
@@ -250,7 +250,7 @@ class Journal:
         if row.id in self.position or row.id in self._held:
             metrics.JOURNAL_ROWS.counts[_LATE] += 1
             return
-        entry = read_entry(row, received_s)
+        entry = read_entry(row, row.received_s)
         metrics.JOURNAL_ROWS.counts[_STREAM] += 1
         if self._whole and self._lossless:
             self._ready.append(entry)

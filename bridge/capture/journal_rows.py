@@ -51,7 +51,8 @@ def streamed_row(change: Change) -> JournalRow | None:
     texts = (record is None or record.__class__ is str) and (old is None or old.__class__ is str)
     if id_.__class__ is int and relation.__class__ is str and action.__class__ is str and texts:
         txid = str(new.get("txid", ""))
-        return JournalRow(id_, relation, action, record, old, change.commit_timestamp, txid, change.last)
+        at, received_s = change.commit_timestamp, change.received_s
+        return JournalRow(id_, relation, action, record, old, at, txid, change.last, received_s)
     return None
 
 

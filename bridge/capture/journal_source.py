@@ -11,7 +11,7 @@ from bridge.capture.journal_rows import streamed_row
 from bridge.clock import Clock
 from bridge.errors import RpcError, SourceError
 from bridge.events import Change, Event, Gap, Live
-from bridge.journal import JOURNAL, JournalHoles, JournalPage
+from bridge.journal import JOURNAL, JournalHoles, JournalPage, JournalRow
 from bridge.position import Position
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -57,14 +57,17 @@ class JournalReader(Protocol):
 
 
 class Stream(Protocol):
-    """What brings the INSERTs into the journal: ``Live`` first, then changes; a ``Gap`` when it is lost."""
+    """What brings the INSERTs into the journal: ``Live`` first, then rows, or changes of its table.
 
-    async def next_event(self) -> Event:
+    A ``Gap`` when it is lost.
+    """
+
+    async def next_event(self) -> Event | JournalRow:
         """Return the next event; nothing is lost if the caller is cancelled."""
 
     async def run(self) -> None: ...
 
-    def take(self) -> Event | None:
+    def take(self) -> Event | JournalRow | None:
         """Return the next event if it can be had without a wait."""
 
     def reload(self) -> None:
@@ -153,8 +156,9 @@ class JournalSource:
         """
         if not self._started or self._reload:
             return None
-        while (event := self._journal.take()) is None:
-            received = None if self._journal.full else self._stream.take()
+        journal = self._journal
+        while (event := journal.take()) is None:
+            received = None if journal.full else self._stream.take()
             if received is None:
                 return None
             self._receive(received)
@@ -182,7 +186,7 @@ class JournalSource:
         return self._left(event)
 
     def _left(self, event: Event) -> Event:
-        if isinstance(event, Gap) and not event.table:
+        if event.__class__ is Gap and not event.table:
             self._anew = True
             self._journal.epoch = self._journal.read_epoch  # cursors are of that from now on
         return event
@@ -308,15 +312,18 @@ class JournalSource:
     async def _read(self, position: Position) -> JournalPage:
         return await self._reader.journal_since(position.after, position.holes, PAGE_ROWS)
 
-    def _receive(self, event: Event) -> None:
+    def _receive(self, event: Event | JournalRow) -> None:
         """Take what the stream says."""
+        if event.__class__ is JournalRow:  # nearly always
+            self._journal.receive_row(event)
+            return
         match event:
-            case Change(table=table, action="INSERT", received_s=received_s) if table == JOURNAL:
+            case Change(table=table, action="INSERT") if table == JOURNAL:
                 row = streamed_row(event)
                 if row is None:
                     self._journal.receive_stream(lives=True)  # to be read
                 else:
-                    self._journal.receive_row(row, received_s)
+                    self._journal.receive_row(row)
             case Live():
                 log.info("journal_streamed")
                 self._journal.receive_stream(lives=True)

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections import deque
-from typing import TypeAlias
+from typing import Generic, TypeVar
 
-from bridge.capture.decode import RawChange
-from bridge.events import Change, Gap, Live
+from bridge.events import Gap, Live
 
-Item: TypeAlias = RawChange | Change | Gap | Live
+Waiting = TypeVar("Waiting")
+"""A change, in whatever form it waits."""
 
 
-class EventQueue:
+class EventQueue(Generic[Waiting]):
     """A first-in-first-out queue with one reader.
 
     A ``Gap`` follows each ``Live`` before the next one, as supervision sees to.
@@ -23,7 +23,7 @@ class EventQueue:
     def __init__(self, limit: int, limit_bytes: int) -> None:
         self._limit = limit
         self._limit_bytes = limit_bytes
-        self._items: deque[tuple[Item, int]] = deque()
+        self._items: deque[tuple[Waiting | Gap | Live, int]] = deque()
         self._waiting_bytes = 0
         self._filled = asyncio.Event()
 
@@ -40,7 +40,7 @@ class EventQueue:
         """True if at most half of what may wait does."""
         return 2 * len(self._items) <= self._limit and 2 * self._waiting_bytes <= self._limit_bytes
 
-    def offer(self, change: RawChange | Change, size_bytes: int) -> bool:
+    def offer(self, change: Waiting, size_bytes: int) -> bool:
         """Queue ``change``; False if the queue is full and it was not."""
         full = self._waiting_bytes > 0 and self._waiting_bytes + size_bytes > self._limit_bytes
         if full or len(self._items) >= self._limit:
@@ -48,7 +48,7 @@ class EventQueue:
         self._put(change, size_bytes)
         return True
 
-    def add(self, change: Change, size_bytes: int) -> None:
+    def add(self, change: Waiting, size_bytes: int) -> None:
         """Queue ``change``, room or not: for who looks at ``full`` before taking the next one."""
         self._put(change, size_bytes)
 
@@ -79,28 +79,28 @@ class EventQueue:
             self._take()
         return False
 
-    def put_back(self, change: RawChange) -> None:
+    def put_back(self, change: Waiting) -> None:
         """Queue ``change`` before all others: its reader was cancelled."""
         self._items.appendleft((change, 0))
         self._filled.set()
 
-    def take(self) -> Item | None:
+    def take(self) -> Waiting | Gap | Live | None:
         """Return the next item if there is one."""
         return self._take() if self._items else None
 
-    async def get(self) -> Item:
+    async def get(self) -> Waiting | Gap | Live:
         """Return the next item, when there is one."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
         return self._take()
 
-    def _take(self) -> Item:
+    def _take(self) -> Waiting | Gap | Live:
         item, size_bytes = self._items.popleft()
         self._waiting_bytes -= size_bytes
         return item
 
-    def _put(self, item: Item, size_bytes: int = 0) -> None:
+    def _put(self, item: Waiting | Gap | Live, size_bytes: int = 0) -> None:
         self._items.append((item, size_bytes))
         self._waiting_bytes += size_bytes
         self._filled.set()

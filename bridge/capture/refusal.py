@@ -51,7 +51,10 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         r"closed the connection|connection reset|broken pipe",
         "see the log of Postgres, and the network, if it lasts",
     ),
-    (r"publication .* does not exist", "create the publication: apply sql/migrations (bridge migrate up)"),
+    (
+        r"publication .* does not exist",
+        "apply sql/migrations/20261127100000_journal.sql again, which makes the publication",
+    ),
     (
         r"can no longer (get|access) changes|invalidated|terminating process .* to release replication slot",
         "the worker was too slow for max_slot_wal_keep_size: raise it, or give the worker more CPU",
@@ -94,7 +97,10 @@ def judge(facts: Facts, *, publication: str, table: str) -> None:
     if not facts.journal:
         raise ReplicationError(f"there is no table {table}", "apply sql/migrations (bridge migrate up)")
     if facts.publishes_inserts is None:
-        raise _refused(f"publication {publication} does not exist")
+        raise ReplicationError(
+            f"publication {publication} does not exist",
+            f"create publication {publication} for table {table} with (publish = 'insert')",
+        )
     if not facts.published:
         raise ReplicationError(
             f"publication {publication} does not have {table}",

@@ -78,7 +78,7 @@ class RealtimeSource:
         self._read_columns = read_columns
         self._read_row = read_row
         self._clock = clock
-        self._queue = EventQueue(queue_limit, queue_limit_bytes)
+        self._queue = EventQueue[RawChange | Change](queue_limit, queue_limit_bytes)
         self._supervision = Supervision(silence_s=silence_s, now_s=clock.monotonic_s(), random=random)
         self._read_backoff = Backoff(base_s=0.1, cap_s=2.0, random=random)
         self._look_every_s = min(1.0, silence_s / 4)

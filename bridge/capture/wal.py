@@ -15,7 +15,7 @@ from bridge.capture.supervision import Phase, Supervision
 from bridge.capture.wal_rows import RowReader
 from bridge.clock import Clock
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
-from bridge.journal import JOURNAL
+from bridge.journal import JOURNAL, JournalRow
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class WalSource:
         self._database_url = database_url
         self._clock = clock
         self._publication = publication
-        self._queue = EventQueue(queue_limit, queue_limit_bytes)
+        self._queue = EventQueue[JournalRow](queue_limit, queue_limit_bytes)
         self._supervision = Supervision(silence_s=silence_s, now_s=clock.monotonic_s(), random=random)
         self._silence_s = silence_s
         self._reading = False
@@ -87,19 +87,19 @@ class WalSource:
         if self.state == "live":
             self._queue.live()
 
-    def take(self) -> Event | None:
+    def take(self) -> Event | JournalRow | None:
         """Return the next event if it has arrived."""
         item = self._queue.take()
         if item is not None and not self._reading and self._queue.half_empty:
             self._moved.set()
-        return item  # type: ignore[return-value]  # RawChange is Realtime's
+        return item
 
-    async def next_event(self) -> Event:
+    async def next_event(self) -> Event | JournalRow:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
         item = await self._queue.get()
         if not self._reading and self._queue.half_empty:
             self._moved.set()
-        return item  # type: ignore[return-value]  # RawChange is Realtime's
+        return item
 
     async def run(self) -> None:
         """Stream, and stream again after each loss, until cancelled."""
@@ -189,8 +189,9 @@ class WalSource:
         """Take what has arrived, as far as there is room; called when the socket is readable."""
         now_s = self._clock.monotonic_s()
         try:
-            asked = False
-            while not self._queue.full:
+            asked, queue = False, self._queue
+            has_room = not queue.full
+            while has_room:
                 message = slot.message()
                 if message is None:
                     # Only once, for the others on the loop; and only when all that libpq holds has been
@@ -206,7 +207,8 @@ class WalSource:
                     continue
                 read = journal.read(payload, now_s)
                 if read is not None:
-                    self._queue.add(*read)
+                    queue.add(*read)
+                    has_room = not queue.full
             if stream.reply_wanted:
                 slot.send(stream.status(now=self._clock.now(), ask=False))
         except ReplicationError as error:

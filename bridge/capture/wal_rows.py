@@ -1,92 +1,102 @@
-"""From the plugin's messages to changes of the journal: its inserted rows, in commit order."""
+"""From the plugin's messages to rows of the journal: those inserted, in commit order."""
 
+import datetime as dt
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Any, Final
 
 from bridge.capture.refusal import ReplicationError
 from bridge.clock import rfc3339_ms
-from bridge.events import Change
-from bridge.journal import JOURNAL, NAME, SCHEMA
-from bridge.pgoutput import Decoder, Relation, RowChange
-
-_COMMIT: Final = ord("C")
+from bridge.journal import JOURNAL, NAME, SCHEMA, JournalRow
+from bridge.pgoutput import EPOCH, Cell, Relation, read_commit_us, read_relation, read_row
 
 NEEDED: Final = ("id", "relation", "action", "record", "old_record")
+
+_INSERT, _BEGIN, _COMMIT, _RELATION = map(ord, "IBCR")
 
 
 class RowReader:
     """Reads the messages of one slot, in order.
 
-    A row is as Realtime sends it: ``id`` a number, ``recorded_at`` in RFC 3339, all else text or None.
+    The journal is pruned by DELETE: those are the bulk of what else arrives, and cost a look at one byte.
     """
 
     def __init__(self) -> None:
-        # The journal is pruned by DELETE: those are the bulk of what else arrives.
-        self._decoder = Decoder(_is_journal, actions="I")
-        self._relation: Relation | None = None
-        self._names: tuple[str, ...] = ()
-        self._committed_at: Any = None
+        self._oid = b""
+        """The journal's, once it has been described."""
+        self._others: set[bytes] = set()
+        """The oids of tables that are none of ours."""
+        self._pick: Callable[[tuple[Cell, ...]], tuple[Any, ...]] = itemgetter(0)
+        self._committed_s = -1
+        self._prefix = ""
         self._commit_timestamp = ""
-        self._kept: tuple[RowChange, int] | None = None
+        self._kept: tuple[tuple[Any, ...], float, int] | None = None
         """The last row: with the next message it is known whether it is the last of its transaction."""
 
-    def read(self, message: bytes, received_s: float) -> tuple[Change, int] | None:
-        """Return the change before ``message``, and its size in bytes; None where it tells of none.
+    def read(self, message: bytes, received_s: float) -> tuple[JournalRow, int] | None:
+        """Return the row before ``message``, and the size of its message in bytes; None where there is none.
 
         Raises:
             ReplicationError: the journal lacks a column, or the publication leaves it out.
-            ValueError, IndexError, LookupError, struct.error: see :class:`~bridge.pgoutput.Decoder`.
+            ValueError, IndexError, LookupError, struct.error: it is none of pgoutput's, version 1.
         """
-        if message[0] == _COMMIT:
-            return self._told(received_s, last=True)
-        inserted = self._decoder.decode(message)
-        if inserted is None:
-            return None
-        before = self._told(received_s, last=False)
-        self._kept = inserted, len(message)
-        if inserted.relation is not self._relation:
-            self._describe(inserted.relation)
-        if inserted.committed_at is not self._committed_at:  # the same one throughout a transaction
-            self._committed_at = inserted.committed_at
-            self._commit_timestamp = rfc3339_ms(inserted.committed_at)
-        return before
+        kind = message[0]
+        if kind == _COMMIT:
+            return self._told(last=True)
+        if kind == _INSERT:
+            oid = message[1:5]
+            if oid != self._oid:
+                if oid in self._others:
+                    return None
+                raise LookupError("a row of a table that was not described")
+            before = self._told(last=False)
+            self._kept = self._pick(read_row(message, 6)[0]), received_s, len(message)
+            return before
+        if kind == _BEGIN:
+            self._date(read_commit_us(message))
+        elif kind == _RELATION:
+            self._describe(message[1:5], read_relation(message))
+        return None
 
-    def _told(self, received_s: float, *, last: bool) -> tuple[Change, int] | None:
-        if self._kept is None:
+    def _told(self, *, last: bool) -> tuple[JournalRow, int] | None:
+        kept, self._kept = self._kept, None
+        if kept is None:
             return None
-        (inserted, size), self._kept = self._kept, None
-        return self._change(inserted, received_s, last=last), size
-
-    def _change(self, inserted: RowChange, received_s: float, *, last: bool) -> Change:
-        row: dict[str, Any] = dict(zip(self._names, inserted.new or (), strict=True))
-        row["id"] = int(row["id"])
-        recorded_at = row.get("recorded_at")
-        if recorded_at is not None:
-            row["recorded_at"] = _timestamp(recorded_at)
-        return Change(
-            table=JOURNAL,
-            action="INSERT",
-            new=row,
-            old=None,
-            commit_timestamp=self._commit_timestamp,
-            received_s=received_s,
-            last=last,
+        (id_, relation, action, record, old_record, *txid), received_s, size = kept
+        row = JournalRow(
+            int(id_),
+            relation,
+            action,
+            record,
+            old_record,
+            self._commit_timestamp,
+            txid[0] if txid else "",
+            last,
+            received_s,
         )
+        return row, size
 
-    def _describe(self, relation: Relation) -> None:
-        names = tuple(name for name, _ in relation.columns)
+    def _date(self, committed_us: int) -> None:
+        """Take note of when the transaction committed that begins."""
+        second, microseconds = divmod(committed_us, 1_000_000)
+        if second != self._committed_s:
+            self._committed_s = second
+            self._prefix = rfc3339_ms(EPOCH + dt.timedelta(seconds=second)).removesuffix("000Z")
+        self._commit_timestamp = f"{self._prefix}{microseconds // 1000:03d}Z"
+
+    def _describe(self, oid: bytes, relation: Relation) -> None:
+        if relation.name != NAME or relation.schema != SCHEMA:
+            self._others.add(oid)
+            if oid == self._oid:
+                self._oid = b""  # it was renamed
+            return
+        names = [name for name, _ in relation.columns]
         missing = [name for name in NEEDED if name not in names]
         if missing:
             raise ReplicationError(
                 f"the rows of {JOURNAL} come without {', '.join(missing)}",
                 "apply sql/migrations (bridge migrate up), and publish the table without a column list",
             )
-        self._relation, self._names = relation, names
-
-
-def _is_journal(relation: Relation) -> bool:
-    return relation.name == NAME and relation.schema == SCHEMA
-
-
-def _timestamp(text: str) -> str:
-    """Return a timestamptz as ``to_jsonb`` has it; ``text`` is ISO and UTC, as the connection is set."""
-    return f"{text[:10]}T{text[11:]}:00" if text.endswith("+00") else text
+        wanted = [*NEEDED, *(name for name in ("txid",) if name in names)]
+        self._others.discard(oid)
+        self._oid, self._pick = oid, itemgetter(*map(names.index, wanted))

@@ -8,25 +8,26 @@ import httpx
 import msgspec
 
 from bridge.authorization import temporal
-from bridge.authorization.capturing import Capturing, chosen, unheard
-from bridge.authorization.catalog import Catalog, Table, decode_catalog
+from bridge.authorization.capturing import PUBLICATION, Capturing, chosen, unheard
+from bridge.authorization.catalog import Catalog, decode_catalog
 from bridge.checking import database as own
 from bridge.checking import journal, keys, policies, project, tables
 from bridge.checking.machine import check_machine
 from bridge.checking.nginx import check_nginx
+from bridge.checking.privileges import check_role
 from bridge.checking.report import Check, Status, bad, divided, told, unchecked
 from bridge.checking.settings import check_settings
 from bridge.checking.stream import check_stream
 from bridge.clock import Clock
 from bridge.config import Config
-from bridge.errors import ConfigError, RpcError, SourceError
+from bridge.errors import BridgeError, ConfigError, RpcError, SourceError
 from bridge.journal import JournalPage
 from bridge.minting import SERVICE_ROLE, key_role
 from bridge.rpc import ProjectRpc
 from bridge.upstream import CLIENT_ROLES, Known, authorization_settings, open_stream
 
 _OF_PROJECT = ("jwks", "functions", "realtime", "table", "policies", "journal")
-_OF_DATABASE = ("database", "migrations", "wal_level", "slots", "wal_kept", "triggers")
+_OF_DATABASE = ("database", "migrations", "role", "wal_level", "slots", "wal_kept", "triggers")
 
 
 class Answers(msgspec.Struct, kw_only=True):
@@ -76,7 +77,7 @@ async def run_check(
     checks += await check_machine(config)
     if nginx_conf is not None:
         checks += _nginx(nginx_conf, config)
-    checks += [keys.check_key(config, clock.now()), keys.check_secret(config)]
+    checks += [keys.check_key(config, clock.now()), keys.check_secret(config), keys.check_issuer(config)]
     async with httpx.AsyncClient(timeout=project.TIMEOUT_S) as http:
         reached = await project.reach(http, config.supabase_url)
         checks.append(project.check_url(config, reached))
@@ -105,7 +106,9 @@ def _nginx(path: Path, config: Config) -> list[Check]:
     except (OSError, UnicodeDecodeError) as error:
         says = f"{path} cannot be read ({type(error).__name__})"
         return [bad("nginx", says, "bridge check --nginx-conf /etc/nginx/conf.d/bridge.conf", "shell")]
-    return check_nginx(text, ping_interval_s=config.ping_interval_s)
+    return check_nginx(
+        text, ping_interval_s=config.ping_interval_s, port=config.port, admin_port=config.admin_port
+    )
 
 
 async def _ask(rpc: ProjectRpc) -> Answers:
@@ -130,17 +133,23 @@ async def _of_database(config: Config, marker: str | None, clock: Clock) -> Dire
         return Direct(checks=[unchecked(name, says) for name in _OF_DATABASE])
     try:
         facts = await own.read_facts(url)
-    except SourceError as error:
+    except BridgeError as error:
         says = "the database of SUPABASE_DB_URL does not answer"
-        status: Status = "fail" if config.upstream == "wal" else "warning"
+        # What is no connection string stops the start, whatever it would have been used for.
+        is_needed = config.upstream == "wal" or isinstance(error, ConfigError)
+        status: Status = "fail" if is_needed else "warning"
         others = [unchecked(name, says) for name in _OF_DATABASE[1:]]
         return Direct(checks=[told("database", str(error), status=status), *others])
     migrations = await own.check_migrations(url)
+    over_wal = config.upstream == "wal"
+    publication = own.SLOT_PUBLICATION if over_wal else PUBLICATION
     checks = [
         own.check_database(facts, marker),
         project.check_clock("database", own.when(facts), clock.now()),
         migrations,
-        *own.check_wal(facts, over_wal=config.upstream == "wal"),
+        *await check_role(url, _worker_role(config)),
+        *(own.check_published(facts, publication=publication) if config.capture != "tables" else ()),
+        *own.check_wal(facts, over_wal=over_wal),
         *own.check_triggers(facts),
     ]
     return Direct(checks=checks, idle_slots=facts.idle_slots, recorded=migrations.status in ("ok", "warning"))
@@ -168,35 +177,39 @@ async def _of_project(
     watched, checks = tables.existing(catalog, config)
     sights = policies.sights_of(catalog, watched, capturing)
     looked_into = policies.looked_into(catalog, sights, watched)
-    role = key_role(config.service_role_key)
-    if role in CLIENT_ROLES:  # the wrong key, which is said; users are given nothing
-        role = SERVICE_ROLE
+    role = _worker_role(config)
     # The worker takes the journal once it has all tables: better than to publish those that it lacks.
-    installed = isinstance(answers.first, JournalPage)
-    to_watch = tables.watch_fix(catalog, capturing.wanting or ()) if installed else None
+    to_watch = None
+    if capturing.wanting is not None and isinstance(answers.first, JournalPage):
+        to_watch = tables.watch_fix(catalog, [*capturing.wanting, *policies.to_be_read(catalog, watched)])
+    checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
     for table in [*watched, *looked_into]:
         checks += tables.check_table(catalog, table, capture, role=role, to_watch=to_watch)
         if table in watched:
-            checks += policies.check_policies(
-                catalog, table, sights, lambda: temporal.from_datetime(clock.now())
-            )
+            now_us = partial(_now_us, clock)
+            checks += policies.check_policies(catalog, table, sights, now_us, to_watch=to_watch)
     if len(watched) == len(config.tables) and {config.dialogs, config.messages} <= set(config.tables):
         checks.append(tables.check_dialogs(catalog, config))
-    checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
     missing_fix = partial(own.missing_fix, recorded=direct.recorded)
     checks += journal.check_journal(config, capture, answers.first, clock.now(), missing_fix)
     if capture == "tables" and config.upstream == "wal":
         return [*checks, unchecked("wal", "logical replication brings the journal only, see capture")]
-    captured = _captured(catalog, [*watched, *looked_into], capture)
+    heard = [t for t in [*watched, *looked_into] if unheard(catalog, t, Capturing(capture="tables")) is None]
+    if to_watch is not None and not heard:
+        capture = "journal"  # which the worker takes as soon as it can
+    # Without those that are known to be refused, if others are left.
+    captured = tuple(t.qualified for t in (capture == "tables" and heard) or [*watched, *looked_into])
     if not captured:
         return [*checks, unchecked("realtime", "there is no table to join for")]
     source = open_stream(config, rpc, clock, capture=capture, tables=captured, known=Known())
     return [*checks, await check_stream(config, source, direct.idle_slots)]
 
 
-def _captured(catalog: Catalog, wanted: list[Table], capture: str) -> tuple[str, ...]:
-    """Return the tables to join for: without those that are known to be refused, if others are left."""
-    heard = [
-        t for t in wanted if capture == "journal" or unheard(catalog, t, Capturing(capture="tables")) is None
-    ]
-    return tuple(table.qualified for table in heard or wanted)
+def _worker_role(config: Config) -> str:
+    """Return the role that the worker has, or should have: the wrong key is said; users are given nothing."""
+    role = key_role(config.service_role_key)
+    return SERVICE_ROLE if role in CLIENT_ROLES else role
+
+
+def _now_us(clock: Clock) -> int:
+    return temporal.from_datetime(clock.now())

@@ -10,11 +10,14 @@ import psycopg
 from bridge.checking.report import Check, bad, ok, unchecked
 from bridge.database import connect, first_line
 from bridge.errors import BridgeError, SourceError
-from bridge.identifiers import literal
+from bridge.identifiers import literal, quoted
 from bridge.migration.database import MigratedDatabase
 from bridge.migration.state import Standing, compare, files, read
 
 GIBIBYTE = 2**30
+
+SLOT_PUBLICATION = "bridge_journal"
+"""What a slot of ours reads: the inserts into the journal."""
 
 _FACTS = """
 select jsonb_build_object(
@@ -32,6 +35,22 @@ select jsonb_build_object(
     ) end,
     'kept_mb', (
         select s.setting::integer from pg_catalog.pg_settings as s where s.name = 'max_slot_wal_keep_size'
+    ),
+    'published', (
+        select coalesce(jsonb_agg(jsonb_build_object(
+            'name', t.pubname,
+            'inserts', p.pubinsert,
+            -- rowfilter and attnames are columns since Postgres 15
+            'partly', to_jsonb(t) ->> 'rowfilter' is not null or coalesce(
+                jsonb_array_length(to_jsonb(t) -> 'attnames') < (
+                    select count(*) from pg_catalog.pg_attribute as a
+                    where a.attrelid = to_regclass('bridge.journal') and a.attnum > 0 and not a.attisdropped
+                ), false
+            )
+        ) order by t.pubname), '[]')
+        from pg_catalog.pg_publication_tables as t
+        join pg_catalog.pg_publication as p on p.pubname = t.pubname
+        where (t.schemaname, t.tablename) = ('bridge', 'journal')
     ),
     'watched', (
         select coalesce(jsonb_agg(jsonb_build_object(
@@ -73,6 +92,14 @@ class Watched(msgspec.Struct, frozen=True):
     untold: bool
 
 
+class Published(msgspec.Struct, frozen=True):
+    """A publication with the journal: whether it has inserts, and leaves out rows or columns."""
+
+    name: str
+    inserts: bool
+    partly: bool
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What the database says of itself; sizes as their names say, -1 for no limit.
 
@@ -88,6 +115,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     retained_bytes: float
     kept_mb: int | None
     marker: str | None = None
+    published: list[Published] = []
     watched: list[Watched]
 
 
@@ -190,6 +218,31 @@ def check_triggers(facts: Facts) -> Iterator[Check]:
         yield ok("triggers", f"{len(facts.watched)} tables are journalled")
 
 
+def check_published(facts: Facts, *, publication: str) -> Iterator[Check]:
+    """Judge whether the publication that changes travel by has all of the journal; others say if none."""
+    published = next((one for one in facts.published if one.name == publication), None)
+    if published is None or (published.inserts and not published.partly):
+        return
+    name = quoted(publication)
+    actions = "insert" if publication == SLOT_PUBLICATION else "insert, update, delete, truncate"
+    if not published.inserts:
+        says = f"publication {publication} has no inserts, so what is journalled does not travel"
+        yield bad(
+            "captured",
+            says,
+            f"alter publication {name} set (publish = '{actions}');",
+            "sql",
+            subject="bridge.journal",
+        )
+    if published.partly:
+        says = f"publication {publication} leaves out rows or columns of it"
+        fix = (
+            f"alter publication {name} drop table bridge.journal;\n"
+            f"alter publication {name} add table bridge.journal;"
+        )
+        yield bad("captured", says, fix, "sql", subject="bridge.journal")
+
+
 async def check_migrations(url: str) -> Check:
     """Judge the record of the migrations."""
     try:
@@ -209,8 +262,10 @@ def missing_fix(name: str, *, recorded: bool) -> str:
     """
     if not recorded:
         return "bridge migrate"
-    path = next(path for path in files() if name in path.name)
-    return f'psql "$SUPABASE_DB_URL" -v ON_ERROR_STOP=1 -f {shlex.quote(str(path))}'
+    # What is made anew has lost what bridge_worker was granted on it.
+    paths = [path for path in files() if name in path.name or path.name.endswith("_worker_role.sql")]
+    named = " ".join(f"-f {shlex.quote(str(path))}" for path in paths)
+    return f'psql "$SUPABASE_DB_URL" -v ON_ERROR_STOP=1 {named}'
 
 
 def judge_migrations(standings: list[Standing]) -> Check:
@@ -227,7 +282,6 @@ def judge_migrations(standings: list[Standing]) -> Check:
         return bad("migrations", says, "bridge migrate up --reapply", "shell", status="warning")
     if by_state["newer"]:
         says = f"the database is ahead of this version: {', '.join(by_state['newer'])}"
-        return bad(
-            "migrations", says, "pip install --upgrade supabase-realtime-bridge", "shell", status="warning"
-        )
+        fix = "git pull && make install   # in the checkout: the version that has them"
+        return bad("migrations", says, fix, "shell", status="warning")
     return ok("migrations", f"all {len(standings)} applied")

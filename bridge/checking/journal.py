@@ -66,6 +66,8 @@ def _unread(config: Config, capture: Capture, error: RpcError, missing_fix: Call
         says = "it is not installed: what changes while the worker or Realtime is away is lost to clients"
         return bad("journal", says, missing_fix("journal"), "shell", status="warning")
     status: Status = "fail" if capture == "journal" else "warning"
+    if error.answer == "42P01":
+        return bad("journal", "its table is gone, its functions are not", missing_fix("journal"), "shell")
     if error.answer == "42501" and key_role(config.service_role_key) == WORKER_ROLE:
         says = f"{WORKER_ROLE} may not read it"
         return bad("journal", says, missing_fix("worker_role"), "shell", status=status)

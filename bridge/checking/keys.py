@@ -41,12 +41,17 @@ def check_key(config: Config, now: dt.datetime) -> Check:
         project_ref(config.supabase_url),
     )
     fix = key_fix(ref)
-    if not key.isascii() or any(letter.isspace() for letter in key):
-        return bad("key", "there are characters in it that no key has, like a line's end", fix, "shell")
+    if not key.isascii() or any(letter.isspace() or letter in "\"'" for letter in key):
+        says = "there are characters in it that no key has, like quotes or a line's end"
+        return bad("key", says, fix, "shell")
     if key.startswith("sb_publishable_"):
         return bad("key", "this is the publishable key, which sees what a visitor sees", fix, "shell")
     if key.startswith("sb_secret_"):
         return ok("key", f"a secret key, which is service_role's and may do everything: {_LESS}")
+    if claims is None and key.startswith("eyJ"):
+        return bad(
+            "key", "this begins as a legacy key (a JWT), and is cut off or has more in it", fix, "shell"
+        )
     if claims is None:
         says = "neither a legacy key (a JWT) nor a secret key (sb_secret_...): does the gateway know it?"
         return bad("key", says, fix, "shell", status="warning")
@@ -126,6 +131,18 @@ def check_secret(config: Config) -> Check:
             "jwt_secret", "the service key is none that it has signed, so there is no sample to try it on"
         )
     return ok("jwt_secret", "it verifies the service key, as it will users' tokens")
+
+
+def check_issuer(config: Config) -> Check:
+    """Judge the issuer that tokens have to name: another one refuses everybody."""
+    usual = f"{config.supabase_url.rstrip('/')}/auth/v1"
+    if config.jwt_issuer in (None, usual):
+        return ok(
+            "jwt_issuer", "not looked at" if config.jwt_issuer is None else "that of the project's Auth"
+        )
+    says = f"tokens of this project usually say {usual}, and users whose token says anything else are refused"
+    fix = f"export BRIDGE_JWT_ISSUER={usual}   # or what iss is in a token of a user"
+    return bad("jwt_issuer", says, fix, "shell", status="warning")
 
 
 def _is_hs256(token: str) -> bool:

@@ -10,12 +10,15 @@ import msgspec
 
 from bridge.checking.report import Check, bad, ok
 from bridge.config import Config
-from bridge.connection.server import bind
+from bridge.listening import bind
 
 SPARE_FILES = 256
 """Files and sockets that the worker has open beside those of its clients."""
 
 _ASK_TIMEOUT_S = 2.0
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to ask, not to listen
+"""Addresses that stand for all of the machine's, and one of them."""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -38,6 +41,15 @@ async def check_machine(config: Config) -> list[Check]:
     # One of a bridge that runs is as it should be; one of two is of another bridge.
     runs = len(refused) == len(ports) and all([await _is_bridge(port) for port in ports])
     checks = [check_port(port, None if runs else refused.get(port), runs=runs) for port in ports]
+    if config.port == config.admin_port != 0 and not runs:
+        fix = f"export BRIDGE_ADMIN_PORT={_free_port()}"
+        says = f"both ports are {config.port}: the admin port is another one"
+        checks[1] = bad("port", says, fix, "shell", subject=ports[1].setting)
+    elif config.admin_host in _EVERYWHERE and checks[1].status == "ok":
+        where = f"{config.admin_host}:{config.admin_port}"
+        says = f"{where} is reached from every network that leads here, and /connections names users"
+        fix = "export BRIDGE_ADMIN_HOST=127.0.0.1   # or the address of a private network"
+        checks[1] = bad("port", says, fix, "shell", subject=ports[1].setting, status="warning")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return [*checks, check_files(soft, hard, config.max_connections)]
 
@@ -71,7 +83,7 @@ def check_port(port: Port, error: OSError | None, *, runs: bool) -> Check:
 
 
 async def _is_bridge(port: Port) -> bool:
-    where = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(port.host, port.host)  # noqa: S104 - where to ask, not to listen
+    where = _EVERYWHERE.get(port.host, port.host)
     with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError):
         async with httpx.AsyncClient(timeout=_ASK_TIMEOUT_S, trust_env=False) as client:
             address = f"[{where}]" if ":" in where else where

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import msgspec
+
 from bridge.authorization.algebra import FALSE
 from bridge.authorization.capturing import MANAGED, Capturing
 from bridge.authorization.catalog import Catalog, Table
@@ -10,7 +12,7 @@ from bridge.authorization.composition import Sight, compose
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import lookup_tables
 from bridge.checking.circles import moved, opened
-from bridge.checking.report import Check, Status, Where, bad, divided, ok, pasted
+from bridge.checking.report import SEE_CAPTURE, Check, Status, Where, bad, divided, ok, pasted
 from bridge.identifiers import quoted
 from bridge.inspection.explain import cost
 from bridge.upstream import CLIENT_ROLES
@@ -37,10 +39,36 @@ def looked_into(
     return [catalog.by_name[name] for name in sorted(names) if catalog.by_name[name] not in but]
 
 
+def to_be_read(catalog: Catalog, tables: Sequence[Table]) -> list[Table]:
+    """Return the further tables that the policies would be decided by if the journal had them all."""
+    complete = msgspec.structs.replace(
+        catalog,
+        tables=tuple(
+            msgspec.structs.replace(t, journalled=t.schema not in MANAGED and bool(t.primary_key))
+            for t in catalog.tables
+        ),
+    )
+    sights = sights_of(complete, tables, Capturing(capture="journal"))
+    return [catalog.by_name[name] for name in sorted(lookup_tables(complete, list(sights.values())))]
+
+
 def check_policies(
-    catalog: Catalog, table: Table, sights: Mapping[tuple[str, str], Sight], now_us: Callable[[], int]
+    catalog: Catalog,
+    table: Table,
+    sights: Mapping[tuple[str, str], Sight],
+    now_us: Callable[[], int],
+    *,
+    to_watch: str | None,
 ) -> Iterator[Check]:
-    """Judge what clients see of one watched table."""
+    """Judge what clients see of one watched table.
+
+    Args:
+        catalog: The database's catalog.
+        table: The table.
+        sights: What each role sees of each table.
+        now_us: The time.
+        to_watch: The statement that has all tables journalled, where that is the better choice.
+    """
     name = table.qualified
     if table.rls:
         yield ok("rls", "row-level security is on", name)
@@ -61,7 +89,9 @@ def check_policies(
     for part in plan.opaque:
         reason, fix = divided(part.reason)
         paste = pasted(fix)
-        if not paste:
+        if to_watch is not None and "bridge_watch(" in fix:
+            fix = SEE_CAPTURE
+        elif not paste:
             reason, fix, paste = part.reason, f"bridge explain '{table.qualified}'", "shell"
         elif paste == "sql":
             fix = f"{fix};"

@@ -1,6 +1,7 @@
 """Asks the project over HTTP: is it there, what does its clock say, what does it answer to the key."""
 
 import datetime as dt
+import shlex
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
@@ -38,12 +39,14 @@ class Reached(msgspec.Struct, frozen=True):
     """What came back from ``SUPABASE_URL``.
 
     Attributes:
-        error: Why nothing did; empty if something did.
+        error: Why nothing of a project's did; empty if something did.
         date: The header ``Date``.
+        moved: The base URL that it sends us to.
     """
 
     error: str = ""
     date: str = ""
+    moved: str = ""
 
 
 async def reach(http: httpx.AsyncClient, url: str) -> Reached:
@@ -54,6 +57,16 @@ async def reach(http: httpx.AsyncClient, url: str) -> Reached:
         return Reached(error=f"no answer within {TIMEOUT_S:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return Reached(error=str(error)[:200] or type(error).__name__)
+    if answer.has_redirect_location:
+        to = httpx.URL(url).join(answer.headers["location"])
+        moved = f"{to.scheme}://{to.netloc.decode()}"
+        return Reached(error=f"it sends us to {moved}", moved=moved)
+    if answer.status_code >= 500:  # noqa: PLR2004 - hosted projects that are paused answer 540
+        return Reached(
+            error=f"HTTP {answer.status_code}: it is paused, starting, or has lost what is behind it"
+        )
+    if answer.is_success and answer.headers.get("content-type", "").startswith("text/html"):
+        return Reached(error="a web page is there, and no API of a project")
     return Reached(date=answer.headers.get("date", ""))
 
 
@@ -61,6 +74,10 @@ def check_url(config: Config, reached: Reached) -> Check:
     """Judge the base URL."""
     if not reached.error:
         return ok("url", "SUPABASE_URL answers")
+    if reached.moved:
+        fix = f"export SUPABASE_URL={shlex.quote(reached.moved)}"
+        says = f"what answers at SUPABASE_URL sends everybody to {reached.moved}: the worker does not follow"
+        return bad("url", says, fix, "shell")
     ref = project_ref(config.supabase_url)
     hosted = f"export SUPABASE_URL=https://<ref>.supabase.co   # is {ref} right, and the project not paused?"
     local = "export SUPABASE_URL=http://...   # where your stack listens; or start it"

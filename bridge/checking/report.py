@@ -13,6 +13,10 @@ Where: TypeAlias = Literal["", "sql", "shell", "nginx"]
 """Where a fix is pasted: psql or the SQL editor, a shell, nginx's configuration; nowhere if it is advice."""
 
 
+SEE_CAPTURE = "see capture, above: with the journal this is mended as well"
+"""The fix of what follows from a journal that lacks tables: the statement is long, and printed once."""
+
+
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One finding.
 
@@ -66,7 +70,7 @@ def divided(message: str) -> tuple[str, str]:
 def pasted(fix: str) -> Where:
     """Return where a fix goes: a whole SQL statement or command, or nowhere."""
     if (
-        re.match(r"(select public\.bridge_|alter (table|publication|role) |grant )", fix)
+        re.match(r"(select public\.bridge_|alter (table|publication|role) |create publication |grant )", fix)
         and ", and " not in fix
     ):
         return "sql"

@@ -13,7 +13,8 @@ from bridge.config import Config, read_config, variables
 from bridge.errors import ConfigError
 
 _NAME = re.compile(r"\b(?:BRIDGE|SUPABASE)_[A-Z0-9_]+")
-_API = re.compile(r"/(rest|auth|realtime|storage)/v1/?$")
+_API = re.compile(r"/(rest|auth|realtime|storage|functions)/v1/?$")
+_DASHBOARD = re.compile(r"//(?:app\.)?supabase\.com/dashboard/project/(\w+)")
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 
 
@@ -60,8 +61,11 @@ def _command(name: str, says: str, advice: str, environ: Mapping[str, str]) -> s
     if advice.startswith("remove it"):
         return f"unset {name}"
     if name == "BRIDGE_ALLOWED_ORIGINS":
-        origins = [corrected_origin(part.strip()) for part in environ[name].split(",") if part.strip()]
+        # Also where somebody has put spaces between them.
+        origins = [corrected_origin(part) for part in re.split(r"[\s,]+", environ[name]) if part]
         return f"export {name}={','.join(origins)}" if "" not in origins else None
+    if name == "SUPABASE_URL" and (ref := _DASHBOARD.search(environ.get(name, ""))):
+        return f"export {name}=https://{ref[1]}.supabase.co"
     if name == "SUPABASE_URL" and _API.search(environ.get(name, "").strip()):
         return f"export {name}={_API.sub('', environ[name].strip())}"
     if name in ("BRIDGE_DIALOG_TABLE", "BRIDGE_MESSAGE_TABLE") and "add it there" in advice:

@@ -15,7 +15,7 @@ from bridge.authorization.capturing import (
 )
 from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.dialogs import dialog_columns
-from bridge.checking.report import Check, bad, divided, ok, pasted
+from bridge.checking.report import SEE_CAPTURE, Check, bad, divided, ok, pasted
 from bridge.config import Config
 from bridge.errors import ConfigError
 from bridge.identifiers import literal, quoted
@@ -23,33 +23,32 @@ from bridge.identifiers import literal, quoted
 
 def existing(catalog: Catalog, config: Config) -> tuple[list[Table], list[Check]]:
     """Return those of the watched tables that are tables, and what is wrong with the others."""
-    tables, checks = [], []
+    tables, wrong, wanted = [], {}, []
     for name in config.tables:
         table = catalog.by_name.get(name)
         if table is not None and table.other_than_table is None:
             tables.append(table)
-            continue
-        meant = _meant(catalog, name, config.tables)
-        if table is not None:
-            says, others = f"{name} is {table.other_than_table}, which has no changes of its own", ["..."]
-            note = "   # the tables that it reads"
+            wanted.append(name)
+        elif table is not None:
+            says = f"{name} is {table.other_than_table}, which has no changes of its own"
+            wrong[name] = (says, "   # the tables that it reads")
+            wanted.append("...")
         else:
-            says, others = f"table {name} does not exist", [meant] if meant else []
-            note = "" if others else "   # or create it"
-        wanted = [*(other for other in config.tables if other != name), *others]
-        if others:
-            place = config.tables.index(name)
-            wanted = [*config.tables[:place], *others, *config.tables[place + 1 :]]
-        fix = f"export BRIDGE_TABLES={shlex.quote(','.join(dict.fromkeys(wanted)))}{note}"
-        checks.append(bad("table", says, fix, "shell", subject=name))
-    return tables, checks
+            meant = _meant(catalog, name, [*config.tables, *wanted])
+            wrong[name] = (f"table {name} does not exist", "" if meant else "   # or create it")
+            wanted += [meant] if meant else []
+    # The same line for each: whoever pastes the last one would bring back what the others mended.
+    fix = f"export BRIDGE_TABLES={shlex.quote(','.join(dict.fromkeys(wanted))) if wanted else '...'}"
+    return tables, [
+        bad("table", says, f"{fix}{note}", "shell", subject=name) for name, (says, note) in wrong.items()
+    ]
 
 
 def _meant(catalog: Catalog, name: str, watched: Sequence[str]) -> str | None:
     known = [t.qualified for t in catalog.tables if t.other_than_table is None and t.schema not in MANAGED]
     bare = name.replace('"', "")
     close = difflib.get_close_matches(bare, [other for other in known if other not in watched], n=1)
-    same = [other for other in known if other.lower() == bare.lower()]
+    same = [other for other in known if bare.lower() in (other.lower(), other.lower().partition(".")[2])]
     return next(iter([*same, *close]), None)
 
 
@@ -87,7 +86,8 @@ def check_table(
     unfit = unwatchable(catalog, table, Capturing(capture=capture))
     if missing is None and table.primary_key and unfit is not None:
         says, fix = divided(unfit)
-        yield bad("captured", says, to_watch or fix, "sql" if to_watch else pasted(fix), subject=name)
+        fix = SEE_CAPTURE if to_watch else fix
+        yield bad("captured", says, fix, pasted(fix), subject=name)
     elif missing is None:
         yield ok("captured", "in the journal" if capture == "journal" else "in the publication", name)
     yield from _identity(table, "tables" if to_watch is None and capture == "tables" else "journal")
@@ -97,8 +97,7 @@ def check_table(
 def _unheard(table: Table, missing: str, to_watch: str | None) -> Check:
     says, fix = divided(missing)
     if to_watch is not None:
-        says = f"neither in the journal nor in publication {PUBLICATION}, so its changes never arrive"
-        return bad("captured", says, to_watch, "sql", subject=table.qualified)
+        return bad("captured", says, SEE_CAPTURE, subject=table.qualified)
     paste = pasted(fix)
     if table.partly_published and "without some" in says:
         fix = (
@@ -160,17 +159,29 @@ def check_dialogs(catalog: Catalog, config: Config) -> Check:
         )
     except ConfigError as error:
         says, fix = divided(str(error))
-        guess = _link(catalog, config)
-        if guess is not None and "BRIDGE_DIALOG_COLUMN" in fix:
-            return bad("dialogs", says, f"export BRIDGE_DIALOG_COLUMN={guess}", "shell")
+        if "BRIDGE_DIALOG_COLUMN" in fix:
+            if _links(catalog, config.dialogs, config.messages):
+                says += ", but the other way round: they are in each other's place"
+                parts = (f"DIALOG_TABLE={config.messages}", f"MESSAGE_TABLE={config.dialogs}")
+                fix = "; ".join(f"export BRIDGE_{part}" for part in parts)
+                return bad("dialogs", says, fix, "shell")
+            guess, note = _link(catalog, config)
+            if guess is not None:
+                return bad("dialogs", says, f"export BRIDGE_DIALOG_COLUMN={guess}{note}", "shell")
         return bad("dialogs", says, fix)
     column = found.get(config.messages, "")
     return ok("dialogs", f"{config.messages}.{column} names the dialog of a message")
 
 
-def _link(catalog: Catalog, config: Config) -> str | None:
+def _links(catalog: Catalog, table: str, other: str) -> bool:
+    return any(
+        f"{fk.references.schema}.{fk.references.name}" == other for fk in catalog.by_name[table].foreign_keys
+    )
+
+
+def _link(catalog: Catalog, config: Config) -> tuple[str | None, str]:
     dialogs, messages = catalog.by_name[config.dialogs], catalog.by_name[config.messages]
     key = dialogs.by_name[dialogs.primary_key[0]].base_type if dialogs.primary_key else ""
     fitting = [c.name for c in messages.columns if c.base_type == key and c.name not in messages.primary_key]
     named = [name for name in fitting if dialogs.name.rstrip("s").lower() in name.lower()]
-    return next(iter([*named, *fitting]), None)
+    return next(iter([*named, *fitting]), None), "" if named else "   # if that is what it holds"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from typing_extensions import override
 from websockets.datastructures import Headers
 from websockets.exceptions import InvalidHandshake
+from websockets.extensions import ServerExtensionFactory
 from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -48,9 +49,10 @@ class Protocol(ServerProtocol):
     Fails with our close code when a message is too large.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, extensions: Sequence[ServerExtensionFactory] = ()) -> None:
         super().__init__(
             state=State.OPEN,
+            extensions=extensions,
             max_size=MAX_MESSAGE_BYTES,
             logger=_quiet,
             select_subprotocol=_select_subprotocol,

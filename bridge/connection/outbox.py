@@ -6,8 +6,9 @@ import asyncio
 class Outbox:
     """Frames of one connection.
 
-    A single frame may be larger than the limit.  Were it not, the event of one large row would cut off
-    everybody who sees it, and again each time they resume.
+    A flusher appends to :attr:`frames` by itself, and keeps count of that.  A single frame may be larger than
+    the limit.  Were it not, the event of one large row would cut off everybody who sees it, and again each
+    time they resume.
 
     Args:
         limit_bytes: What may wait, here and in the transport, beside one such frame.
@@ -19,6 +20,7 @@ class Outbox:
         self.frames: list[bytes] = []
         """What waits, in order."""
         self.waiting_bytes = 0
+        """What of it was offered."""
         self.limit_bytes = limit_bytes
         self._oversize_bytes = 0
         """Size of a frame above the limit that may not have been read yet."""
@@ -30,19 +32,21 @@ class Outbox:
         """Queue ``frame``; False once this client has become a slow consumer."""
         self.frames.append(frame)
         self.waiting_bytes += len(frame)
-        return self.lets_through(len(frame))
+        self._note_oversize(len(frame))
+        return self.waiting_bytes <= self.limit_bytes + self._oversize_bytes
 
-    def lets_through(self, size_bytes: int) -> bool:
-        """Return whether a frame of this size, which has been queued, may be."""
+    def _note_oversize(self, size_bytes: int) -> None:
         if size_bytes > self.limit_bytes:
             self._oversize_bytes = max(self._oversize_bytes, size_bytes)
-        return self.waiting_bytes <= self.limit_bytes + self._oversize_bytes
 
     def flush(self, transport: asyncio.Transport) -> bool:
         """Write everything in one call; False if the client has become a slow consumer."""
         frames = self.frames
         if frames:
-            transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            if len(data) > self.limit_bytes:
+                self._note_oversize(max(map(len, frames)))
+            transport.write(data)
             frames.clear()
             self.waiting_bytes = 0
         unread_bytes = transport.get_write_buffer_size()

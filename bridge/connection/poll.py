@@ -28,8 +28,12 @@ MAX_BYTES = 1024 * 1024
 class PollSink:
     """Collects the events of one poll; wakes the waiting request at the first one."""
 
+    packs = False
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.id = secrets.token_hex(8)
+        self.wires = None
+        """Each event is offered: an answer has a limit of its own."""
         self.events: list[OutFrame] = []
         self.full = False
         self.stale = False

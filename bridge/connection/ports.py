@@ -1,10 +1,11 @@
 """What this stage needs of others, declared by the one who needs it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 import msgspec
+from websockets.extensions import ServerExtensionFactory
 
 from bridge.clock import Clock
 from bridge.connection.limits import Connections
@@ -24,6 +25,14 @@ class Frame(Protocol):
 
     @property
     def cursor(self) -> str | None: ...
+
+    @property
+    def saved_bytes(self) -> int: ...
+
+    @property
+    def packed(self) -> "Frame | None": ...
+
+    def pack(self) -> "Frame": ...
 
 
 class Subscriber(Protocol):
@@ -97,6 +106,7 @@ class Context(msgspec.Struct, kw_only=True):
         ping_interval_s: Seconds between pings.
         outbox_limit_bytes: Bytes that may wait for one client.
         allow_token_in_url: Accept ``?token=``.
+        extensions: What a WebSocket may negotiate.
     """
 
     hub: Hub
@@ -111,3 +121,4 @@ class Context(msgspec.Struct, kw_only=True):
     ping_interval_s: float
     outbox_limit_bytes: int
     allow_token_in_url: bool
+    extensions: Sequence[ServerExtensionFactory] = ()

@@ -6,7 +6,7 @@ import random
 import socket
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvicorn
@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from bridge import metrics
 from bridge.clock import Clock
+from bridge.connection.compression import DeflateFactory
 from bridge.connection.entrance import Entrance
 from bridge.connection.http import Readiness, admin_application, public_application
 from bridge.connection.http_protocol import BoundedHttpProtocol
@@ -26,9 +27,9 @@ from bridge.connection.ports import Context, Flusher, Hub
 from bridge.connection.sweeper import Sweeper
 from bridge.connection.tokens import Verifier
 from bridge.connection.websocket import WebSocketConnection
+from bridge.listening import BACKLOG, bind
 
 DRAIN_STEP_S = 0.05
-BACKLOG = 2048
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections_per_user: int
     outbox_limit_bytes: int
     ping_interval_s: float
+    shares_ports: bool = False
+    """Other workers may listen on the same ports (``bridge run --workers``)."""
+    compression: Literal["off", "deflate"] = "off"
     client: Path | None = None
 
 
@@ -103,6 +107,7 @@ class Server:
             ping_interval_s=settings.ping_interval_s,
             outbox_limit_bytes=settings.outbox_limit_bytes,
             allow_token_in_url=settings.allow_token_in_url,
+            extensions=() if settings.compression == "off" else (DeflateFactory(),),
         )
         self._polls = Polls(self._context)
         public = public_application(self._polls, self._context.origins, client=settings.client, routes=routes)
@@ -121,10 +126,10 @@ class Server:
         Raises:
             OSError: a port is taken.
         """
-        settings = self._settings
-        public = bind(settings.host, settings.port)
+        settings, shared = self._settings, self._settings.shares_ports
+        public = bind(settings.host, settings.port, shared=shared)
         try:
-            self._sockets = (public, bind(settings.admin_host, settings.admin_port))
+            self._sockets = (public, bind(settings.admin_host, settings.admin_port, shared=shared))
         except OSError:
             public.close()
             raise
@@ -145,12 +150,16 @@ class Server:
             self._stop_listening(place)
 
     def stop_accepting(self) -> None:
-        """Take no further clients: not ready, and the public port refuses."""
+        """Take no further clients: not ready, and the public port refuses.
+
+        Where ports are shared, the admin port does as well: whoever asks it is answered by the successor.
+        """
         self._draining = True
-        if self._servers[0].started:
-            self._stop_listening(0)
-        else:  # asked to stop while it was starting
-            self._servers[0].should_exit = True
+        for place, server in enumerate(self._servers if self._settings.shares_ports else self._servers[:1]):
+            if server.started:
+                self._stop_listening(place)
+            else:  # asked to stop while it was starting
+                server.should_exit = True
 
     def _stop_listening(self, place: int) -> None:
         for listening in getattr(self._servers[place], "servers", ()):
@@ -211,23 +220,3 @@ def _config(application: Starlette, http: Any = BoundedHttpProtocol, ws: Any = "
         timeout_keep_alive=75,
         timeout_graceful_shutdown=2,
     )
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there.
-
-    Raises:
-        OSError: it cannot; the message names the address.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio turns Nagle off where the protocol is named; else an answer waits for an acknowledgement.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
-    bound.setblocking(False)  # noqa: FBT003 - the standard library's signature
-    return bound

@@ -15,6 +15,7 @@ from websockets.http11 import Request
 
 from bridge import metrics
 from bridge.connection import handshake, messages
+from bridge.connection.compression import DeflatingSink
 from bridge.connection.handshake import Protocol
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
@@ -45,6 +46,8 @@ class WebSocketConnection(asyncio.Protocol):
         context: What all connections share.
     """
 
+    packs = False
+
     __slots__ = (
         "_context",
         "_entered",
@@ -59,13 +62,15 @@ class WebSocketConnection(asyncio.Protocol):
         "_writer",
         "id",
         "subscriber",
+        "wires",
     )
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._protocol = Protocol()
+        self._protocol = Protocol(context.extensions)
         self._writer = Writer(self._protocol, limit_bytes=context.outbox_limit_bytes, clock=context.clock)
         self._outbox = self._writer.outbox
+        self.wires: list[bytes] | None = self._outbox.frames
         self._session: Session | None = None
         self._entered = False
         self._opened_s = self._heard_s = context.clock.monotonic_s()
@@ -153,16 +158,10 @@ class WebSocketConnection(asyncio.Protocol):
 
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
-        # For every delivery: most find others waiting, and each call counts.
-        outbox, wire = self._outbox, frame.wire
-        if outbox.frames:
-            outbox.frames.append(wire)
-            outbox.waiting_bytes += len(wire)
-            if outbox.waiting_bytes > outbox.limit_bytes and not outbox.lets_through(len(wire)):
-                self.cut_off()
-        elif self._writer.is_open:
-            self._context.flusher.mark(self)
-            if not outbox.offer(wire):
+        if self._writer.is_open:
+            if not self._outbox.frames:
+                self._context.flusher.mark(self)
+            if not self._outbox.offer(frame.wire):
                 self.cut_off()
 
     def flush(self) -> None:
@@ -252,7 +251,8 @@ class WebSocketConnection(asyncio.Protocol):
             case Opcode.TEXT:
                 self._fragments = [bytes(frame.data)]
             case Opcode.CONT if self._fragments is not None:
-                self._fragments.append(bytes(frame.data))
+                if frame.data:  # no end of empty ones may be kept
+                    self._fragments.append(bytes(frame.data))
                 if frame.fin:
                     whole, self._fragments = b"".join(self._fragments), None
                     self._text(whole)
@@ -305,7 +305,8 @@ class WebSocketConnection(asyncio.Protocol):
         except TooManyError as error:
             self._fail(error)
             return
-        self.subscriber = self._context.hub.connect(principal, self)
+        sink = DeflatingSink(self) if self._protocol.extensions else self
+        self.subscriber = self._context.hub.connect(principal, sink)
         self._writer.send_text(messages.encode(command.message))
         self.offer(self._context.hub.status())
 

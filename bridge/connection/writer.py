@@ -57,7 +57,10 @@ class Writer:
     def flush(self) -> bool:
         """Write what is queued, in one call; False once the client has become a slow consumer."""
         transport = self.transport
-        return transport is None or self.ends_at_s is not None or self.outbox.flush(transport)
+        if transport is None or self.ends_at_s is not None:
+            self.outbox.clear()
+            return True
+        return self.outbox.flush(transport)
 
     def send_text(self, payload: bytes) -> None:
         """Send a message: with what is queued, behind it, or at once."""

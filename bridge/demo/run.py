@@ -13,7 +13,7 @@ from bridge.demo.seed import DIALOGS, USERS, seed
 from bridge.demo.web import DemoPages
 from bridge.demo.writer import write_now_and_then
 from bridge.local.stack import LocalStack
-from bridge.migration.state import files
+from bridge.migration.command import run_migrate
 from bridge.minting import mint_token
 from bridge.service import Addresses, serve
 
@@ -74,7 +74,8 @@ async def run_demo(stop: asyncio.Event, *, port: int, admin_port: int, as_json: 
 
 
 async def _prepare(stack: LocalStack) -> dict[str, Any]:
-    await stack.apply_sql(files())
+    environ = {"SUPABASE_DB_URL": stack.database_url}
+    await run_migrate(environ, "up", reapply=False, show=lambda _line: None)
     await seed(stack.database_url)
     now = SystemClock().now()
     return {

@@ -6,12 +6,13 @@ frames for some iterations: while each brings something new, until there are sev
 """
 
 import asyncio
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from bridge import metrics
 from bridge.clock import Clock
 
-ENOUGH = 12
+ENOUGH = 24
 """Frames that a busy worker gathers for each connection, on average, before it writes."""
 
 FEW = 50
@@ -20,9 +21,14 @@ FEW = 50
 LONGEST_S = 0.05
 """Longest that a frame is kept back."""
 
+MOST_BYTES = 1024 * 1024
+"""What is gathered for all connections together, so that none has more of it than that, beside one frame."""
+
 
 class Flushable(Protocol):
     """An outbox with something in it."""
+
+    wires: Any
 
     def flush(self) -> None: ...
 
@@ -41,7 +47,7 @@ class Flusher:
         self._dirty: list[Flushable] = []
         self._received: dict[float, int] = {}
         """How many changes of each time of arrival have been handed out since the last flush."""
-        self._frames = self._seen = 0
+        self._frames = self._seen = self._bytes = 0
         self._scheduled = False
         self._since_s = 0.0
 
@@ -50,6 +56,20 @@ class Flusher:
         if not self._scheduled:
             self._schedule()
         self._dirty.append(outbox)
+
+    def put(self, wire: bytes, outboxes: Sequence[Flushable]) -> None:
+        """Put a frame into several outboxes, each of which has ``wires``."""
+        if not self._scheduled:
+            self._schedule()
+        dirty = self._dirty
+        for outbox in outboxes:  # for every delivery: nothing else may cost anything here
+            wires = outbox.wires
+            if not wires:
+                dirty.append(outbox)
+            wires.append(wire)
+        self._bytes += len(wire)
+        if self._bytes > MOST_BYTES:
+            self.flush()
 
     def note(self, received_s: float, frames: int = 1) -> None:
         """Take note of a change of which so many frames have been put into outboxes.
@@ -65,7 +85,7 @@ class Flusher:
         """Write everything out now."""
         dirty, self._dirty = self._dirty, []
         received, self._received = self._received, {}
-        self._scheduled, self._frames = False, 0
+        self._frames = self._bytes = 0
         for outbox in dirty:
             outbox.flush()
         if received:
@@ -86,4 +106,5 @@ class Flusher:
         if gathers and self._clock.monotonic_s() - self._since_s < LONGEST_S:
             self._loop.call_soon(self._turn)
         else:
+            self._scheduled = False
             self.flush()

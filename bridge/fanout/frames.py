@@ -1,18 +1,26 @@
-"""What clients get, encoded once: JSON for long poll, the same inside a WebSocket frame."""
+"""What clients get, encoded once: JSON for long poll, the same inside a WebSocket frame, and compressed."""
 
+import struct
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
+from bridge.deflate import SMALL_BYTES, deflated
 from bridge.events import Row, RowEvent, View
 from bridge.numbers import MAX_SAFE_INTEGER
 
 _TEXT_FRAME: Final = 0x81
 """First byte of an unfragmented text frame (RFC 6455 section 5.2)."""
 
+_COMPRESSED: Final = 0xC1
+"""The same with RSV1: the payload is compressed (RFC 7692 section 6)."""
+
 _MESSAGE_TYPES: Final = {"INSERT": "new_message", "UPDATE": "message_update", "DELETE": "message_delete"}
+
+_SIZE_IN_2: Final = struct.Struct(">BBH")
+_SIZE_IN_8: Final = struct.Struct(">BBQ")
 
 _encoder = msgspec.json.Encoder()
 
@@ -24,11 +32,24 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
         payload: The JSON text.
         wire: The same as an unmasked WebSocket text frame.
         cursor: Cursor after this event; None for messages that are no events.
+        saved_bytes: What ``wire`` is shorter than uncompressed.
+        packed: The same, compressed, once somebody has asked for it.
     """
 
     payload: bytes
     wire: bytes
     cursor: str | None = None
+    saved_bytes: int = 0
+    packed: "Frame | None" = None
+
+    def pack(self) -> "Frame":
+        """Return the same for clients of permessage-deflate; :attr:`packed` from now on, if it is another."""
+        if len(self.payload) < SMALL_BYTES:
+            return self
+        wire = min(_framed(_COMPRESSED, deflated(self.payload)), self.wire, key=len)
+        packed = Frame(self.payload, wire, self.cursor, len(self.wire) - len(wire))
+        msgspec.structs.force_setattr(self, "packed", packed)
+        return packed
 
 
 class _Message(msgspec.Struct, frozen=True, gc=False, rename={"event_type": "eventType"}):
@@ -49,14 +70,16 @@ class _Message(msgspec.Struct, frozen=True, gc=False, rename={"event_type": "eve
 
 def text_frame(payload: bytes) -> bytes:
     """Return ``payload`` as one unmasked WebSocket text frame."""
-    size = len(payload)
+    return _framed(_TEXT_FRAME, payload)
+
+
+def _framed(first: int, data: bytes) -> bytes:
+    size = len(data)
     if size < 126:  # noqa: PLR2004 - RFC 6455 section 5.2
-        header = bytes((_TEXT_FRAME, size))
-    elif size < 1 << 16:
-        header = bytes((_TEXT_FRAME, 126)) + size.to_bytes(2, "big")
-    else:
-        header = bytes((_TEXT_FRAME, 127)) + size.to_bytes(8, "big")
-    return header + payload
+        return bytes((first, size)) + data
+    if size < 1 << 16:
+        return _SIZE_IN_2.pack(first, 126, size) + data
+    return _SIZE_IN_8.pack(first, 127, size) + data
 
 
 def notice(message: msgspec.Struct) -> Frame:

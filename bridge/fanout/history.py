@@ -49,8 +49,8 @@ class History:
         self._bytes = 0
         self._id = self._passed = 0
         self._position = self._before = "0"
-        self._gone = Position(0)
-        """What is not kept any more, or more than that."""
+        self._gone: Position | Entry = Position(0)
+        """What is not kept any more, or more than that; or the last entry that is not."""
         self.moment = 0
         """Rises with every entry; who comes now is here since then."""
 
@@ -152,7 +152,7 @@ class History:
             else:
                 del self._by_id[evicted.id]
         if evicted is not None:
-            self._gone = _position(evicted)
+            self._gone = evicted
         return entry
 
     def may_come(self, cursor: str) -> bool:
@@ -187,6 +187,8 @@ class History:
         seen = _read(text)
         if not self.is_open or version != self._version or seen is None:
             return None
+        if isinstance(self._gone, Entry):
+            self._gone = _position(self._gone)
         if seen.after > self._passed or not seen.covers(self._gone):
             return None
         in_holes = list(self._in_holes(seen))

@@ -13,10 +13,12 @@ from bridge.errors import BridgeError
 from bridge.events import Delivery, Principal, ResyncReason, RowEvent, UpstreamState, View
 from bridge.fanout.arrival import Arrival
 from bridge.fanout.entry import Entry
+from bridge.fanout.flusher import Flusher
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import History
 from bridge.fanout.narrowing import after_leaving, heard_live, narrowed, since_arrival
 from bridge.fanout.notices import Problem, Resync, Status, Subscribed, Unsubscribed
+from bridge.fanout.seating import Seating
 from bridge.fanout.subscriber import Sink, Subscriber
 from bridge.position import Position
 
@@ -52,15 +54,19 @@ class Hub:
         encoder: Encodes views.
         decide: Asked when a client resumes.
         roster: Told who is here.
+        flusher: Writes what events leave in outboxes.
     """
 
-    def __init__(self, *, history: History, encoder: EventEncoder, decide: Decide, roster: Roster) -> None:
+    def __init__(
+        self, *, history: History, encoder: EventEncoder, decide: Decide, roster: Roster, flusher: Flusher
+    ) -> None:
         self.upstream: UpstreamState = "down"
         self._history = history
         self._encoder = encoder
         self._decide = decide
         self._roster = roster
-        self._by_principal: dict[Principal, list[Subscriber]] = {}
+        self._flusher = flusher
+        self._seating = Seating()
         self._arrival = Arrival(history)
         metrics.HISTORY_EVENTS.set_function(lambda: len(history))
 
@@ -72,22 +78,13 @@ class Hub:
     def connect(self, principal: Principal, sink: Sink) -> Subscriber:
         """Add a client; it gets notices from now on, and events once it subscribes."""
         subscriber = Subscriber(principal, sink)
-        known = self._by_principal.get(principal)
-        if known is None:
-            self._by_principal[principal] = [subscriber]
+        if self._seating.add(subscriber):
             self._roster.add(principal, self._history.moment)
-        else:
-            known.append(subscriber)
         return subscriber
 
     def disconnect(self, subscriber: Subscriber) -> None:
         """Remove a client; doing it twice does nothing."""
-        known = self._by_principal.get(subscriber.principal)
-        if known is None or subscriber not in known:
-            return
-        known.remove(subscriber)
-        if not known:
-            del self._by_principal[subscriber.principal]
+        if self._seating.remove(subscriber):
             self._roster.remove(subscriber.principal)
 
     def renew(self, subscriber: Subscriber, principal: Principal) -> None:
@@ -99,10 +96,10 @@ class Hub:
             return
         # First the new one, so that the roster never misses the user.
         renewed = self.connect(principal, subscriber.sink)
-        self._by_principal[principal].remove(renewed)
         self.disconnect(subscriber)
         subscriber.principal = principal
-        self._by_principal[principal].append(subscriber)
+        self._seating.add(subscriber)
+        self._seating.remove(renewed)
         if subscriber.subscribed:
             subscriber.hand(notice(Resync("claims_changed", self.cursor)))
 
@@ -141,13 +138,14 @@ class Hub:
         covered = heard_live(before) if subscriber.subscribed else frozenset[str | None]()
         subscriber.dialogs = wanted
         subscriber.subscribed = True
+        self._seating.changed()
         if replay:
             try:
                 await self._replay(subscriber, replay, covered)
             except BridgeError:
                 # Only Postgres knows, and it does not answer, or cannot know it any more.
                 recovered = False
-                subscriber.release()
+                self._release(subscriber)
                 subscriber.sink.offer(notice(Resync("not_recovered", self.cursor)))
         if since is not None:
             metrics.RESUMES.counts["true" if recovered else "false",] += 1
@@ -163,7 +161,7 @@ class Hub:
         return self._history.is_open
 
     def _missed(self, cursor: str, principal: Principal) -> list[Entry] | None:
-        if principal not in self._by_principal:
+        if principal not in self._seating:
             return None  # it left while it waited
         return self._history.since(cursor, principal, self._roster.since(principal))
 
@@ -185,6 +183,7 @@ class Hub:
         ]
         missed = since_arrival(missed, self._encoder.dialog_table)
         subscriber.hold()
+        self._seating.changed()
         unread = 0
         for start in range(0, len(missed), REPLAY_AT_ONCE):
             some = missed[start : start + REPLAY_AT_ONCE]
@@ -205,7 +204,11 @@ class Hub:
                         return
             await asyncio.sleep(0)
         # Not reached after a defect: live events must not overtake what is missing.
+        self._release(subscriber)
+
+    def _release(self, subscriber: Subscriber) -> None:
         subscriber.release()
+        self._seating.changed()
 
     def unsubscribe(self, subscriber: Subscriber, *, dialogs: frozenset[str] | None) -> None:
         """Take dialogs (None: everything) out of a client's subscription and say what is left."""
@@ -222,6 +225,7 @@ class Hub:
         else:
             subscriber.dialogs -= dialogs
             subscriber.subscribed = bool(subscriber.dialogs)
+        self._seating.changed()
         subscriber.sink.offer(notice(Unsubscribed(sorted(subscriber.dialogs))))
 
     def begin(self, version: str, position: Position) -> None:
@@ -255,40 +259,46 @@ class Hub:
             is_last: False if some of them may get another event of the same change.
         """
         entry = self._history.append(event, is_last=is_last)
-        cursor = entry.cursor
-        encode, here_as = self._encoder.encode, self._by_principal.get
         encoded: dict[View, Frame] = {}
         count = shown = 0
         for delivery in deliveries:
-            view = delivery.view
-            frame = encoded.get(view)
-            for here in map(here_as, delivery.principals):
-                if here is None:
-                    continue
-                shown += 1
-                for subscriber in here:
-                    if not subscriber.subscribed:
-                        continue
-                    if subscriber.seen is not None and entry.id in subscriber.seen:
-                        continue
-                    if subscriber.dialogs is None:
-                        if frame is None:
-                            frame = encoded[view] = encode(event, view, cursor)
-                        subscriber.hand(frame)
-                    else:
-                        of_these = narrowed(subscriber.dialogs, event, view)
-                        if of_these is None:
-                            continue
-                        if of_these not in encoded:
-                            encoded[of_these] = encode(event, of_these, cursor)
-                        subscriber.hand(encoded[of_these])
-                    count += 1
-        denied = len(self._by_principal) - shown
+            seats = self._seating.of(delivery.principals)
+            shown += seats.present
+            if seats.sinks or seats.packing:
+                frame = encoded.get(delivery.view)
+                if frame is None:
+                    frame = encoded[delivery.view] = self._encoder.encode(event, delivery.view, entry.cursor)
+                count += seats.put(frame, self._flusher)
+            if seats.others:
+                count += self._hand(entry, event, delivery.view, seats.others, encoded)
+        denied = len(self._seating) - shown
         if count or (denied and event.only is None):
-            kind = (self._encoder.type_of(event.table, _action(event)),)
+            kind = (self._encoder.type_of(event.table, event.action),)
             metrics.DELIVERIES.counts[kind] += count
             if event.only is None and self._history.is_open:
                 metrics.DENIED.counts[kind] += denied
+        return count
+
+    def _hand(
+        self,
+        entry: Entry,
+        event: RowEvent,
+        view: View,
+        subscribers: Iterable[Subscriber],
+        encoded: dict[View, Frame],
+    ) -> int:
+        """Hand an event to those who want some of it, or have some; return how many got it."""
+        count = 0
+        for subscriber in subscribers:
+            if subscriber.seen is not None and entry.id in subscriber.seen:
+                continue
+            wanted = narrowed(subscriber.dialogs, event, view)
+            if wanted is None:
+                continue
+            if wanted not in encoded:
+                encoded[wanted] = self._encoder.encode(event, wanted, entry.cursor)
+            subscriber.hand(encoded[wanted])
+            count += 1
         return count
 
     def resync(
@@ -301,7 +311,7 @@ class Hub:
             reason: Why, as a stable word.
             late: True if it is because of changes that have been published before.
         """
-        told = list(self._by_principal) if principals is None else list(principals)
+        told = list(self._seating) if principals is None else list(principals)
         if principals is not None:
             users: dict[str, set[str | None]] = {}
             for principal in told:
@@ -309,10 +319,9 @@ class Hub:
             for role, ids in users.items():
                 self._history.mark(role, ids, told=False, late=late)
         frame = notice(Resync(reason, self.cursor))
-        for principal in told:
-            for subscriber in self._by_principal.get(principal, ()):
-                if subscriber.subscribed:
-                    subscriber.hand(frame)
+        for subscriber in self._seating.all(told):
+            if subscriber.subscribed:
+                subscriber.hand(frame)
 
     def mark(self, role: str, users: Iterable[str | None] | None, *, told: bool) -> None:
         """Have users read again who come back from before now.
@@ -330,17 +339,15 @@ class Hub:
 
     def send_reconnect(self) -> None:
         """Ask every client to connect again with its cursor: what it was let in with does not do any more."""
-        here = [subscriber for known in self._by_principal.values() for subscriber in known]
-        for position, subscriber in enumerate(here):
+        for position, subscriber in enumerate(list(self._seating.all())):
             subscriber.sink.send_reconnect(position * 1000 // RECONNECTS_PER_S)
 
     def announce_status(self, state: UpstreamState) -> None:
         """Tell every client how things stand upstream, and those who come later."""
         self.upstream = state
         frame = notice(Status(state))
-        for subscribers in self._by_principal.values():
-            for subscriber in subscribers:
-                subscriber.hand(frame)
+        for subscriber in self._seating.all():
+            subscriber.hand(frame)
 
     def status(self) -> Frame:
         """Return how things stand upstream, for a client that has just connected."""
@@ -349,11 +356,3 @@ class Hub:
     def forget_history(self) -> None:
         """Refuse to resume until ``begin``: something may be missing."""
         self._history.forget()
-
-
-def _action(event: RowEvent) -> str:
-    if event.announced is not None:
-        return event.announced
-    if event.old is None:
-        return "INSERT"
-    return "UPDATE" if event.new is not None else "DELETE"

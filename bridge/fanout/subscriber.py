@@ -12,7 +12,20 @@ MAX_HELD_BYTES = 4 * 1024 * 1024
 
 
 class Sink(Protocol):
-    """Where a subscriber's frames go."""
+    """Where a subscriber's frames go.
+
+    Attributes:
+        wires: Takes frames as bytes, for a flusher to write; None where each has to be offered.
+        packs: True if it takes them compressed.
+    """
+
+    wires: list[bytes] | None
+
+    @property
+    def packs(self) -> bool: ...
+
+    def flush(self) -> None:
+        """Write what ``wires`` has."""
 
     def offer(self, frame: Frame) -> None:
         """Take a frame and never wait; end the client if it already has too many."""
@@ -45,8 +58,21 @@ class Subscriber:
         self.hand: Callable[[Frame], None] = sink.offer
         """Offers a frame, or keeps it until ``release``."""
 
+    @property
+    def takes_all(self) -> bool:
+        """True if every event goes to it as it is, and at once."""
+        return (
+            self.subscribed
+            and self.dialogs is None
+            and self.seen is None
+            and self._held is None
+            and self.sink.wires is not None
+        )
+
     def _keep(self, frame: Frame) -> None:
-        held = self._held = [] if self._held is None else self._held
+        held = self._held
+        if held is None:
+            raise RuntimeError("kept outside of hold() and release()")
         held.append(frame)
         self._held_bytes += len(frame.wire)
         if self._held_bytes > MAX_HELD_BYTES:
@@ -56,7 +82,7 @@ class Subscriber:
 
     def hold(self) -> None:
         """Keep live frames back from now on: older ones come first."""
-        self._held, self._held_bytes = None, 0
+        self._held, self._held_bytes = [], 0
         self.hand = self._keep
 
     def release(self) -> None:

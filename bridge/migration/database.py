@@ -36,7 +36,12 @@ _BUSY = (
     "select pid, usename, state, xact_start, left(query, 60) from pg_stat_activity "
     "where xact_start < now() - interval '2 s' order by xact_start"
 )
-_AT_WORK = "select pid from pg_locks where locktype = 'advisory' and granted"
+_AT_WORK = (  # as Postgres shows the key: its halves
+    f"select pid from pg_locks where (classid, objid) = ({LOCK >> 32}, {LOCK & 0xFFFF_FFFF}) and granted"  # noqa: S608 - numbers
+)
+
+_RAISED = "exec_stmt_raise"
+"""What a file itself has to say comes from this function of Postgres."""
 
 
 class MigratedDatabase:
@@ -60,6 +65,8 @@ class MigratedDatabase:
         connection = await connect(url, autocommit=True)
 
         def notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+            if diagnostic.severity_nonlocalized == "NOTICE" and diagnostic.source_function != _RAISED:
+                return  # Postgres's own: that something is there already, or was not there to be dropped
             hint = f" ({diagnostic.message_hint})" if diagnostic.message_hint else ""
             on_notice(f"{diagnostic.message_primary}{hint}")
 
@@ -154,11 +161,11 @@ class MigratedDatabase:
 def _advice(error: psycopg.Error) -> str:
     match error.sqlstate:
         case "55P03":
-            return f"somebody holds a table; nothing was changed, try again; who: {_BUSY}"
+            return f"somebody holds a table; nothing of this file was changed, try again; who: {_BUSY}"
         case "42501":
             return "connect as the owner of the tables and of the database, postgres in a Supabase project"
         case "40P01" | "57014":
-            return "the database was busy; nothing was changed, try again"
+            return "the database was busy; nothing of this file was changed, try again"
         case "25006":
             return "this is a read-only copy: connect to the primary"
         case "42704" | "3F000":

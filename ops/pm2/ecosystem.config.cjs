@@ -8,8 +8,13 @@
 'use strict'
 
 const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 const { parseEnv } = require('node:util') // Node 20.12 or later
+
+// `pm2 save` writes the settings, keys included, into a file that everybody on the machine may read: close the folder.
+const home = process.env.PM2_HOME || path.join(os.homedir(), '.pm2')
+if (fs.existsSync(home)) fs.chmodSync(home, 0o700)
 
 const root = path.resolve(__dirname, '../..')
 // A whole path: PM2 would take `bridge` for the folder of that name.

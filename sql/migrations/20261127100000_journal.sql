@@ -42,8 +42,19 @@ create table if not exists bridge.journal_pruned (
 insert into bridge.journal_pruned (id) values (0) on conflict do nothing;
 comment on table bridge.journal_pruned is 'The largest id that bridge_prune_journal() has deleted.';
 
-alter table bridge.journal enable row level security;          -- no policy: nobody but who bypasses RLS
-alter table bridge.journal_pruned enable row level security;
+-- No policy: nobody but who bypasses RLS.  Not where it is on already: that takes ACCESS EXCLUSIVE, and whoever writes a
+-- watched table would wait with this file for the journal's readers.
+do $rls$
+declare
+    name regclass;
+begin
+    for name in
+        select c.oid::regclass from pg_catalog.pg_class as c
+        where c.oid in ('bridge.journal'::regclass, 'bridge.journal_pruned'::regclass) and not c.relrowsecurity
+    loop
+        execute format('alter table %s enable row level security', name);
+    end loop;
+end $rls$;
 revoke all on schema bridge from public, anon, authenticated, service_role;
 revoke all on bridge.journal, bridge.journal_pruned from public, anon, authenticated, service_role;
 grant usage on schema bridge to service_role;

@@ -7,7 +7,8 @@
 -- For tables of your own: bridge_watch() grants SELECT, bridge_unwatch() takes it back; `bridge check` names what lacks.
 -- Needs: 20261127100000_journal.sql; CREATEROLE and BYPASSRLS, as postgres of a hosted project has them.  Without these it
 --   says so and makes nothing: the worker goes on with service_role.
--- Locks: none.
+-- Locks: none on tables, unless a watched table has a new partition: bridge_watch() then takes SHARE ROW EXCLUSIVE on it,
+--   for milliseconds, for the trigger that it lacks.
 -- Checked: tests/sql/test_worker_role.py, tests/sql/pgtap/privileges.test.sql.
 -- Safe to run twice: yes.
 -- Undo: sql/undo/20261127110000_worker_role.sql

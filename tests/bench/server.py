@@ -66,11 +66,13 @@ async def serve() -> None:
     async def decide(_principal, events):
         return [None] * len(events)
 
+    flusher = Flusher(asyncio.get_running_loop(), clock)
     hub = Hub(
         history=History(keep_s=300, clock=clock),
         encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
         decide=decide,
         roster=roster,
+        flusher=flusher,
     )
     server = Server(
         Settings(
@@ -86,7 +88,7 @@ async def serve() -> None:
             ping_interval_s=25.0,
         ),
         hub=hub,
-        flusher=Flusher(asyncio.get_running_loop(), clock),
+        flusher=flusher,
         verifier=Verifier(clock=clock, secret=SECRET, keys=None),
         clock=clock,
         readiness=list,

@@ -56,13 +56,13 @@ async def latency(source: WalSource, database: Any, count: int) -> None:
     for _ in range(count):
         sent_s = time.perf_counter()
         await database.execute(FILL, (200, 200, 1))
-        change: Any = await source.next_event()
+        row: Any = await source.next_event()
         now = dt.datetime.now(dt.UTC)
         whole_ms.append((time.perf_counter() - sent_s) * 1000)
-        recorded = dt.datetime.fromisoformat(change.new["recorded_at"])
+        recorded = dt.datetime.fromisoformat(row.recorded_at)
         after_ms.append((now - recorded) / dt.timedelta(milliseconds=1))
         await asyncio.sleep(0.005)
-    for name, values in (("INSERT sent to event", whole_ms), ("row recorded to event", after_ms)):
+    for name, values in (("INSERT sent to event", whole_ms), ("commit to event", after_ms)):
         values.sort()
         print(f"{name}: p50 {statistics.median(values):.2f} ms, p99 {values[int(len(values) * 0.99)]:.2f} ms")
 

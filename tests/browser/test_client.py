@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 from playwright.async_api import Browser
 
+from bridge import metrics
 from bridge.bench.proxy import tcp_proxy
 from bridge.client import DIST
 from tests.support.bridge import Bridge, running_bridge, token
@@ -30,14 +31,18 @@ async def publish_for_a_while(bridge: Bridge, stop: asyncio.Event) -> int:
     return count
 
 
-async def test_events_arrive_over_a_websocket(browser: Browser):
-    """In order, after the page was told to read its rows."""
-    async with running_bridge(client=DIST) as bridge:
+@pytest.mark.parametrize("compression", ["off", "deflate"])
+async def test_events_arrive_over_a_websocket(browser: Browser, compression: str):
+    """In order, after the page was told to read its rows; compressed where that is on, as Chromium offers it."""
+    before = metrics.COMPRESSION_SAVED.counts[()]
+    async with running_bridge(client=DIST, compression=compression) as bridge:
         client = await client_page(await browser.new_page(), bridge.url, token)
         await client.until("resyncs.length === 1")
-        bridge.publish(1, 2, 3)
+        bridge.publish(1, 2)
+        bridge.publish(3, body="grüße 🐘 " * 1000)
         assert await until_heard(client, 3) == [1, 2, 3]
         assert await client.statuses() == ["connecting", "live", "live"]
+    assert (metrics.COMPRESSION_SAVED.counts[()] > before) is (compression == "deflate")
 
 
 async def test_a_blocked_websocket_costs_no_event_and_doubles_none(browser: Browser):

@@ -87,6 +87,23 @@ CASES = {
         "export BRIDGE_ALLOWED_ORIGINS=https://app.example.com",
         settings={"BRIDGE_ALLOWED_ORIGINS": "https://app.example.com:443"},
     ),
+    "origins with spaces between them": Case(
+        "origins BRIDGE_ALLOWED_ORIGINS",
+        "export BRIDGE_ALLOWED_ORIGINS=https://a.example.com,https://b.example.com",
+        settings={"BRIDGE_ALLOWED_ORIGINS": "https://a.example.com https://b.example.com"},
+    ),
+    "the issuer of another project": Case(
+        "jwt_issuer",
+        "export BRIDGE_JWT_ISSUER=http",
+        status="warning",
+        settings={"BRIDGE_JWT_ISSUER": "https://other.supabase.co/auth/v1"},
+    ),
+    "an admin port for everybody": Case(
+        "port BRIDGE_ADMIN_PORT",
+        "export BRIDGE_ADMIN_HOST=127.0.0.1",
+        status="warning",
+        settings={"BRIDGE_ADMIN_HOST": "0.0.0.0"},  # noqa: S104 - that is what is wrong
+    ),
     "the URL of one API": Case(
         "settings SUPABASE_URL", "export SUPABASE_URL=", settings={"SUPABASE_URL": "{url}/rest/v1"}
     ),
@@ -143,10 +160,37 @@ CASES = {
         "select public.bridge_publish('bridge.journal');",
         sql="alter publication supabase_realtime drop table bridge.journal",
     ),
+    "Realtime without the inserts into the journal": Case(
+        "captured bridge.journal",
+        "set (publish = 'insert, update, delete, truncate');",
+        sql="alter publication supabase_realtime set (publish = 'update, delete')",
+    ),
+    "Realtime with a part of the journal": Case(
+        "captured bridge.journal",
+        "alter publication supabase_realtime add table bridge.journal;",
+        sql="alter publication supabase_realtime drop table bridge.journal;"
+        "alter publication supabase_realtime add table bridge.journal (id, txid)",
+    ),
+    "a journal without its table": Case(
+        "journal",
+        "_journal.sql",
+        sql="alter table bridge.journal rename to journal_of_before",
+        undo="drop table bridge.journal; alter table bridge.journal_of_before rename to journal",
+    ),
     "a table that does not exist": Case(
         "table public.room",
         "export BRIDGE_TABLES=public.rooms,public.posts",
         settings={"BRIDGE_TABLES": "public.room,public.posts"},
+    ),
+    "tables without their schema": Case(
+        "table posts",
+        "export BRIDGE_TABLES=public.rooms,public.posts",
+        settings={"BRIDGE_TABLES": "rooms,posts"},
+    ),
+    "dialogs and messages in each other's place": Case(
+        "dialogs",
+        "export BRIDGE_DIALOG_TABLE=public.rooms",
+        settings={"BRIDGE_TABLES": "public.posts,public.rooms"},
     ),
     "a view": Case(
         "table public.latest",
@@ -308,6 +352,28 @@ CASES = {
         "grant execute on function public.bridge_catalog()",
         sql="revoke execute on function public.bridge_catalog() from service_role",
     ),
+    "a function that the worker calls and may not": Case(
+        "role",
+        "grant execute on function public.bridge_visible(text, text, jsonb) to service_role;",
+        sql="revoke execute on function public.bridge_visible(text, text, jsonb) from service_role",
+    ),
+    "a worker that may write": Case(
+        "role",
+        "revoke insert, update, delete, truncate on public.rooms from bridge_worker;",
+        status="warning",
+        sql="grant insert on public.rooms to bridge_worker",
+        settings={"SUPABASE_SERVICE_ROLE_KEY": "{worker_key}"},
+    ),
+    "a worker that may what others may": Case(
+        "role",
+        "revoke authenticated from bridge_worker;",
+        status="warning",
+        sql="grant authenticated to bridge_worker",
+        settings={"SUPABASE_SERVICE_ROLE_KEY": "{worker_key}"},
+    ),
+    "a connection string in quotes": Case(
+        "database", "write postgresql://", settings={"SUPABASE_DB_URL": '"{other_database}"'}, mends=False
+    ),
     "the database of another project": Case(
         "database", "export SUPABASE_DB_URL=", settings={"SUPABASE_DB_URL": "{other_database}"}, mends=False
     ),
@@ -330,6 +396,12 @@ CASES = {
         "wal",
         "alter publication bridge_journal add table bridge.journal;",
         sql="alter publication bridge_journal drop table bridge.journal",
+        settings={"BRIDGE_UPSTREAM": "wal"},
+    ),
+    "no publication for the slot": Case(
+        "wal",
+        "create publication bridge_journal for table bridge.journal with (publish = 'insert');",
+        sql="drop publication bridge_journal",
         settings={"BRIDGE_UPSTREAM": "wal"},
     ),
     "a port that is taken": Case(
@@ -385,6 +457,7 @@ async def places(project: LocalStack) -> AsyncIterator[dict[str, str]]:
             "url": project.url,
             "anon_key": project.anon_key,
             "other_key": mint_key(OTHER_SECRET, role="service_role", now=now),
+            "worker_key": mint_key(project.jwt_secret, role="bridge_worker", now=now),
             "expired_key": mint_token(
                 project.jwt_secret, user_id=None, role="service_role", ttl_s=-5, now=now, iss="supabase"
             ),
@@ -506,6 +579,32 @@ async def test_without_the_database_it_says_what_it_cannot_know(project: LocalSt
     checks = await check(environ)
     assert {one.check for one in checks if one.status != "ok"} == set(_OF_DATABASE)
     assert all("SUPABASE_DB_URL is not set" in one.says for one in checks if one.status == "not_checked")
+
+
+async def test_what_completes_the_journal_is_printed_once(project: LocalStack) -> None:
+    """With the tables that policies read, so that one paste is enough; what follows from it refers to it."""
+    async with await psycopg.AsyncConnection.connect(project.database_url, autocommit=True) as database:
+        await database.execute(
+            "select public.bridge_unwatch('public.rooms'), public.bridge_unwatch('public.posts');"
+            "alter publication supabase_realtime drop table public.rooms, public.posts;"
+            "create policy team on public.posts for select to authenticated using (exists ("
+            " select from public.teams t where t.room_id = posts.room_id and t.user_id = (select auth.uid())))"
+        )
+        try:
+            checks = await check(settings_of(project))
+            (found,) = [one for one in checks if "bridge_watch" in one.fix]
+            assert found.check == "capture"
+            assert all(f"bridge_watch('public.{name}')" in found.fix for name in ("rooms", "posts", "teams"))
+            referring = [one for one in checks if one.fix.startswith("see capture, above")]
+            assert {one.check for one in referring} == {"captured", "policies"}
+            assert checks.index(found) < min(map(checks.index, referring))
+            await database.execute(found.fix.encode())
+            assert [one for one in await check(settings_of(project)) if one.status != "ok"] == []
+        finally:
+            await database.execute(
+                "drop policy team on public.posts; select public.bridge_unwatch('public.teams');"
+                "select public.bridge_publish('public.rooms'), public.bridge_publish('public.posts')"
+            )
 
 
 async def test_without_the_functions_realtime_is_tried_all_the_same(project: LocalStack) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import psycopg
 
 from bridge.capture import RealtimeSource
+from bridge.capture.journal_rows import streamed_row
 from bridge.clock import SystemClock
 from bridge.events import Change, Live
+from bridge.journal import JournalRow
 from bridge.local.postgres import EmbeddedPostgres
 from bridge.local.stack import LocalStack
 from tests.support.wal import (
@@ -45,9 +47,10 @@ async def test_a_change_is_what_realtime_makes_of_it(stack: LocalStack):
                 for _ in range(2):
                     theirs, ours = await realtime.next_event(), await wal.next_event()
                     assert isinstance(theirs, Change)
-                    assert isinstance(ours, Change)
-                    told = {"table", "action", "new", "old", "commit_timestamp"}
-                    assert {n: getattr(ours, n) for n in told} == {n: getattr(theirs, n) for n in told}
+                    assert isinstance(ours, JournalRow)
+                    row = streamed_row(theirs)
+                    told = ("id", "relation", "action", "record", "old_record", "recorded_at", "txid")
+                    assert [getattr(ours, n) for n in told] == [getattr(row, n) for n in told]
         finally:
             task.cancel()
 
@@ -63,7 +66,7 @@ async def test_changes_come_in_the_order_of_their_commits(journal_server: Embedd
         second = await insert(database)
         await early.commit()
 
-        assert [change.new["id"] for change in await take(source, 2)] == [second, first]
+        assert [change.id for change in await take(source, 2)] == [second, first]
         assert source.state == "live"
 
 
@@ -73,7 +76,7 @@ async def test_what_was_committed_before_live_is_not_told(journal_server: Embedd
     async with running(journal_server.url()) as source:
         assert await take(source, 1) == [Live()]
         id_ = await insert(database)
-        assert (await take(source, 1))[0].new["id"] == id_
+        assert (await take(source, 1))[0].id == id_
 
 
 async def test_a_transaction_of_40000_rows_arrives_whole(journal_server: EmbeddedPostgres, database: Any):
@@ -86,8 +89,8 @@ async def test_a_transaction_of_40000_rows_arrives_whole(journal_server: Embedde
         )
         changes = await take(source, 40_000, 60)
 
-    assert [change.new["record"] for change in changes] == [str(n) for n in range(1, 40_001)]
-    assert len({change.commit_timestamp for change in changes}) == 1
+    assert [change.record for change in changes] == [str(n) for n in range(1, 40_001)]
+    assert len({change.recorded_at for change in changes}) == 1
 
 
 async def test_rows_of_several_megabytes_arrive_whole(journal_server: EmbeddedPostgres, database: Any):
@@ -99,7 +102,7 @@ async def test_rows_of_several_megabytes_arrive_whole(journal_server: EmbeddedPo
         await insert(database, "after")
 
         changes = await take(source, 2)
-    assert [change.new["record"] for change in changes] == [record, "after"]
+    assert [change.record for change in changes] == [record, "after"]
 
 
 async def test_other_tables_and_actions_are_skipped(journal_server: EmbeddedPostgres, database: Any):
@@ -113,7 +116,7 @@ async def test_other_tables_and_actions_are_skipped(journal_server: EmbeddedPost
         await database.execute("truncate public.noise")
         id_ = await insert(database)
 
-        assert (await take(source, 1))[0].new["id"] == id_
+        assert (await take(source, 1))[0].id == id_
 
 
 async def test_confirmed_wal_is_not_held(journal_server: EmbeddedPostgres, database: Any):

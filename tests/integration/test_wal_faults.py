@@ -39,7 +39,7 @@ async def test_a_server_that_restarts_is_a_gap_and_then_live(database: Any):
                 assert await take(source, 2) == [Gap(reason="upstream_restarted"), Live()]
                 async with await psycopg.AsyncConnection.connect(own.url(), autocommit=True) as connection:
                     id_ = await insert(connection)
-                assert (await take(source, 1))[0].new["id"] == id_
+                assert (await take(source, 1))[0].id == id_
         lost = [entry for entry in logs if entry["event"] == "upstream_lost"]
         assert lost
         assert all(entry["reason"] and entry["advice"] for entry in lost)
@@ -62,10 +62,10 @@ async def test_a_cut_in_the_middle_is_one_gap(proxy: TcpProxy, database: Any):
         id_ = await insert(database)
         after = (await take(source, 1))[0]
 
-    numbers = [int(change.new["record"].rstrip("x")) for change in before]
+    numbers = [int(change.record.rstrip("x")) for change in before]
     assert numbers == list(range(1, len(before) + 1))
     assert 0 < len(before) < 5000
-    assert (gap, live, after.new["id"]) == (Gap(reason="upstream_disconnected"), Live(), id_)
+    assert (gap, live, after.id) == (Gap(reason="upstream_disconnected"), Live(), id_)
 
 
 async def test_a_frozen_connection_is_given_up_after_silence(proxy: TcpProxy, database: Any):
@@ -108,7 +108,7 @@ async def test_a_slow_reader_is_waited_for_and_loses_nothing(proxy: TcpProxy, da
         assert proxy.passed_bytes < 30_000_000
         changes = await take(source, 20_000, 30)
 
-    assert [int(change.new["record"].rstrip("x")) for change in changes] == list(range(1, 20_001))
+    assert [int(change.record.rstrip("x")) for change in changes] == list(range(1, 20_001))
     assert proxy.connections == 1
 
 
@@ -119,7 +119,7 @@ async def test_the_size_of_what_waits_is_bounded_too(proxy: TcpProxy, database: 
         for n in range(8):
             await insert(database, str(n) * 800_000)
         await eventually(lambda: source.waiting == 2)
-        assert [change.new["record"][0] for change in await take(source, 8)] == list("01234567")
+        assert [change.record[0] for change in await take(source, 8)] == list("01234567")
 
 
 async def test_a_cancelled_source_leaves_no_socket_and_no_slot(

@@ -3,9 +3,12 @@
 import re
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from bridge import __version__
 from bridge.config import Config
 from tests.support.stack import ROOT
 
@@ -48,3 +51,28 @@ def test_it_is_stopped_after_the_drain():
     assert grace is not None
     assert int(grace[1]) > Config(supabase_url="http://x", service_role_key="k").drain_timeout_s + 10
     assert re.search(r"^USER 10001$", (FOLDER / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_its_health_does_not_depend_on_what_the_settings_say_of_ports():
+    """The public port, which compose publishes under its number, as it does the admin port for Prometheus."""
+    asked = re.search(r"os\.environ\.get\('(\w+)', '(\d+)'\)", (FOLDER / "Dockerfile").read_text())
+    assert asked is not None
+    assert asked.groups() == ("BRIDGE_PORT", str(Config(supabase_url="http://x", service_role_key="k").port))
+    compose = (FOLDER / "compose.yaml").read_text()
+    for name, port in re.findall(r"(BRIDGE_(?:ADMIN_)?PORT): (\d+)", compose):
+        assert f'"127.0.0.1:{port}:{port}"' in compose, name
+
+
+def test_it_knows_its_version(tmp_path: Path):
+    """Though it has the code without the package's metadata."""
+    (tmp_path / "bridge").symlink_to(ROOT / "bridge")
+    code = (
+        "import importlib.metadata as m, runpy, sys\n"
+        "def unknown(name): raise m.PackageNotFoundError(name)\n"
+        "m.version = unknown; sys.argv = ['bridge', '--version']\n"
+        "runpy.run_module('bridge', run_name='__main__')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert result.stdout == f"bridge, version {__version__}\n", result.stderr

@@ -1,8 +1,13 @@
 """ops/prometheus and ops/runbook: alerts that fire when they should, each with a page that is true."""
 
+import asyncio
+import os
 import re
+import shlex
 import shutil
 import subprocess
+import uuid
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -81,16 +86,35 @@ def test_the_commands_of_a_page_are_ones_of_a_shell(page: Path) -> None:
 
 async def test_the_queries_of_the_pages_run(stack: LocalStack) -> None:
     """On a database with the migrations; all but those of an extension that it may not have."""
-    queries = [
-        query
+    lines = [
+        shlex.split(line, comments=True)
         for page in PAGES
-        for query in re.findall(r'psql "\$SUPABASE_DB_URL" -(?:At)?c "(.*)"', page.read_text())
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)
+        for line in block.replace("\\\n", " ").splitlines()
+        if 'psql "$SUPABASE_DB_URL"' in line
     ]
-    assert len(queries) > 6
+    assert len(lines) > 6
+    somebody = str(uuid.uuid4())
     async with await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as connection:
-        for query in queries:
-            if "pg_stat_statements" not in query:
-                await connection.execute(query.encode())
+        for words in lines:
+            for query in (after for before, after in pairwise(words) if before in ("-c", "-Atc")):
+                if "pg_stat_statements" not in query:
+                    await connection.execute(query.replace("UUID", somebody).encode())
+
+
+async def test_the_plan_that_a_page_asks_for_is_that_of_a_user(stack: LocalStack) -> None:
+    """Explained as the owner it would have no policy in it."""
+    page = (ROOT / "ops" / "runbook" / "BridgeQuestionsSlow.md").read_text()
+    command = re.search(r'psql "\$SUPABASE_DB_URL" -c "begin".*?"rollback"', page, re.DOTALL)
+    assert command is not None
+    process = await asyncio.create_subprocess_shell(
+        command[0].replace("UUID", str(uuid.uuid4())).replace("psql", str(stack.postgres.binary("psql")), 1),
+        env=os.environ | {"SUPABASE_DB_URL": stack.database_url},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert "dialog_participants" in out.decode()
 
 
 def test_the_pages_of_the_runbook_read_metrics_that_a_worker_shows() -> None:

@@ -30,7 +30,7 @@ async def _site(
     stack: LocalStack, folder: Path, ping_s: str = PING_S, **edits: str
 ) -> AsyncIterator[tuple[Nginx, Worker]]:
     async with (
-        running_worker(stack, BRIDGE_PING_INTERVAL_S=ping_s) as worker,
+        running_worker(stack, BRIDGE_PING_INTERVAL_S=ping_s, BRIDGE_COMPRESSION="deflate") as worker,
         running_nginx(folder, worker.port, **{"proxy_read_timeout": READ_TIMEOUT, **edits}) as nginx,
     ):
         yield nginx, worker
@@ -61,17 +61,19 @@ def test_no_time_out_is_shorter_than_a_silence_that_is_meant():
 
 
 async def test_a_websocket_goes_through_and_survives_silence(stack: LocalStack, tmp_path: Path):
-    """Over TLS, silent for many pings and for several read timeouts."""
+    """Over TLS, compressed, silent for many pings and for several read timeouts."""
     owner = str(uuid.uuid4())
     async with (
-        _site(stack, tmp_path) as (nginx, _),
+        _site(stack, tmp_path) as (nginx, worker),
         websocket_client(nginx.ws_url, stack.token(owner), tls=nginx.tls) as client,
     ):
+        assert [e.name for e in client.socket.protocol.extensions] == ["permessage-deflate"]
         await _say(stack, owner, "early")
         await _hears(client, "early")
         await asyncio.sleep(12 * float(PING_S))  # the silence is what is tested
         await _say(stack, owner, "late")
         await _hears(client, "late")
+        assert await worker.metric("bridge_compression_saved_bytes_total") > 0
 
 
 async def test_without_pings_the_same_silence_ends_the_connection(stack: LocalStack, tmp_path: Path):

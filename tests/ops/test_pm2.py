@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import uuid
@@ -22,16 +23,20 @@ from tests.support.pm2 import CONFIG, Pm2, running_pm2
 from tests.support.stack import alive
 from tests.support.worker import environment
 
-CLIENTS = 200
+CLIENTS = int(os.environ.get("PM2_CLIENTS", "200"))
+"""PM2_CLIENTS=500 where there is time: every one of them makes its TLS connection twice."""
 USERS = [str(uuid.uuid4()) for _ in range(10)]
 
 
 def _ports() -> list[int]:
-    """Return four free ports in a row: public and admin of two workers."""
+    """Return four free ports in a row: public and admin of two workers.
+
+    Below those that the kernel gives to connections: one of these could have the port while a worker restarts.
+    """
     while True:
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            first = probes.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            for port in range(first + 1, first + 4):
+            first = random.randrange(20_000, 32_000)
+            for port in range(first, first + 4):
                 probes.enter_context(socket.create_server(("127.0.0.1", port)))
             return list(range(first, first + 4))
 
@@ -81,6 +86,14 @@ async def test_it_starts_drains_and_comes_back(stack: LocalStack, pm2: Pm2):
     await pm2.run("stop", "websocket-server")
     assert not alive(third["pid"])
     assert [line["event"] for line in pm2.log()].count("service_stopped") == 4
+
+
+async def test_the_keys_that_it_saves_are_nobody_elses(stack: LocalStack, pm2: Pm2):
+    """`pm2 save`, for the next boot, writes all settings, into a file that its folder keeps from others."""
+    await pm2.start(**_settings(stack, _ports()[0]))
+    await pm2.run("save")
+    assert stack.service_role_key in (pm2.home / "dump.pm2").read_text()
+    assert pm2.home.stat().st_mode & 0o077 == 0
 
 
 async def test_a_wrong_setting_is_not_tried_again(stack: LocalStack, pm2: Pm2):
@@ -138,9 +151,10 @@ async def test_nobody_loses_an_event_while_two_workers_are_reloaded(
     for name in names:
         await pm2.logged("service_ready", name=name)
     written: list[str] = []
+    reloaded = asyncio.Event()
 
     async def write(connection: psycopg.AsyncConnection[object]) -> None:
-        while True:
+        while not reloaded.is_set():  # who is cancelled may have committed what it has not noted
             body = f"event {len(written)}"
             # No new dialogs: what changes who sees what, a client cannot be told afterwards (docs/protocol.md).
             await connection.execute(
@@ -170,7 +184,8 @@ async def test_nobody_loses_an_event_while_two_workers_are_reloaded(
         for name in names:
             await pm2.run("reload", name)
             await pm2.logged("service_ready", count=2, name=name)
-        writing.cancel()
+        reloaded.set()
+        await writing
         async with asyncio.timeout(40):
             while any(len(page.bodies) < len(written) for page in pages):  # noqa: ASYNC110 - on all of them
                 await asyncio.sleep(0.1)

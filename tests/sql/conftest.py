@@ -61,17 +61,23 @@ def url(postgres: EmbeddedPostgres, fresh: Connection) -> str:
     return postgres.url("scratch")
 
 
-def bridge_migrate(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `bridge migrate` on a database."""
+def start_migrate(url: str, *arguments: str) -> subprocess.Popen[str]:
+    """Start `bridge migrate` on a database."""
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("BRIDGE_", "SUPABASE_", "PG"))}
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "bridge", "migrate", *arguments],
         env={**environ, "SUPABASE_DB_URL": url},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
     )
+
+
+def bridge_migrate(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `bridge migrate` on a database."""
+    process = start_migrate(url, *arguments)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 class Actors:

@@ -1,13 +1,17 @@
 """`bridge migrate`, run as a DBA runs it, and beside other tools."""
 
+import re
+import signal
 import subprocess
 import threading
+import time
 
 import psycopg
 
 from bridge.local.postgres import EmbeddedPostgres
+from bridge.migration.database import LOCK
 from bridge.migration.state import MARK, files, read
-from tests.sql.conftest import Connection, bridge_migrate, migrate
+from tests.sql.conftest import Connection, bridge_migrate, migrate, start_migrate
 from tests.support.stack import ROOT
 
 UNDO = ROOT / "sql" / "undo"
@@ -34,7 +38,10 @@ def _record(connection: Connection) -> list[tuple[object, ...]]:
 
 def test_up_applies_and_records_and_does_so_once(fresh: Connection, url: str):
     """Version, name and statements as the Supabase CLI writes them; the second time there is nothing to do."""
-    assert [line.split()[0] for line in _migrate(url)] == ["applied"] * len(VERSIONS)
+    said = bridge_migrate(url).stdout
+    assert re.findall("^applied", said, re.MULTILINE) == ["applied"] * len(VERSIONS)
+    assert "    public.dialogs is watched\n" in said
+    assert "skipping" not in said  # Postgres's own notices read like errors
     assert _record(fresh) == [(m.version, m.name, list(m.statements)) for m in read(files())]
     assert fresh.execute("select count(*) from public.bridge_watched()").fetchone() == (3,)
     assert _migrate(url) == ["nothing to apply"]
@@ -141,8 +148,26 @@ def test_two_at_once_apply_each_file_once(fresh: Connection, url: str):
 def test_one_that_hangs_is_named_to_the_next(fresh: Connection, postgres: EmbeddedPostgres, url: str):
     """After ten seconds."""
     with psycopg.connect(postgres.url("scratch")) as other:
-        other.execute("select pg_advisory_xact_lock(%s)", (0x627269646765,))
-        assert "another `bridge migrate` has been at work here" in _refused(url)
+        other.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+        said = _refused(url)
+        assert "another `bridge migrate` has been at work here" in said
+        who = said.strip().rpartition("who it is: ")[2]
+        assert fresh.execute(who.encode()).fetchall() == [(other.info.backend_pid,)]
+
+
+def test_ctrl_c_is_heard_while_it_waits(fresh: Connection, postgres: EmbeddedPostgres, url: str):
+    """At once; nothing is applied then, and no session is left to apply it later."""
+    with psycopg.connect(postgres.url("scratch")) as other:
+        other.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+        process = start_migrate(url)
+        waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        while fresh.execute(waiting).fetchone() != (1,) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=5)
+        assert (process.returncode, "stopped before it had ended" in err) == (130, True), err
+        assert fresh.execute(waiting).fetchone() == (0,)
+    assert {line.split()[0] for line in _migrate(url, "status")} == {"pending"}
 
 
 def test_who_may_not_is_told_as_whom_to_connect(fresh: Connection, postgres: EmbeddedPostgres, url: str):

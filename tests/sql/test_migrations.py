@@ -45,6 +45,16 @@ def test_applied_twice_is_applied_once(fresh: Connection):
     assert len(once) > 20
 
 
+def test_applied_again_they_do_not_wait_for_readers_of_the_journal(
+    fresh: Connection, postgres: EmbeddedPostgres
+):
+    """A dump reads it for minutes; whoever writes a watched table would stand behind the file."""
+    migrate(fresh)
+    with psycopg.connect(postgres.url("scratch")) as reader:
+        reader.execute("select from bridge.journal, bridge.journal_pruned")
+        migrate(fresh)
+
+
 @pytest.mark.parametrize("options", [[], ["--single-transaction"]], ids=["plain", "-1"])
 def test_psql_applies_them(fresh: Connection, postgres: EmbeddedPostgres, options: list[str]):
     """Each file by `psql -f`, stopping at the first error; who adds -1 gets a warning and the same."""

@@ -34,11 +34,13 @@ class Bridge:
         self.roster = Everybody()
         self.readiness: list[str] = []
         self.decide: Any = all_visible
+        flusher = Flusher(asyncio.get_running_loop(), clock)
         self.hub = CountingHub(
             history=History(keep_s=300, clock=clock),
             encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
             decide=self._decide,
             roster=self.roster,
+            flusher=flusher,
         )
         self.hub.begin(f"t{uuid.uuid4().hex[:8]}", Position(0))
         self.hub.open()
@@ -58,7 +60,7 @@ class Bridge:
         self.server = Server(
             Settings(**(defaults | settings)),
             hub=self.hub,
-            flusher=Flusher(asyncio.get_running_loop(), clock),
+            flusher=flusher,
             verifier=Verifier(clock=clock, secret=SECRET, keys=None),
             clock=clock,
             readiness=lambda: self.readiness,

@@ -6,7 +6,7 @@ from typing import Any
 
 from bridge.clock import ManualClock
 from bridge.events import Delivery, Principal, RowEvent, View
-from bridge.fanout import EventEncoder, Frame, History, Hub
+from bridge.fanout import EventEncoder, Flusher, Frame, History, Hub
 from bridge.position import Position
 
 ANN = Principal(role="authenticated", user_id="ann")
@@ -36,8 +36,11 @@ class Inbox:
         was_cut_off: Whether the client was ended.
     """
 
+    packs = False
+
     def __init__(self) -> None:
         self.frames: list[Frame] = []
+        self.wires = None
         self.has_room = True
         self.rooms = 0
         self.was_cut_off = False
@@ -105,13 +108,14 @@ class CountingHub(Hub):
         return super().publish(event, deliveries, is_last=is_last)
 
 
-def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None) -> Hub:
+def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None, flusher: Any = None) -> Hub:
     """Return a hub that is live."""
     hub = CountingHub(
         history=History(keep_s=300, clock=clock or ManualClock()),
         encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
         decide=decide,
         roster=roster or Everybody(),
+        flusher=flusher or Flusher(None, ManualClock()),  # type: ignore[arg-type]  # no sink here is written to
     )
     hub.begin("e", Position(0))
     hub.open()

@@ -18,7 +18,7 @@ CANARY = "hunter22secret"
         (f"postgresql://postgres:{CANARY}@127.0.0.1:port/postgres", "percent-encoded"),
         (f"host=127.0.0.1 {CANARY}", "percent-encoded"),
         (f"postgresql://postgres:{CANARY}@127.0.0.1:1/postgres", "check host and port"),
-        (f"postgresql://postgres:{CANARY}@nowhere.invalid/postgres", "host is wrong"),
+        (f"postgresql://postgres:{CANARY}@nowhere.invalid/postgres", "correct the host"),
     ],
 )
 async def test_a_wrong_url_says_what_to_do(url: str, says: str):

@@ -74,18 +74,6 @@ def test_a_table_is_as_its_latest_description_says():
     assert change.relation.replica_identity == "f"
 
 
-def test_tables_and_actions_that_are_not_wanted_give_nothing():
-    """Their rows are not even looked at: what follows the table's number may be anything."""
-    other = Decoder(lambda table: table.name == "other")
-    other.decode(RELATION)
-    inserts = Decoder(lambda table: table.name == "t", actions="I")
-    inserts.decode(RELATION)
-
-    assert other.decode(b"I" + OID + b"garbage") is None
-    assert inserts.decode(b"D" + OID + b"garbage") is None
-    assert inserts.decode(b"I" + OID + b"N" + row("1", None)) is not None
-
-
 @pytest.mark.parametrize(
     "message",
     [b"", b"I", b"I" + OID + b"N", b"I" + OID + b"N" + row("1", "x")[:-3] + b"?", b"I" + bytes(4)],

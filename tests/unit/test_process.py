@@ -1,7 +1,14 @@
 """What a command's process is like."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 _READ = """
 import asyncio, msgspec
@@ -22,3 +29,76 @@ def test_rows_that_nest_as_deep_as_postgres_allows_are_read():
     limited = ["bash", "-c", 'ulimit -S -s 1024 && exec "$0" "$@"', sys.executable, "-c", _READ]
     done = subprocess.run(limited, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (0, "read\n"), done.stderr[-500:]
+
+
+_HANG_UP = """
+import asyncio, fcntl, sys, termios
+from bridge.process import run_command
+
+async def main(stop):
+    print("started", file=log, flush=True)
+    await stop.wait()
+    print("stopped", file=log, flush=True)
+
+log = open(sys.argv[1], "a")
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+run_command(main, reload=lambda: print("reloaded", file=log, flush=True))
+"""
+
+
+def test_hanging_up_reloads_unless_the_terminal_is_gone(tmp_path: Path):
+    """SIGHUP has two meanings: an operator's, and that of a terminal that was closed."""
+    log = tmp_path / "log"
+    master, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", _HANG_UP, str(log)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        _until(lambda: log.exists() and log.read_text() == "started\n")
+        process.send_signal(signal.SIGHUP)
+        _until(lambda: log.read_text() == "started\nreloaded\n")
+        os.close(master)  # the kernel tells the session's leader
+        assert process.wait(20) == 0
+    assert log.read_text() == "started\nreloaded\nstopped\n"
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("it does not come to that")
+
+
+_WAIT = """
+import asyncio
+from bridge.process import run_to_its_end
+
+async def work():
+    print("at work", flush=True)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        print("taken back", flush=True)
+
+run_to_its_end(work)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_by_itself_can_be_stopped_before(number: signal.Signals):
+    """The first signal is enough, what was begun is taken back, and the exit code tells."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _WAIT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "taken back\n")
+    assert err.startswith("bridge: stopped before it had ended")
+    assert "Traceback" not in err

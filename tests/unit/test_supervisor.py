@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.supervisor import Supervisor
+from bridge.supervisor import LISTENS, LIVE, Supervisor, stop_with
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_an_abstract_socket_is_found():
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(f"\0{name}")
         listening.settimeout(5)
-        Supervisor(f"@{name}").tell("STOPPING=1")
+        Supervisor.from_environment({"NOTIFY_SOCKET": f"@{name}"}).tell("STOPPING=1")
         assert listening.recv(100) == b"STOPPING=1"
 
 
@@ -61,3 +61,30 @@ async def test_the_watchdog_is_told_within_its_time(ear: socket.socket):
             assert await loop.sock_recv(ear, 100) == b"WATCHDOG=1"
         assert loop.time() - started_s >= 0.19
         reassuring.cancel()
+
+
+def test_a_channel_keeps_messages_apart_and_may_be_closed():
+    """What another process reads is what was told; that it is gone is no error."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        supervisor = Supervisor.over(theirs, {"WATCHDOG_USEC": "500000"})
+        assert supervisor.watchdog_s == 0.5
+        supervisor.tell(LISTENS)
+        supervisor.tell(LIVE, "STATUS=so")
+        with ours:
+            assert (ours.recv(100), ours.recv(100)) == (b"READY=1", b"X_LIVE=1\nSTATUS=so")
+        supervisor.tell("STOPPING=1")
+
+
+async def test_the_end_of_the_channel_stops_the_worker():
+    """Once; nothing is read from it before."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        stop = asyncio.Event()
+        stop_with(theirs, stop)
+        await asyncio.sleep(0)
+        assert not stop.is_set()
+        ours.close()
+        async with asyncio.timeout(5):
+            await stop.wait()
+        assert not asyncio.get_running_loop().remove_reader(theirs)

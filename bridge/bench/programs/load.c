@@ -190,6 +190,7 @@ static size_t take_frames(struct connection *c, const uint8_t *data, size_t size
         }
         if (size - taken < head + length) break;
         switch (frame[0]) {
+        case 0xc1: /* compressed: counted, but no time of sending is found in it */
         case 0x81:
             if (c->state == JOINING) {
                 if (++c->heard == c->skip) joined(c);

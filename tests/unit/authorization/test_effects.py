@@ -171,7 +171,7 @@ def test_viewers_are_those_here_who_see_the_row(policy: str, role: str, who: lis
     plan.cohorts.meet(here)
 
     assert sorted(viewers(plan, row, here).sees, key=str) == sorted(who, key=str)
-    assert viewers(plan, row, here, frozenset({BOB})).sees == [p for p in who if p == bob]
+    assert list(viewers(plan, row, here, frozenset({BOB})).sees) == [p for p in who if p == bob]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ import msgspec
 import pytest
 
 from bridge.authorization.asking import Answer
-from bridge.authorization.effects import Probe, Sighting
+from bridge.authorization.effects import Probe
 from bridge.authorization.experience import NOBODY, Decision, Sees, Share, Shares, Shift
 from bridge.authorization.grounds import Grounds
 from bridge.authorization.shaping import Shaper
+from bridge.authorization.sightings import Sighting
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Action, Change, Principal, Row, RowEvent, View
 from tests.support.catalogs import ANN, BOB, CAT, planset, table, user

@@ -5,12 +5,12 @@ import pytest
 from bridge import metrics
 from bridge.authorization import settling as module
 from bridge.authorization.asking import Answer, Questions
-from bridge.authorization.effects import Sighting
 from bridge.authorization.experience import NOBODY, Effect, Resync, Sees, Share, Shares
 from bridge.authorization.grounds import Grounds
 from bridge.authorization.roster import Roster
 from bridge.authorization.settling import Pending, Settler
 from bridge.authorization.shaping import Shaper
+from bridge.authorization.sightings import Sighting
 from bridge.clock import ManualClock
 from bridge.events import Action, Change, Principal, Row
 from tests.support.catalogs import ANN, BOB, user

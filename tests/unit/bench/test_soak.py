@@ -17,6 +17,8 @@ async def test_a_soak_without_clients_over_websocket_is_refused(polling: int):
         fault_every_s=0,
         drop_every_s=1,
         workers=1,
+        processes=1,
+        balanced=False,
         upstream="wal",
         spare_workers=False,
         only=(),

@@ -7,7 +7,7 @@ import msgspec
 
 from bridge.bench.plan import STAMP
 from bridge.bench.wire import SlotWriter, ready_message
-from bridge.capture.journal_rows import read_entry, streamed_row
+from bridge.capture.journal_rows import read_entry
 from bridge.capture.replication import Stream
 from bridge.capture.wal_rows import RowReader
 from bridge.events import Change, RowEvent, View
@@ -23,9 +23,8 @@ def _changes(data: bytes) -> list[Change]:
         payload = stream.receive(memoryview(data)[4 : 4 + size])
         data = data[4 + size :]
         read = None if payload is None else reader.read(payload, 1.0)
-        row = None if read is None else streamed_row(read[0])
-        if row is not None:
-            entry = read_entry(row, 1.0)
+        if read is not None:
+            entry = read_entry(read[0], 1.0)
             assert isinstance(entry, Change)
             changes.append(entry)
     return changes

@@ -77,7 +77,9 @@ class Interleaving:
             row = self.model.wal.popleft()
             if self.lossless or self.random.random() < 0.8:
                 for _ in range(self.random.choice([1, 1, 2])):
-                    self.journal.receive_row(row, self.clock.monotonic_s())
+                    self.journal.receive_row(
+                        msgspec.structs.replace(row, received_s=self.clock.monotonic_s())
+                    )
                     self.take()
 
     # The reader
@@ -170,7 +172,7 @@ class Reader:
         left: list[Any] = []
         for id_ in ids:
             row = next(row for row in self.model.wal if row.id == id_)
-            self.journal.receive_row(row, self.clock.monotonic_s())
+            self.journal.receive_row(msgspec.structs.replace(row, received_s=self.clock.monotonic_s()))
             left += self.take()
         return left
 

@@ -115,7 +115,7 @@ async def test_no_more_is_received_than_there_is_room_for(slots: list[Any]):
         ids = []
         for _ in range(500):
             change: Any = await source.next_event()
-            ids.append(change.new["id"])
+            ids.append(change.id)
             assert source.waiting <= 4
             await asyncio.sleep(0)
 
@@ -149,7 +149,7 @@ async def test_whatever_ends_the_stream_is_one_gap(
             taken += [await source.next_event() for _ in range(2)]
             second.arrive(*rows(3, 3))
             taken.append(await source.next_event())
-    shown = [event.new["id"] if hasattr(event, "new") else event for event in taken]
+    shown = [event.id if hasattr(event, "relation") else event for event in taken]
     assert shown == [Live(), 1, 2, Gap(reason=reason), Live(), 3]
     lost = next(entry for entry in logs if entry["event"] == "upstream_lost")
     assert said in lost["reason"]

@@ -1,5 +1,7 @@
 """What the database says of its own limits, triggers and migrations."""
 
+import re
+
 import pytest
 
 from bridge.checking.database import (
@@ -85,7 +87,7 @@ def test_triggers_are_judged_by_table() -> None:
         (["pending", "pending"], "not_checked", ""),
         (["applied", "pending"], "fail", "bridge migrate"),
         (["applied", "changed"], "warning", "bridge migrate up --reapply"),
-        (["applied", "newer"], "warning", "pip install --upgrade"),
+        (["applied", "newer"], "warning", "git pull"),
     ],
 )
 def test_migrations_are_judged_by_their_record(states: list[str], status: str, fix: str) -> None:
@@ -95,6 +97,8 @@ def test_migrations_are_judged_by_their_record(states: list[str], status: str, f
 
 
 def test_what_is_recorded_and_missing_is_made_by_its_file() -> None:
-    """`bridge migrate` would leave it alone."""
+    """`bridge migrate` would leave it alone; what is new has to be granted to bridge_worker again."""
     assert missing_fix("journal", recorded=False) == "bridge migrate"
-    assert missing_fix("journal", recorded=True).endswith("_journal.sql")
+    both = r"psql .* -f \S+_journal\.sql -f \S+_worker_role\.sql"
+    assert re.fullmatch(both, missing_fix("journal", recorded=True))
+    assert missing_fix("worker_role", recorded=True).count("-f ") == 1

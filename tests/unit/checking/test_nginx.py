@@ -73,3 +73,45 @@ def test_quotes_and_comments_are_no_structure() -> None:
     """A brace in a string, a semicolon in a comment."""
     locations = [one.location for one in passed_on(parse(OWN + "# } ; {"))]
     assert locations == ["/", "/ws", "/poll"]
+
+
+GOOD = """
+location = /ws {
+  proxy_pass http://127.0.0.1:3002; proxy_http_version 1.1; proxy_read_timeout 75s;
+  proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
+}
+"""
+
+
+@pytest.mark.parametrize("value", ['""', "close", "keep-alive"])
+def test_a_connection_header_of_another_application_passes_no_upgrade(value: str) -> None:
+    """It is set, to what keeps the upgrade from the worker."""
+    (found,) = check_nginx(GOOD.replace('"upgrade"', value), ping_interval_s=25)
+    assert "upgrade" in found.says
+
+
+def test_the_admin_port_is_nobodys_but_the_operators() -> None:
+    """Also by the name of an upstream."""
+    upstream = "upstream bridge { server 127.0.0.1:3002; server 127.0.0.1:3003 max_fails=0; }"
+    for text in (GOOD.replace("3002", "3003"), upstream + GOOD.replace("127.0.0.1:3002", "bridge")):
+        (found,) = check_nginx(text, ping_interval_s=25, port=3002, admin_port=3003)
+        assert (found.status, "3003" in found.says) == ("fail", True)
+        assert found.fix == "proxy_pass http://127.0.0.1:3002;"
+
+
+def test_requests_that_go_elsewhere_are_found() -> None:
+    """A second worker beside the first is fine, and so is a port that the file does not tell."""
+    (found,) = check_nginx(GOOD.replace("3002", "8000"), ping_interval_s=25, port=3002, admin_port=3003)
+    assert (found.status, "BRIDGE_PORT is 3002" in found.says) == ("warning", True)
+    two = "upstream bridge { server 127.0.0.1:3002; server 127.0.0.1:3004; }"
+    for target, before in (("http://bridge", two), ("http://127.0.0.1:3002/", ""), ("$backend", "")):
+        text = before + GOOD.replace("http://127.0.0.1:3002", target)
+        assert [c.status for c in check_nginx(text, ping_interval_s=25, port=3002, admin_port=3003)] == ["ok"]
+
+
+def test_the_location_is_the_one_that_nginx_takes() -> None:
+    """By expression as well; what another application passes on is its own business."""
+    other = "server { location / { proxy_pass http://127.0.0.1:8000; } }"
+    for location in ("~ ^/(ws|poll)$", "~* ^/WS$", "/ws", "^~ /realtime/ws", "= /ws"):
+        text = other + GOOD.replace("= /ws", location)
+        assert [check.status for check in check_nginx(text, ping_interval_s=25)] == ["ok"], location

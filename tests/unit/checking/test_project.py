@@ -1,10 +1,12 @@
 """What comes back over HTTP."""
 
+import asyncio
 import datetime as dt
 
+import httpx
 import pytest
 
-from bridge.checking.project import Reached, check_answer, check_clock, check_url, http_date
+from bridge.checking.project import Reached, check_answer, check_clock, check_url, http_date, reach
 from bridge.clock import ManualClock
 from bridge.config import Config
 from bridge.errors import RpcError, SourceError
@@ -73,3 +75,34 @@ def test_a_role_that_is_not_there_is_made_by_its_file(answer: str) -> None:
     config = Config(supabase_url="http://127.0.0.1:8000", service_role_key=key)
     found = check_answer(config, RpcError("it failed (x): try again", answer=answer), _migrate)
     assert found.fix == "bridge migrate   # worker_role"
+
+
+@pytest.mark.parametrize(
+    ("head", "says", "fix"),
+    [
+        (
+            "301 Moved\r\nLocation: https://abc.supabase.co/rest/v1/",
+            "sends everybody to",
+            "=https://abc.supabase.co",
+        ),
+        ("540 Paused\r\nContent-Type: application/json", "HTTP 540: it is paused", "not paused?"),
+        ("200 OK\r\nContent-Type: text/html; charset=utf-8", "a web page is there", "is abc right"),
+        ("401 Unauthorized\r\nContent-Type: application/json", "", ""),
+    ],
+)
+async def test_what_answers_and_is_no_project_is_not_asked_further(head: str, says: str, fix: str) -> None:
+    """It would be said of the key that it is refused, or of sql/ that it is old."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, httpx.AsyncClient() as http:
+        reached = await reach(http, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    found = check_url(CONFIG, reached)
+    assert (found.status, bool(reached.error)) == (("fail", True) if says else ("ok", False))
+    assert says in found.says
+    assert fix in found.fix

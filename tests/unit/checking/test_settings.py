@@ -22,7 +22,7 @@ def test_all_that_is_wrong_is_found_at_once() -> None:
     assert bad == {
         "BRIDGE_PROT": 'export BRIDGE_PORT="$BRIDGE_PROT"; unset BRIDGE_PROT',
         "BRIDGE_QQQQQQQQQQ": "unset BRIDGE_QQQQQQQQQQ",
-        "BRIDGE_PORT": "see docs/configuration.md",
+        "BRIDGE_PORT": "write a whole number, see docs/configuration.md",
         "BRIDGE_LOG_FORMAT": "choose json or console",
     }
     assert "canary" not in str(checks)

@@ -65,3 +65,18 @@ async def test_work_of_a_server_that_does_not_run_is_dropped():
         bound.close()
     await asyncio.sleep(0)
     assert not ran
+
+
+async def test_a_server_that_shares_its_ports_leaves_both_to_its_successor():
+    """While it drains, whoever asks for readiness is answered by the one that stays."""
+    # Who had been handed to the former's backlog is refused once more.
+    again = httpx.AsyncHTTPTransport(retries=3)
+    async with running_bridge(shares_ports=True) as former, httpx.AsyncClient(transport=again) as http:
+        ports = {"port": former.server.port, "admin_port": former.server.admin_port}
+        async with running_bridge(shares_ports=True, **ports) as successor:
+            former.server.stop_accepting()
+            successor.readiness.append("not yet")
+            for _ in range(10):
+                answer = await http.get(f"{former.admin_url}/readyz", headers={"Connection": "close"})
+                assert answer.json()["reasons"] == ["not yet"]
+                assert (await http.get(f"{former.url}/healthz")).status_code == 200

@@ -47,12 +47,13 @@ class World:
 
     def __init__(self, **settings: Any) -> None:
         self.clock, self.loop, self.roster = ManualClock(), Loop(), Everybody()
-        self.hub = make_hub(roster=self.roster)
+        flusher = Flusher(self.loop, self.clock)  # type: ignore[arg-type]
+        self.hub = make_hub(roster=self.roster, flusher=flusher)
         self.work: list[Coroutine[Any, Any, None]] = []
         self.context = Context(
             **{
                 "hub": self.hub,
-                "flusher": Flusher(self.loop, self.clock),  # type: ignore[arg-type]
+                "flusher": flusher,
                 "verifier": Verifier(clock=self.clock, secret=SECRET, keys=None),
                 "origins": Origins(()),
                 "connections": Connections(limit=9, limit_per_user=9),
@@ -287,6 +288,12 @@ async def test_fragments_make_one_message_and_a_binary_one_is_refused():
     world.receive(b'"ping",', first=0x00)
     world.receive(b'"id":5}', first=0x80)
     assert world.heard[-1]["id"] == 5
+    world.receive(b'{"type":', first=0x01)
+    for _ in range(50):
+        world.receive(b"", first=0x00)
+    assert world.connection._fragments == [b'{"type":']  # there could be no end of them
+    world.receive(b'"ping","id":6}', first=0x80)
+    assert world.heard[-1]["id"] == 6
     world.receive(b"{}", first=0x82)
     assert world.close_code == 4400
 

@@ -1,12 +1,15 @@
 """What clients get: JSON of the documented shape, in WebSocket frames of every length."""
 
 import json
+import random
+import zlib
 from decimal import Decimal
 
 import pytest
 
+from bridge.deflate import TAIL, WINDOW_BITS
 from bridge.events import RowEvent, View
-from bridge.fanout.frames import EventEncoder, notice, text_frame
+from bridge.fanout.frames import EventEncoder, Frame, notice, text_frame
 from bridge.fanout.notices import Status
 from tests.support.events import message
 
@@ -39,6 +42,27 @@ def test_tables_play_their_parts_by_the_names_of_the_database() -> None:
 def test_a_frame_has_the_header_for_its_length(size: int, header: bytes):
     """The three forms of RFC 6455, at their edges."""
     assert text_frame(b"x" * size) == header + b"x" * size
+
+
+def test_a_frame_is_compressed_once_for_all_who_want_it_so():
+    """RSV1 on a text frame, which inflates to the payload and keeps its cursor; others get what they did."""
+    frame = encoder.encode(message(1, body="hello " * 50), View(action="INSERT"), "e-1")
+    plain, packed = frame.wire, frame.pack()
+    data = packed.wire[4:]
+    assert packed.wire[:4] == b"\xc1\x7e" + len(data).to_bytes(2, "big")
+    assert zlib.decompressobj(-WINDOW_BITS).decompress(data + TAIL) == frame.payload
+    assert frame.packed is packed
+    assert (frame.wire, packed.cursor, packed.payload) == (plain, "e-1", frame.payload)
+
+
+def test_what_would_not_get_smaller_is_sent_as_it_is():
+    """Small messages are not tried; what cannot be compressed is tried once."""
+    small = notice(Status("live"))
+    assert small.pack() is small
+    noise = random.Random(1).randbytes(1000)
+    frame = Frame(noise, text_frame(noise))
+    assert frame.pack().wire == frame.wire
+    assert frame.packed is not None
 
 
 @pytest.mark.parametrize(

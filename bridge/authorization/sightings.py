@@ -1,0 +1,81 @@
+"""Who sees rows, found once for all rows that are the same to a plan.
+
+Most changes are messages of dialogs in which somebody has just written: as long as nobody comes or goes and
+no row changes that the plan looks into, who sees the next one is who saw the last.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from bridge.authorization.lookup import LookupTable
+from bridge.authorization.roster import Roster
+from bridge.events import Principal, Row
+
+Key: TypeAlias = tuple[Any, ...]
+
+MOST: Final = 1_000_000
+"""Principals that are kept, over all rows of a plan; beyond, all is forgotten and found again."""
+
+_PLAIN: Final = frozenset((str, int, bool, type(None)))
+"""Values that mean the same wherever they are equal: 1.0 is not printed as 1 is."""
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """Who sees a row.
+
+    Attributes:
+        sees: Those of whom it is known.
+        open: Those of whom only Postgres knows.
+    """
+
+    sees: Sequence[Principal]
+    open: Sequence[Principal] = ()
+
+
+class Sightings:
+    """What was found of one plan.
+
+    Args:
+        columns: The columns of the row that the plan reads.
+        tables: The look-up tables that it reads.
+    """
+
+    def __init__(self, columns: Iterable[str], tables: Sequence[LookupTable]) -> None:
+        self._columns = tuple(columns)
+        self._tables = tuple(tables)
+        self._roster: Roster | None = None
+        self._version = -1
+        self._found: dict[Key, Sighting] = {}
+        self._kept = 0
+
+    def key(self, row: Row, roster: Roster) -> Key | None:
+        """Return the values that the answer for ``row`` follows from; None if equal ones may mean others.
+
+        All that was found is forgotten if anything else that it follows from has changed since the last call.
+        """
+        version = roster.version
+        for table in self._tables:
+            version += table.version  # they only rise
+        if version != self._version or roster is not self._roster:
+            self._version, self._roster = version, roster
+            self._found.clear()
+            self._kept = 0
+        key = tuple([row[column] for column in self._columns])
+        for value in key:
+            if value.__class__ not in _PLAIN:
+                return None
+        return key
+
+    def find(self, key: Key) -> Sighting | None:
+        """Return who sees the rows of this key, if that was found since the last change of anything."""
+        return self._found.get(key)
+
+    def keep(self, key: Key, sighting: Sighting) -> None:
+        """Keep who sees the rows of this key."""
+        self._kept += len(sighting.sees) + 1
+        if self._kept > MOST:
+            self._found.clear()
+            self._kept = len(sighting.sees) + 1
+        self._found[key] = sighting

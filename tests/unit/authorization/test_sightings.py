@@ -1,0 +1,105 @@
+"""Who sees rows is found once, and again after a change of anything that it follows from."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge.authorization import sightings as module
+from bridge.authorization.effects import _viewers, viewers
+from bridge.authorization.plan import Plan
+from bridge.authorization.roster import Roster
+from bridge.clock import ManualClock
+from bridge.events import Principal
+from tests.support.catalogs import ANN, BOB, planset, table
+
+CAT = "00000000-0000-0000-0000-0000000000cc"
+MEMBERS = table("members", "note_id uuid, user_id uuid, role text", key=("note_id", "user_id"), rls=False)
+ADMINS = table("admins", "user_id uuid", key=("user_id",), rls=False)
+POLICY = """((owner_id = auth.uid())
+    OR (EXISTS ( SELECT 1 FROM public.members m WHERE ((m.note_id = notes.id) AND (m.user_id = auth.uid()))))
+    OR (EXISTS ( SELECT 1 FROM public.admins a WHERE (a.user_id = auth.uid()))))"""
+
+
+def compiled(policy: str, columns: str = "id uuid, owner_id uuid, level numeric") -> Plan:
+    plans = planset(table("notes", columns, policy), MEMBERS, ADMINS, watched=["notes"])
+    return plans.plans["public.notes", "authenticated"]
+
+
+def roster_of(*users: str) -> Roster:
+    made = Roster(linger_s=1.0, clock=ManualClock())
+    for user in users:
+        made.add(Principal(role="authenticated", user_id=user))
+    return made
+
+
+@settings(max_examples=100)
+@given(seed=st.integers(0, 2**32))
+def test_what_is_kept_is_what_would_be_found(seed: int) -> None:
+    """Whatever happens between two questions: somebody comes or goes, a look-up row comes, changes or goes."""
+    chance = random.Random(seed)
+    plans = planset(table("notes", "id uuid, owner_id uuid", POLICY), MEMBERS, ADMINS, watched=["notes"])
+    plan = plans.plans["public.notes", "authenticated"]
+    clock = ManualClock()
+    roster = Roster(linger_s=1.0, clock=clock)
+    plan.cohorts.meet(roster)
+    roster.on_change = plan.cohorts.notice
+    people = [Principal(role="authenticated", user_id=user) for user in (ANN, BOB, CAT)]
+    for _ in range(30):
+        someone, note = chance.choice(people), chance.choice("mn")
+        match chance.randrange(6):
+            case 0:
+                roster.add(someone)
+            case 1 if someone in roster.of_role("authenticated"):
+                roster.remove(someone)
+                clock.advance(2.0)
+                roster.expire()
+            case 2 | 3:
+                name = chance.choice(["public.members", "public.admins"])
+                lookup = plans.lookups[name]
+                row = lookup.pack({"note_id": note, "user_id": someone.user_id, "role": "x"})
+                before = lookup.rows.get(lookup.key_of({"note_id": note, "user_id": someone.user_id}))
+                after = None if chance.random() < 0.5 else row
+                lookup.remove(lookup.key_of({"note_id": note, "user_id": someone.user_id}))
+                if after is not None:
+                    lookup.put(after)
+                plan.cohorts.row_changed(lookup, before, after)
+            case _:
+                asked = {"id": note, "owner_id": someone.user_id}
+                found = viewers(plan, asked, roster)
+                assert set(found.sees) == set(_viewers(plan, asked, roster, None).sees)
+
+
+def test_the_same_answer_is_given_while_nothing_changes() -> None:
+    """One value, by which who is here is known, too."""
+    plan, roster = compiled("(owner_id = auth.uid())"), roster_of(ANN, BOB)
+    row = {"id": "n", "owner_id": ANN}
+
+    assert viewers(plan, row, roster).sees is viewers(plan, {**row, "id": "m"}, roster).sees
+    assert viewers(plan, {**row, "owner_id": BOB}, roster).sees != viewers(plan, row, roster).sees
+    assert viewers(plan, row, roster_of(BOB)).sees == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "level"),
+    [("(level > (1)::numeric)", 1.5), ("(level > (EXTRACT(epoch FROM now()))::numeric)", 1)],
+)
+def test_what_equal_values_do_not_tell_is_not_kept(policy: str, level: float) -> None:
+    """A number that is printed in several ways; the time."""
+    plan, roster = compiled(policy), roster_of(ANN)
+    row = {"id": "n", "owner_id": ANN, "level": level}
+
+    assert plan.sightings is None or plan.sightings.key(row, roster) is None
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is forgotten then, and found again."""
+    monkeypatch.setattr(module, "MOST", 5)
+    plan, roster = compiled("(owner_id = auth.uid())"), roster_of(ANN)
+    first = viewers(plan, {"owner_id": ANN}, roster).sees
+    for n in range(9):
+        viewers(plan, {"owner_id": str(n)}, roster)
+
+    again = viewers(plan, {"owner_id": ANN}, roster).sees
+    assert (again == first, again is first) == (True, False)
