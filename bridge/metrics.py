@@ -46,7 +46,7 @@ AUTH_FAILURES = Counter(
     ["code"],
     registry=REGISTRY,
 )
-RESUMES = Counter(
+RESUMES = Tally(
     "bridge_resumes_total",
     "Subscriptions with a cursor; recovered=false clients have to read their rows again.",
     ["recovered"],
@@ -215,6 +215,12 @@ def undelivered(table: str, reason: Undelivered) -> None:
     UNDELIVERABLE.labels(table, reason).inc()
 
 
+def note_refused(code: str) -> None:
+    """Count a token or an origin that was refused; any other error is none."""
+    if code in _AUTH_CODES:
+        AUTH_FAILURES.labels(code).inc()
+
+
 def exposition() -> bytes:
     """Return all metrics in the Prometheus text format."""
     return generate_latest(REGISTRY)
@@ -225,15 +231,16 @@ CHOSEN_CODES = 3000
 
 OWN_CODES = range(4400, 4500)
 
+_AUTH_CODES = ("forbidden", "invalid_token", "token_expired")
+
 _KNOWN: tuple[tuple[Counter | Gauge, tuple[str, ...]], ...] = (
-    (AUTH_FAILURES, ("forbidden", "invalid_token", "token_expired")),
+    (AUTH_FAILURES, _AUTH_CODES),
     (CONNECTIONS, ("poll", "websocket")),
     (CONNECTIONS_CLOSED, ("1006", "1011", "4401", "4429", "4430")),
     (FRAMES_SKIPPED, ("too_large", "undecodable")),
     (GAPS, (*get_args(GapReason), "catalog_changed", "database_unreachable")),
     (JOURNAL_PRUNES, ("done", "failed")),
     (POLLS, ("ok",)),
-    (RESUMES, ("false", "true")),
     (ROWS_REREAD, ("failed", "gone", "read")),
     (RPC_FAILURES, ("bridge_catalog_marker", "bridge_journal_since", "bridge_visible")),
     (UPSTREAM_CONNECTS, ("failed", "joined")),
@@ -242,6 +249,8 @@ for _metric, _values in _KNOWN:
     for _value in _values:
         _metric.labels(_value)
 COMPRESSION_SAVED.expect()
+for _value in ("false", "true"):
+    RESUMES.expect(_value)
 for _value in ("late", "past", "read", "stream"):
     JOURNAL_ROWS.expect(_value)
 show_upstream("down")

@@ -103,6 +103,8 @@ class Position:
         """True if everything that ``other`` has passed has been passed here too."""
         if self.after < other.after:
             return False
+        if not self._firsts:
+            return True
         for first, last in self.holes:
             last = min(last, other.after)  # noqa: PLW2901 - beyond, the other has passed nothing
             if first <= last and other.missing(last) - other.missing(first - 1) < last - first + 1:

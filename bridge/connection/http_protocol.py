@@ -5,9 +5,14 @@ descriptor for ever without asking for anything.
 """
 
 import asyncio
+from typing import Any
 
 from typing_extensions import override
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from websockets.http11 import Request
+
+from bridge.connection import handshake
 
 MAX_HEAD_BYTES = 64 * 1024
 """Largest request line with headers; a WebSocket may have 8 KiB in one line of it."""
@@ -22,21 +27,35 @@ _TOO_LARGE = (
 )
 
 
+def upgrade(transport: asyncio.Transport, config: Config, request: Request | None) -> None:
+    """Let a WebSocket have the connection; ``request`` is its handshake, None if it is none."""
+    connection: Any = config.ws_protocol_class and config.ws_protocol_class()
+    transport.set_protocol(connection)
+    connection.connection_made(transport)
+    connection.open(request)
+
+
 class BoundedHttpProtocol(HttpToolsProtocol):
     """One HTTP connection, until it becomes a WebSocket.
 
-    Relies on uvicorn's callbacks of the parser (``on_message_begin``, ``on_headers_complete``) and on its
-    keep-alive timer, which runs between two requests.
+    Relies on uvicorn's callbacks of the parser (``on_message_begin``, ``on_headers_complete``), on its
+    keep-alive timer, which runs between two requests, and on the method that it calls for a handshake.
     """
 
     _head_bytes = 0
     _in_head = True
     _deadline: asyncio.TimerHandle | None = None
 
+    def continue_from(self, transport: asyncio.Transport, deadline: asyncio.TimerHandle) -> None:
+        """Take over a connection whose first bytes have come; ``deadline`` is that of its first head."""
+        self._deadline = deadline
+        self.connection_made(transport)
+
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._expect_head()
+        if self._deadline is None:
+            self._expect_head()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -65,6 +84,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._head_has_ended()
         super().on_headers_complete()
+
+    @override
+    def handle_websocket_upgrade(self) -> None:
+        # uvicorn would write the request out, for the WebSocket to read it once more.
+        self.connections.discard(self)
+        request = handshake.request_of(self.scope["method"].encode(), self.url, self.headers)
+        upgrade(self.transport, self.config, request)
 
     def _expect_head(self) -> None:
         self._head_has_ended()

@@ -14,13 +14,7 @@ from bridge.connection import messages
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
 from bridge.connection.tokens import Identity
-from bridge.errors import (
-    ClientError,
-    ForbiddenError,
-    InvalidTokenError,
-    MalformedMessageError,
-    TokenExpiredError,
-)
+from bridge.errors import ClientError, InvalidTokenError, MalformedMessageError, TokenExpiredError
 
 DEFAULT_TIMEOUT_S = 25.0
 MAX_TIMEOUT_S = 55.0
@@ -242,8 +236,7 @@ def _answer(
 def refusal(error: ClientError) -> Response:
     """Return the HTTP answer to a request that is refused."""
     metrics.POLLS.labels(error.code).inc()
-    if isinstance(error, InvalidTokenError | TokenExpiredError | ForbiddenError):
-        metrics.AUTH_FAILURES.labels(error.code).inc()
+    metrics.note_refused(error.code)
     headers = {"Cache-Control": "no-store"}
     if error.http_status == 401:  # noqa: PLR2004 - RFC 9110
         headers["WWW-Authenticate"] = "Bearer"

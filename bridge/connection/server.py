@@ -17,6 +17,7 @@ from typing_extensions import override
 from bridge import metrics
 from bridge.clock import Clock
 from bridge.connection.compression import DeflateFactory
+from bridge.connection.entrance import Entrance
 from bridge.connection.http import Readiness, admin_application, public_application
 from bridge.connection.http_protocol import BoundedHttpProtocol
 from bridge.connection.limits import Connections
@@ -113,7 +114,7 @@ class Server:
         self.port, self.admin_port = settings.port, settings.admin_port
         """Where it listens, once it is open; stays when it is closed."""
         self._servers = (
-            _Uvicorn(_config(public, ws=self._make_connection)),
+            _Uvicorn(_config(public, http=Entrance, ws=self._make_connection)),
             _Uvicorn(_config(admin_application(self._not_ready, self._connections))),
         )
         metrics.CONNECTIONS_LIMIT.set(settings.max_connections)
@@ -206,10 +207,10 @@ class Server:
         return [*sockets, *self._polls.facts()]
 
 
-def _config(application: Starlette, ws: Any = "none") -> uvicorn.Config:
+def _config(application: Starlette, http: Any = BoundedHttpProtocol, ws: Any = "none") -> uvicorn.Config:
     return uvicorn.Config(
         application,
-        http=BoundedHttpProtocol,
+        http=http,
         ws=ws,
         lifespan="off",
         log_config=None,

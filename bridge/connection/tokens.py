@@ -1,22 +1,38 @@
 """Whom a token speaks for, and until when."""
 
 import datetime as dt
+import hashlib
+import re
 import uuid
+from collections import OrderedDict
+from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
 import jwt
 import msgspec
+from jwt.algorithms import HMACAlgorithm
+from typing_extensions import override
 
 from bridge.clock import Clock
-from bridge.errors import InvalidTokenError, TokenExpiredError
+from bridge.errors import ConfigError, InvalidTokenError, TokenExpiredError
 from bridge.events import VOLATILE_CLAIMS, Principal
 
 ROLES = ("authenticated", "anon")
 """Database roles that a client's token may have."""
 
+MAX_REMEMBERED = 16_384
+"""Tokens that need not be verified again: who comes back, and who polls, brings the one of before."""
+
+MAX_REMEMBERED_CHARS = 4_096
+"""Longest token that is remembered: it takes about as much memory."""
+
 _ASYMMETRIC = ("ES256", "RS256", "EdDSA")
 
 Key: TypeAlias = Any
+_jwt = jwt.PyJWT(
+    {"require": ["exp"], "verify_exp": False, "verify_aud": False, "verify_iat": False}  # exp by our clock
+)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -27,8 +43,26 @@ class Identity(msgspec.Struct, frozen=True):
     expires_at: dt.datetime
 
 
+class _Remembered(msgspec.Struct, frozen=True, gc=False):
+    """What a token said, and the key that it was verified with."""
+
+    key: Key
+    identity: Identity
+
+
+class _PreparedHmac(HMACAlgorithm):
+    """HS256 with a secret that has been looked at: PyJWT tries for each token whether it is a public key."""
+
+    @override
+    def prepare_key(self, key: str | bytes) -> bytes:
+        return key if isinstance(key, bytes) else super().prepare_key(key)
+
+
 class KeySet(Protocol):
     """Finds the public key that a token names."""
+
+    def at_hand(self, kid: str, algorithm: str) -> Key | None:
+        """Return the key if nothing has to be fetched for it."""
 
     async def key(self, kid: str, algorithm: str) -> Key:
         """Return the key.
@@ -52,14 +86,18 @@ class Verifier:
         self, *, clock: Clock, secret: str | None, keys: KeySet | None, issuer: str | None = None
     ) -> None:
         self._clock = clock
-        self._secret = secret
+        self._secret = None if secret is None else _secret_key(secret)
         self._keys = keys
         self._issuer = issuer
         self._left_out = VOLATILE_CLAIMS
+        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+        """By the tokens' digests, the one that was used last at the end."""
 
     def keep(self, claims: frozenset[str]) -> bool:
         """Keep these volatile claims, which policies may read; True if some were left out until now."""
         left_out, self._left_out = self._left_out, VOLATILE_CLAIMS - claims
+        if left_out != self._left_out:
+            self._remembered.clear()
         return not left_out <= self._left_out
 
     async def verify(self, token: str) -> Identity:
@@ -69,26 +107,48 @@ class Verifier:
             InvalidTokenError: it does not verify, or is none that a client may use.
             TokenExpiredError: it has expired.
         """
+        algorithm, kid, keys = self._named(token)
+        key = self._secret if keys is None else await keys.key(kid, algorithm)
+        return self._verified(token, key, algorithm)
+
+    def verify_at_once(self, token: str) -> Identity | None:
+        """Return the same as ``verify``, with the same errors; None if a key has to be fetched first."""
+        algorithm, kid, keys = self._named(token)
+        key = self._secret if keys is None else keys.at_hand(kid, algorithm)
+        return None if key is None else self._verified(token, key, algorithm)
+
+    def _named(self, token: str) -> tuple[str, str, KeySet | None]:
+        """Return the algorithm that ``token`` names, its key's id, and who has that; None: the secret."""
         try:
-            header = jwt.get_unverified_header(token)
-            algorithm = header.get("alg")
-            # The key decides the algorithm, never the token alone.
-            if algorithm == "HS256" and self._secret is not None:
-                key: Key = self._secret
-            elif algorithm in _ASYMMETRIC and self._keys is not None and isinstance(header.get("kid"), str):
-                key = await self._keys.key(header["kid"], algorithm)
-            else:
-                raise InvalidTokenError(
-                    f"the token is signed with {str(algorithm)[:16]}, which this project does not use: "
-                    "sign in again"
-                )
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                issuer=self._issuer,
-                options={"require": ["exp"], "verify_exp": False, "verify_aud": False, "verify_iat": False},
-            )
+            algorithm, kid = _named(token.partition(".")[0])
+        except (jwt.InvalidTokenError, ValueError):
+            raise _no_jwt() from None
+        # The key decides the algorithm, never the token alone.
+        if algorithm == "HS256" and self._secret is not None:
+            return algorithm, "", None
+        if algorithm in _ASYMMETRIC and self._keys is not None and kid is not None:
+            return algorithm, kid, self._keys
+        raise InvalidTokenError(
+            f"the token is signed with {algorithm[:16]}, which this project does not use: sign in again"
+        )
+
+    def _verified(self, token: str, key: Key, algorithm: str) -> Identity:
+        digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+        known = self._remembered.pop(digest, None)
+        # Keys that were fetched again count as others: a revoked one has not been found at all.
+        if known is None or known.key is not key:
+            known = _Remembered(key, self._identity(self._claims(token, key, algorithm)))
+        if known.identity.expires_at <= self._clock.now():
+            raise TokenExpiredError("the token has expired: connect again with a new one")
+        if len(token) <= MAX_REMEMBERED_CHARS:
+            self._remembered[digest] = known
+            if len(self._remembered) > MAX_REMEMBERED:
+                self._remembered.popitem(last=False)
+        return known.identity
+
+    def _claims(self, token: str, key: Key, algorithm: str) -> dict[str, Any]:
+        try:
+            return _jwt.decode(token, key, algorithms=[algorithm], issuer=self._issuer)
         except jwt.MissingRequiredClaimError as error:
             raise InvalidTokenError(
                 f"the token has no {error.claim}: send the session's access_token"
@@ -100,16 +160,13 @@ class Verifier:
         except jwt.ImmatureSignatureError:
             raise InvalidTokenError("the token is not valid yet: check the clocks") from None
         except (jwt.InvalidTokenError, ValueError):
-            raise InvalidTokenError("the token is no valid JWT: send the session's access_token") from None
-        return self._identity(claims)
+            raise _no_jwt() from None
 
     def _identity(self, claims: dict[str, Any]) -> Identity:
         try:
             expires_at = dt.datetime.fromtimestamp(float(claims["exp"]), dt.UTC)
         except (TypeError, ValueError, OverflowError, OSError):
             raise InvalidTokenError("the token's exp is no time: sign in again") from None
-        if expires_at <= self._clock.now():
-            raise TokenExpiredError("the token has expired: connect again with a new one")
         role, subject = claims.get("role"), claims.get("sub")
         if role not in ROLES:
             raise InvalidTokenError(
@@ -117,7 +174,9 @@ class Verifier:
                 "send the signed-in user's access_token"
             )
         user_id: str | None = None
-        if subject is not None:
+        if isinstance(subject, str) and _UUID.fullmatch(subject):
+            user_id = subject  # as nearly all are spelt; UUID takes its time
+        elif subject is not None:
             try:
                 user_id = str(uuid.UUID(subject))
             except (ValueError, AttributeError, TypeError):
@@ -127,3 +186,37 @@ class Verifier:
         stable = {name: value for name, value in claims.items() if name not in self._left_out}
         principal = Principal(role=role, user_id=user_id, claims_json=_encoder.encode(stable).decode())
         return Identity(principal, expires_at)
+
+
+def _secret_key(secret: str) -> jwt.PyJWK:
+    """Return the project's secret as a key for HS256 and nothing else.
+
+    Raises:
+        ConfigError: it is no secret but a key that may be public.
+    """
+    try:
+        HMACAlgorithm(HMACAlgorithm.SHA256).prepare_key(secret)
+        key = jwt.PyJWK(HMACAlgorithm.to_jwk(secret, as_dict=True), "HS256")
+    except jwt.InvalidKeyError:
+        raise ConfigError(
+            "SUPABASE_JWT_SECRET is a public key, a certificate or a JWK: set the project's JWT secret, or "
+            "nothing, so that tokens are verified against the project's public keys"
+        ) from None
+    key.Algorithm = _PreparedHmac(HMACAlgorithm.SHA256)
+    return key
+
+
+@lru_cache(maxsize=64)
+def _named(head: str) -> tuple[str, str | None]:
+    """Return the algorithm and the key id that a token's first part names; a project has few of these.
+
+    Raises:
+        jwt.InvalidTokenError, ValueError: it is none.
+    """
+    header = jwt.get_unverified_header(f"{head}..")
+    algorithm, kid = header.get("alg"), header.get("kid")
+    return str(algorithm), kid if isinstance(kid, str) else None
+
+
+def _no_jwt() -> InvalidTokenError:
+    return InvalidTokenError("the token is no valid JWT: send the session's access_token")

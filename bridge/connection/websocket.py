@@ -31,16 +31,10 @@ from bridge.connection.session import (
     StopSubscription,
     Verify,
 )
+from bridge.connection.tokens import Identity
 from bridge.connection.work import Piece, Work
 from bridge.connection.writer import Writer
-from bridge.errors import (
-    ClientError,
-    ForbiddenError,
-    InvalidTokenError,
-    MalformedMessageError,
-    SlowConsumerError,
-    TooManyError,
-)
+from bridge.errors import ClientError, MalformedMessageError, SlowConsumerError, TooManyError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -92,19 +86,25 @@ class WebSocketConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._writer.transport = transport  # type: ignore[assignment]  # a stream transport, as TCP servers have
 
+    def open(self, request: Request | None) -> None:
+        """Answer the handshake with which the connection began; None for one that cannot be read."""
+        is_accepted, response = handshake.answer(self._protocol, request)
+        if request is None or not is_accepted:
+            self._writer.reject(response)
+        else:
+            self._outbox.frames.append(response)  # what can be said at once goes with it, in one call
+            self._begin(request)
+            self.flush()
+
     @override
     def data_received(self, data: bytes) -> None:
+        if self._session is None:
+            return  # refused, and about to be closed
         self._heard_s = self._context.clock.monotonic_s()
         self._protocol.receive_data(data)
-        events = self._protocol.events_received()
-        for event in events:
-            if isinstance(event, Request):
-                self._handshake(event)
-            elif isinstance(event, Frame):
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
                 self._frame(event)
-        if self._session is None:
-            self._writer.reject(b"" if events else handshake.UNREADABLE)
-            return
         if self._writer.write_protocol():
             self._visit_at_end()
         if self._writer.is_overfull:
@@ -225,17 +225,12 @@ class WebSocketConnection(asyncio.Protocol):
             "subscribed": self.subscriber is not None and self.subscriber.subscribed,
         }
 
-    def _handshake(self, request: Request) -> None:
-        response = handshake.answer(self._protocol, request)
-        self._protocol.send_response(response)
-        if response.status_code != 101:  # noqa: PLR2004 - switching protocols
-            return
+    def _begin(self, request: Request) -> None:
         context = self._context
         self._session = Session(
             connection_id=self.id, opened_s=self._opened_s, ping_interval_s=context.ping_interval_s
         )
         context.sweeper.add(self)
-        context.sweeper.visit_at(self, self._opened_s + AUTH_TIMEOUT_S)
         try:
             context.connections.enter()
             self._entered = True
@@ -244,9 +239,9 @@ class WebSocketConnection(asyncio.Protocol):
         except ClientError as error:
             self._fail(error)
             return
-        # The protocol's parser keeps the request for as long as the connection lasts, with the token in it.
-        request.headers.clear()
-        if token is not None:
+        if token is None:
+            context.sweeper.visit_at(self, self._opened_s + AUTH_TIMEOUT_S)
+        else:
             self._carry_out(self._session.receive_token(token))
 
     def _frame(self, frame: Frame) -> None:
@@ -274,8 +269,7 @@ class WebSocketConnection(asyncio.Protocol):
             self._carry_out(commands, owing=self._session.unverified > 0 or self._work.is_waiting)
 
     def _fail(self, error: ClientError) -> None:
-        if isinstance(error, InvalidTokenError | ForbiddenError):
-            metrics.AUTH_FAILURES.labels(error.code).inc()
+        metrics.note_refused(error.code)
         if self._session is not None:
             self._carry_out(self._session.fail(error))
 
@@ -288,7 +282,7 @@ class WebSocketConnection(asyncio.Protocol):
                 case Send(message=message):
                     self._writer.send_text(messages.encode(message))
                 case Verify(token=token):
-                    self._do(self._verify(token))
+                    self._verify(token)
                 case Enter():
                     self._enter(command)
                 case Renew(identity=identity):
@@ -316,15 +310,26 @@ class WebSocketConnection(asyncio.Protocol):
         self._writer.send_text(messages.encode(command.message))
         self.offer(self._context.hub.status())
 
-    async def _verify(self, token: str) -> None:
-        clock = self._context.clock
+    def _verify(self, token: str) -> None:
         try:
-            identity = await self._context.verifier.verify(token)
+            identity = self._context.verifier.verify_at_once(token) if self._work.is_idle else None
         except ClientError as error:
             self._fail(error)
             return
+        if identity is None:
+            self._do(self._verify_later(token))
+        else:  # nearly always, and without a task
+            self._verified(identity)
+
+    async def _verify_later(self, token: str) -> None:
+        try:
+            self._verified(await self._context.verifier.verify(token))
+        except ClientError as error:
+            self._fail(error)
+
+    def _verified(self, identity: Identity) -> None:
         if self._writer.is_open and self._session is not None:
-            self._carry_out(self._session.verified(identity, now=clock.now()))
+            self._carry_out(self._session.verified(identity, now=self._context.clock.now()))
             self._visit_at_expiry()
 
     def _visit_at_expiry(self) -> None:

@@ -40,6 +40,11 @@ class Work:
         self._pieces: deque[Piece] | None = None
 
     @property
+    def is_idle(self) -> bool:
+        """True while there is nothing to be done before what would come next."""
+        return self._pieces is None
+
+    @property
     def is_waiting(self) -> bool:
         """True while there is a piece that has not begun."""
         return bool(self._pieces)

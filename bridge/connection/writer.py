@@ -63,11 +63,13 @@ class Writer:
         return self.outbox.flush(transport)
 
     def send_text(self, payload: bytes) -> None:
-        """Send a message, behind what is queued."""
+        """Send a message: with what is queued, behind it, or at once."""
         if self._protocol.state is State.OPEN:
-            self.flush()
             self._protocol.send_text(payload)
-            self.write_protocol()
+            if self.outbox.frames:
+                self.outbox.offer(b"".join(self._protocol.data_to_send()))
+            else:
+                self.write_protocol()
 
     def ping(self) -> None:
         """Send a ping."""
@@ -104,9 +106,9 @@ class Writer:
         return not had_begun and self.ends_at_s is not None
 
     def reject(self, response: bytes) -> None:
-        """End a connection that did not become a WebSocket, with the protocol's response or this one."""
+        """End a connection that did not become a WebSocket, with this response."""
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(b"".join(self._protocol.data_to_send()) + response)
+            self.transport.write(response)
             self.transport.close()
 
     def abort(self) -> None:

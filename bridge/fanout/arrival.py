@@ -37,6 +37,8 @@ class Arrival:
             wait_s: How long it can wait for a start, before it asks again; None for as long as it takes.
         """
         history = self._history
+        if history.is_open and not history.may_come(cursor) and history.file(FILED_AT_ONCE):
+            return True  # nearly always, and this is asked by everybody who comes back
 
         def starts() -> bool:
             return not history.is_open and history.may_come(cursor)

@@ -7,6 +7,7 @@ mean the same in every worker, so that a client may come back to any of them.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -159,12 +160,14 @@ class History:
         version, _, text = cursor.partition("-")
         if not self.is_open:
             return version == self._version or not version.startswith(OF_ONE_PROCESS)
-        seen = Position.parse(text)
+        seen = _read(text)
         return version == self._version and seen is not None and seen.after > self._passed
 
     def file(self, at_most: int) -> bool:
         """Find out who may experience past events, of which it is not known; True if it is of all of them."""
         count = self.moment - self._index.until
+        if not count:
+            return True
         unfiled = list(islice(reversed(self._entries), count))
         for entry in unfiled[: -1 - at_most : -1]:
             self._index.file(entry)
@@ -181,7 +184,7 @@ class History:
             here_since: The :attr:`moment` since which ``principal`` has been here.
         """
         version, _, text = cursor.partition("-")
-        seen = Position.parse(text)
+        seen = _read(text)
         if not self.is_open or version != self._version or seen is None:
             return None
         if isinstance(self._gone, Entry):
@@ -204,7 +207,7 @@ class History:
 
     def ahead(self, cursor: str) -> Position | None:
         """Return what ``cursor`` has seen, if that has changes which are still to come here; else None."""
-        seen, passed = Position.parse(cursor.partition("-")[2]), Position.parse(self._position)
+        seen, passed = _read(cursor.partition("-")[2]), _read(self._position)
         return None if seen is None or (passed is not None and passed.covers(seen)) else seen
 
     def _theirs(self, principal: Principal, seen: Position) -> Iterator[Entry]:
@@ -233,6 +236,12 @@ def _after(entries: deque[Entry], seen: Position, *, skip: int = 0) -> Iterator[
         if entry.passed < seen.after:
             return
         yield entry
+
+
+@lru_cache(maxsize=64)
+def _read(text: str) -> Position | None:
+    """Return the position that ``text`` names; nobody changes it, as those who come back at once share it."""
+    return Position.parse(text)
 
 
 def _position(entry: Entry) -> Position:

@@ -148,7 +148,7 @@ class Hub:
                 self._release(subscriber)
                 subscriber.sink.offer(notice(Resync("not_recovered", self.cursor)))
         if since is not None:
-            metrics.RESUMES.labels("true" if recovered else "false").inc()
+            metrics.RESUMES.counts["true" if recovered else "false",] += 1
         return recovered
 
     def leave(self) -> None:

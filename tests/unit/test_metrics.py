@@ -71,6 +71,17 @@ def test_a_close_code_that_a_client_chose_is_no_label() -> None:
     assert len(shown) < 30
 
 
+def test_tokens_and_origins_that_are_refused_are_counted() -> None:
+    """And no other errors."""
+    before = metrics.exposition()
+    metrics.note_refused("too_many")
+    assert metrics.exposition().count(b"auth_failures_total{") == before.count(b"auth_failures_total{")
+    count = metrics.AUTH_FAILURES.labels("token_expired")
+    had = count._value.get()
+    metrics.note_refused("token_expired")
+    assert count._value.get() == had + 1
+
+
 def test_upstream_is_in_one_state() -> None:
     """1 for that, 0 for the others."""
     metrics.show_upstream("catching_up")

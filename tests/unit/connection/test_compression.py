@@ -34,13 +34,10 @@ def opened(offer: str = OFFER, factories: Any = FACTORIES) -> tuple[Protocol, st
             "Sec-WebSocket-Extensions": offer,
         }
     )
-    protocol.receive_data(f"GET /ws HTTP/1.1\r\n{headers}".encode())
-    [request] = protocol.events_received()
-    assert isinstance(request, Request)
-    response = answer(protocol, request)
-    protocol.send_response(response)
-    assert response.status_code == 101
-    return protocol, response.headers.get("Sec-WebSocket-Extensions")
+    accepted, response = answer(protocol, Request("/ws", headers))
+    assert accepted
+    _, _, said = response.decode().partition("Sec-WebSocket-Extensions: ")
+    return protocol, said.partition("\r\n")[0] or None
 
 
 def packed(payload: bytes, *, window_bits: int = 15, end: int = zlib.Z_SYNC_FLUSH) -> bytes:

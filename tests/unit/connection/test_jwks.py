@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.clock import ManualClock
 from bridge.connection import ProjectKeys
+from bridge.connection.jwks import MAX_AGE_S
 from bridge.errors import InvalidTokenError
 
 
@@ -54,6 +55,19 @@ async def serving() -> AsyncIterator[tuple[Endpoint, ProjectKeys, ManualClock]]:
     port = server.sockets[0].getsockname()[1]
     async with server:
         yield endpoint, ProjectKeys(f"http://127.0.0.1:{port}/", clock=clock), clock
+
+
+async def test_a_key_is_at_hand_once_it_has_been_fetched():
+    """For its algorithm, and until the keys are old: then somebody has to wait for them."""
+    async with serving() as (endpoint, keys, clock):
+        assert keys.at_hand("k1", "ES256") is None
+        found = await keys.key("k1", "ES256")
+        assert keys.at_hand("k1", "ES256") is found
+        assert keys.at_hand("k1", "RS256") is None
+        assert keys.at_hand("k2", "ES256") is None
+        clock.advance(MAX_AGE_S)
+        assert keys.at_hand("k1", "ES256") is None
+        assert len(endpoint.requests) == 1
 
 
 async def test_a_key_is_fetched_once():

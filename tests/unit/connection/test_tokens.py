@@ -10,8 +10,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.clock import ManualClock
-from bridge.connection import Verifier
-from bridge.errors import InvalidTokenError, TokenExpiredError
+from bridge.connection import Verifier, tokens
+from bridge.errors import ConfigError, InvalidTokenError, TokenExpiredError
 
 SECRET = "a secret of at least thirty-two bytes"
 USER = "0f000000-0000-4000-8000-000000000001"
@@ -22,7 +22,10 @@ PRIVATE = ec.generate_private_key(ec.SECP256R1())
 
 
 class Keys:
-    """The project's keys: one."""
+    """The project's keys: one, which has to be fetched."""
+
+    def at_hand(self, _kid: str, _algorithm: str) -> Any:
+        return None
 
     async def key(self, kid: str, algorithm: str) -> Any:
         if (kid, algorithm) != ("k1", "ES256"):
@@ -152,3 +155,91 @@ async def test_nonsense_is_no_token(token: str):
     """One error, whatever it is."""
     with pytest.raises(InvalidTokenError):
         await verifier(keys=Keys()).verify(token)
+
+
+class Rotating:
+    """Keys of which one can be replaced, or revoked."""
+
+    def __init__(self) -> None:
+        self.public: Any = PRIVATE.public_key()
+
+    def at_hand(self, _kid: str, _algorithm: str) -> Any:
+        return self.public
+
+    async def key(self, _kid: str, _algorithm: str) -> Any:
+        if self.public is None:
+            raise InvalidTokenError("no such key")
+        return self.public
+
+
+async def test_a_token_that_comes_again_is_remembered(monkeypatch: pytest.MonkeyPatch):
+    """Those that were used last, and none that is long: memory is bounded."""
+    monkeypatch.setattr(tokens, "MAX_REMEMBERED", 2)
+    kept, long, made = verifier(), signed(padding="x" * 5000), [signed(n=n) for n in range(3)]
+    first = await kept.verify(made[0])
+    assert await kept.verify(made[0]) is first
+    await kept.verify(made[1])
+    assert await kept.verify(made[0]) is first  # used again: the other one is older now
+    second = await kept.verify(made[2])
+    assert await kept.verify(made[0]) is first
+    assert await kept.verify(made[2]) is second
+    assert await kept.verify(long) is not await kept.verify(long)
+    kept.keep(frozenset({"jti"}))
+    assert await kept.verify(made[0]) is not first
+
+
+async def test_a_remembered_token_expires():
+    """Exactly when it would have, and is forgotten."""
+    clock = ManualClock()
+    kept, token = verifier(clock=clock), signed()
+    await kept.verify(token)
+    clock.advance(3599)
+    await kept.verify(token)
+    clock.advance(1)
+    for _ in range(2):
+        with pytest.raises(TokenExpiredError):
+            await kept.verify(token)
+
+
+async def test_a_remembered_token_needs_the_key_that_verified_it():
+    """Once the project has revoked or replaced that, it is verified again, or refused."""
+    keys = Rotating()
+    kept = verifier(secret=None, keys=keys)
+    token = jwt.encode(GOOD, PRIVATE, algorithm="ES256", headers={"kid": "k1"})
+    first = await kept.verify(token)
+    assert await kept.verify(token) is first
+    keys.public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    with pytest.raises(InvalidTokenError, match="signature"):
+        await kept.verify(token)
+    keys.public = None
+    with pytest.raises(InvalidTokenError, match="no such key"):
+        await kept.verify(token)
+
+
+async def test_a_remembered_token_vouches_for_no_other():
+    """Its header and claims with another signature are as good as nothing."""
+    kept, token = verifier(), signed()
+    await kept.verify(token)
+    for other in (token[:-4] + "AAAA", token.rpartition(".")[0] + ".", token + "A"):
+        with pytest.raises(InvalidTokenError):
+            await kept.verify(other)
+
+
+@pytest.mark.parametrize(
+    "secret", ["-----BEGIN PUBLIC KEY-----\nx\n-----END PUBLIC KEY-----\n", '{"kty":"oct"}', ""]
+)
+def test_a_secret_that_may_be_public_is_none(secret: str):
+    """Whoever knew it could sign; the process does not start."""
+    with pytest.raises(ConfigError, match="SUPABASE_JWT_SECRET"):
+        verifier(secret=secret)
+
+
+async def test_a_token_is_verified_at_once_where_its_key_is_at_hand():
+    """With the same answer and the same errors; None where a key has to be fetched."""
+    by_secret = verifier()
+    assert by_secret.verify_at_once(signed()) == await by_secret.verify(signed())
+    with pytest.raises(InvalidTokenError, match="signature"):
+        by_secret.verify_at_once(signed(secret="another secret of thirty-two bytes..."))
+    token = jwt.encode(GOOD, PRIVATE, algorithm="ES256", headers={"kid": "k1"})
+    assert verifier(keys=Keys()).verify_at_once(token) is None
+    assert verifier(keys=Rotating()).verify_at_once(token) is not None

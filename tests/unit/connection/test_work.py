@@ -32,9 +32,12 @@ async def test_pieces_run_in_order_in_a_task_that_ends_with_them():
         for first in (1, 3):
             async with asyncio.TaskGroup() as tasks:
                 work = Work(lambda coroutine: tasks.create_task(coroutine) and None, Owner())
+                assert work.is_idle
                 assert work.add(piece(first))
+                assert not work.is_idle
                 assert work.add(piece(first + 1))
                 go_on.set()
+            assert work.is_idle
     assert done == [1, 2, 3, 4]
 
 

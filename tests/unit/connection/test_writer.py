@@ -3,29 +3,18 @@
 import asyncio
 
 import pytest
-from websockets.http11 import Request
 
 from bridge.clock import ManualClock
 from bridge.connection import writer as module
-from bridge.connection.handshake import Protocol, answer
+from bridge.connection.handshake import Protocol
 from bridge.connection.writer import Writer
 from tests.support.transport import Transport
 
 
-def made(*, opened: bool = True, path: str = "/ws") -> tuple[Writer, Transport, Protocol]:
+def made() -> tuple[Writer, Transport, Protocol]:
     protocol = Protocol()
     writer = Writer(protocol, limit_bytes=100, clock=ManualClock())
     writer.transport = transport = Transport()
-    protocol.receive_data(
-        f"GET {path} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-    )
-    [request] = protocol.events_received()
-    assert isinstance(request, Request)
-    protocol.send_response(answer(protocol, request))
-    if opened:
-        writer.write_protocol()
-        transport.writes.clear()
     return writer, transport, protocol
 
 
@@ -36,7 +25,11 @@ def test_messages_come_behind_the_frames_that_wait():
     assert writer.outbox.offer(b"frame")
     assert writer.outbox
     writer.send_text(b"{}")
-    assert transport.writes == [b"frame", b"\x81\x02{}"]
+    assert transport.writes == []
+    writer.flush()
+    assert transport.writes == [b"frame\x81\x02{}"]
+    writer.send_text(b"{}")
+    assert transport.writes[1:] == [b"\x81\x02{}"]
 
 
 def test_a_close_comes_behind_the_frames_that_wait_unless_they_are_dropped():
@@ -73,15 +66,13 @@ def test_the_clients_close_is_answered_and_half_closes_the_connection():
 
 def test_a_refused_handshake_is_answered_and_closed():
     """Once; a connection that is gone is left alone."""
-    writer, transport, _ = made(opened=False, path="/elsewhere")
-    writer.reject(b"")
-    writer.reject(b"")
-    assert transport.written.startswith(b"HTTP/1.1 404 ")
-    assert transport.ended == ["closed"]
-    writer.write_protocol()
+    writer, transport, _ = made()
+    for _ in range(2):
+        writer.reject(b"HTTP/1.1 404 no")
+    assert (transport.written, transport.ended) == (b"HTTP/1.1 404 no", ["closed"])
     writer.lose()
     writer.reject(b"x")
-    assert transport.ended == ["closed"]
+    assert (transport.written, transport.ended) == (b"HTTP/1.1 404 no", ["closed"])
 
 
 def test_too_much_waiting_is_told():

@@ -175,7 +175,7 @@ async def test_a_replay_that_fails_lets_no_later_event_through():
 async def test_a_replay_that_cannot_be_decided_makes_the_client_read_again():
     """Postgres takes too long, or cannot know any more: it is told so, counted, and live events go on."""
     hub = make_hub()
-    counts = [metrics.RESUMES.labels(recovered)._value.get() for recovered in ("true", "false")]
+    counts = [metrics.RESUMES.counts[recovered,] for recovered in ("true", "false")]
 
     async def undecided(_principal: Principal, _events: Sequence[RowEvent]) -> list[View | None]:
         publish(hub, 2)
@@ -191,7 +191,7 @@ async def test_a_replay_that_cannot_be_decided_makes_the_client_read_again():
         [2, 3],
         {"type": "resync", "reason": "not_recovered", "cursor": "e-2"},
     )
-    after = [metrics.RESUMES.labels(recovered)._value.get() for recovered in ("true", "false")]
+    after = [metrics.RESUMES.counts[recovered,] for recovered in ("true", "false")]
     assert after == [counts[0], counts[1] + 1]
     assert (await joined(hub, since="e-3"))[1].messages[0]["recovered"] is True
 
