@@ -93,9 +93,44 @@ def test_what_equal_values_do_not_tell_is_not_kept(policy: str, level: float) ->
     assert plan.sightings is None or plan.sightings.key(row, roster) is None
 
 
+@pytest.mark.parametrize("first", [True, 1, False, 0])
+@pytest.mark.parametrize("policy", ["(data = 'true'::jsonb)", "(jsonb_typeof(data) = 'number'::text)"])
+def test_true_is_not_1_in_a_column_of_json(policy: str, first: object) -> None:
+    """Python calls them equal: who sees a row with the one would be shown rows with the other."""
+    plan, roster = compiled(policy, "id uuid, data jsonb"), roster_of(ANN)
+    for value in (first, True, 1, False, 0):
+        row = {"id": "n", "data": value}
+        assert viewers(plan, row, roster).sees == _viewers(plan, row, roster, None).sees
+
+
+def test_a_truth_value_is_kept_by() -> None:
+    """A policy may well read a column of type boolean."""
+    plan, roster = compiled("published", "id uuid, published boolean"), roster_of(ANN)
+    row = {"id": "n", "published": True}
+
+    assert viewers(plan, row, roster).sees is viewers(plan, row, roster).sees != ()
+    assert viewers(plan, {**row, "published": False}, roster).sees == ()
+
+
+def test_what_is_kept_is_bounded_where_no_two_rows_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that name nobody take memory, too, and long texts that a policy reads."""
+    monkeypatch.setattr(module, "MOST", 1000)
+    plan, roster = compiled("(owner_id = auth.uid())"), roster_of(ANN)
+    known = plan.sightings
+    assert known is not None
+    most = 0
+    for n in range(100):
+        viewers(plan, {"owner_id": str(n)}, roster)
+        most = max(most, len(known))
+    assert 10 < most < 32
+
+    viewers(plan, {"owner_id": "x" * 8000}, roster)
+    assert len(known) == 1
+
+
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """All is forgotten then, and found again."""
-    monkeypatch.setattr(module, "MOST", 5)
+    monkeypatch.setattr(module, "MOST", 200)
     plan, roster = compiled("(owner_id = auth.uid())"), roster_of(ANN)
     first = viewers(plan, {"owner_id": ANN}, roster).sees
     for n in range(9):
