@@ -16,7 +16,7 @@ from bridge.events import Principal, Row
 Key: TypeAlias = tuple[Any, ...]
 
 MOST: Final = 1_000_000
-"""What is kept over all rows of a plan, in the size of a principal; beyond, all is forgotten and found again."""
+"""What is kept of a plan, in the size of a principal; beyond, all is forgotten and found again."""
 
 _ENTRY: Final = 32
 """What an answer takes by itself: a policy may read the primary key, so that no two rows share one."""
@@ -89,7 +89,7 @@ class Sightings:
 
 
 def _told_apart(key: Key) -> Key | None:
-    """Return ``key`` so that true, which a column of jsonb may hold, is not 1; None if it has what is not plain."""
+    """Return ``key`` so that true is not 1, as jsonb may be both; None if equal values may mean others."""
     if any(value.__class__ not in _PLAIN and value.__class__ is not bool for value in key):
         return None
     return tuple([(value,) if value.__class__ is bool else value for value in key])

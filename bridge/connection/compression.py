@@ -1,7 +1,7 @@
 """permessage-deflate of one connection: negotiated, inflated within bounds, and nothing kept in between.
 
-No context is taken over in either direction.  What many clients get is compressed once, by fan-out; the
-answers to one client are short, and go as they are.
+No context is taken over in either direction.  What comes from fan-out is compressed, once for all who get it;
+what a connection answers by itself is short, and goes as it is.
 """
 
 import dataclasses

@@ -79,16 +79,18 @@ def test_an_audience_is_looked_at_again_after_a_change_only() -> None:
     assert (made.of(audience).sinks, made.of(audience).present) == ([], 1)
 
 
-def test_what_is_kept_is_bounded(monkeypatch) -> None:
-    """All is found again then."""
-    monkeypatch.setattr(seating, "MAX_KEPT", 2)
+def test_what_is_kept_is_bounded_by_its_size(monkeypatch) -> None:
+    """An audience has another tuple after each change of a membership: a large one must not be kept many times."""
+    monkeypatch.setattr(seating, "MAX_KEPT", 1000)
     made = Seating()
     made.add(subscriber())
-    audiences = [(ANN, Principal(role="authenticated", user_id=str(n))) for n in range(3)]
+    crowd = tuple(Principal(role="authenticated", user_id=str(n)) for n in range(400))
+    audiences = [(ANN, *crowd), (BOB, *crowd), crowd]
     seats = [made.of(audience) for audience in audiences]
 
     assert made.of(audiences[2]) is seats[2]
     assert made.of(audiences[0]) is not seats[0]
+    assert made.of(audiences[2]) is seats[2]
 
 
 def test_the_first_and_the_last_of_a_principal_are_known() -> None:
