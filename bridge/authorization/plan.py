@@ -31,7 +31,7 @@ Who: TypeAlias = Literal["here", "anybody", "past"]
 class Plan:
     """Answers who sees a row, for one table and one role.
 
-    A row has to hold at least :attr:`row_columns`.  Between calls a plan keeps the cohorts, which are the users
+    A row has to hold at least :attr:`row_columns`.  Between calls a plan keeps the cohorts, which are users
     who are here by what depends on them alone, and who was found to see rows.
 
     Args:
