@@ -1,7 +1,7 @@
 """permessage-deflate of one connection: negotiated, inflated within bounds, and nothing kept in between.
 
-No context is taken over in either direction.  Events are compressed, each once for all who get it; what is told
-to one client is mostly short, and goes as it is.
+No context is taken over in either direction.  Events are compressed, each once for all who get it; what
+is told to one client is mostly short, and goes as it is.
 """
 
 import dataclasses
