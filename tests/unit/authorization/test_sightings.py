@@ -37,7 +37,7 @@ def roster_of(*users: str) -> Roster:
     return made
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32))
 def test_what_is_kept_is_what_would_be_found(seed: int) -> None:
     """Whatever happens between two questions: somebody comes or goes, a look-up row comes, changes or goes."""
@@ -212,7 +212,7 @@ def someones(effects: Sequence[Effect]) -> list[object]:
     return found
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32))
 async def test_whoever_keeps_nothing_tells_the_same(seed: int) -> None:
     """Tables that are watched and looked into, claims, two roles, jsonb, people who come, linger and go."""
