@@ -6,9 +6,9 @@ as what (:class:`Deliver`), and who has to read again (:class:`Resync`).
 ``loader`` reads catalog and look-up rows; ``composition`` turns grants and policies into one
 condition (``translation``: from SQL to the ``algebra``; ``normalization``); ``planset`` and ``plan``
 compile it in both directions (``evaluation``: does this user see this row; ``audience``: which users
-see it); ``authorizer`` applies changes (``rows``, ``effects``, ``experience``, ``settling``), and asks
-Postgres what memory cannot tell (``asking``; ``grounds``: what its answers depend on; ``pace``).  The
-stage does no I/O but through the database that it is given, and owns no task.
+see it; ``sightings``: who was found to); ``authorizer`` applies changes (``rows``, ``effects``,
+``experience``, ``settling``), and asks Postgres what memory cannot tell (``asking``; ``grounds``: what its
+answers depend on; ``pace``).  The stage does no I/O but through its database, and owns no task.
 """
 
 from bridge.authorization.asking import Database

@@ -104,7 +104,7 @@ class Sees(msgspec.Struct, frozen=True):
     @property
     def before(self) -> Sequence[Principal]:
         """Those who saw it, where it is the row before a change: whoever seems to may have been shown it."""
-        return [*self.now, *self.seems]
+        return [*self.now, *self.seems] if self.seems else self.now
 
     def certain(self, *, row_only: bool) -> Sequence[Principal]:
         """Return those who saw the row, where it is the row before a change, as it was then.

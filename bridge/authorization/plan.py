@@ -31,8 +31,8 @@ Who: TypeAlias = Literal["here", "anybody", "past"]
 class Plan:
     """Answers who sees a row, for one table and one role.
 
-    A row has to hold at least :attr:`row_columns`.  Between calls a plan keeps the cohorts only: the
-    users who are here by what depends on them alone.
+    A row has to hold at least :attr:`row_columns`.  Between calls a plan keeps the cohorts, which are users
+    who are here by what depends on them alone, and who was found to see rows.
 
     Args:
         sight: The condition and the columns.

@@ -27,7 +27,7 @@ class RememberedRows:
     Args:
         primary_key: Columns of the primary key.
         columns: Columns to keep; the primary key is kept as well.
-        limit: Number of rows; deleted ones count, they are remembered as deleted.  With 0 nothing is.
+        limit: Number of rows, 0 for none; deleted ones count, they are remembered as deleted.
     """
 
     def __init__(self, *, primary_key: Sequence[str], columns: Iterable[str], limit: int) -> None:

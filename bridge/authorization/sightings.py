@@ -16,9 +16,12 @@ from bridge.events import Principal, Row
 Key: TypeAlias = tuple[Any, ...]
 
 MOST: Final = 1_000_000
-"""Principals that are kept, over all rows of a plan; beyond, all is forgotten and found again."""
+"""What is kept of a plan, in the size of a principal; beyond, all is forgotten and found again."""
 
-_PLAIN: Final = frozenset((str, int, bool, type(None)))
+_ENTRY: Final = 32
+"""What an answer takes by itself: a policy may read the primary key, so that no two rows share one."""
+
+_PLAIN: Final = frozenset((str, int, type(None)))
 """Values that mean the same wherever they are equal: 1.0 is not printed as 1 is."""
 
 
@@ -50,6 +53,9 @@ class Sightings:
         self._found: dict[Key, Sighting] = {}
         self._kept = 0
 
+    def __len__(self) -> int:
+        return len(self._found)
+
     def key(self, row: Row, roster: Roster) -> Key | None:
         """Return the values that the answer for ``row`` follows from; None if equal ones may mean others.
 
@@ -65,7 +71,7 @@ class Sightings:
         key = tuple([row[column] for column in self._columns])
         for value in key:
             if value.__class__ not in _PLAIN:
-                return None
+                return _told_apart(key)
         return key
 
     def find(self, key: Key) -> Sighting | None:
@@ -74,8 +80,16 @@ class Sightings:
 
     def keep(self, key: Key, sighting: Sighting) -> None:
         """Keep who sees the rows of this key."""
-        self._kept += len(sighting.sees) + 1
+        size = _ENTRY + len(sighting.sees) + sum(len(value) for value in key if value.__class__ is str) // 8
+        self._kept += size
         if self._kept > MOST:
             self._found.clear()
-            self._kept = len(sighting.sees) + 1
+            self._kept = size
         self._found[key] = sighting
+
+
+def _told_apart(key: Key) -> Key | None:
+    """Return ``key`` so that true is not 1, as jsonb may be both; None if equal values may mean others."""
+    if any(value.__class__ not in _PLAIN and value.__class__ is not bool for value in key):
+        return None
+    return tuple([(value,) if value.__class__ is bool else value for value in key])

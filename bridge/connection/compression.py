@@ -1,7 +1,7 @@
 """permessage-deflate of one connection: negotiated, inflated within bounds, and nothing kept in between.
 
-No context is taken over in either direction.  What many clients get is compressed once, by fan-out; the
-answers to one client are short, and go as they are.
+No context is taken over in either direction.  Events are compressed, each once for all who get it; what
+is told to one client is mostly short, and goes as it is.
 """
 
 import dataclasses
@@ -127,8 +127,8 @@ class DeflatingSink:
         self.wires = client.wires
 
     def offer(self, frame: OutFrame) -> None:
-        """Queue the compressed frame."""
-        packed = frame.packed or frame.pack()
+        """Queue the frame; compressed if it is an event."""
+        packed = frame if frame.cursor is None else frame.packed or frame.pack()
         _saved[()] += packed.saved_bytes
         self._client.offer(packed)
 

@@ -35,7 +35,7 @@ class Writer:
         """When the connection is dropped, once a close has been sent."""
         self._protocol = protocol
         self.outbox = Outbox(limit_bytes)
-        """Frames for the next flush; only while the writer is open."""
+        """Frames for the next flush, which forgets them once the writer is closed."""
         self._clock = clock
         self._resumed: asyncio.Future[None] | None = None
 

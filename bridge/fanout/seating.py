@@ -8,8 +8,11 @@ from bridge.fanout.flusher import Flusher
 from bridge.fanout.frames import Frame
 from bridge.fanout.subscriber import Sink, Subscriber
 
-MAX_KEPT = 10_000
-"""Audiences that are kept."""
+MAX_KEPT = 1_000_000
+"""Principals of the audiences that are kept; beyond, all is forgotten and found again."""
+
+_ENTRY = 32
+"""What seats take by themselves, in the size of a principal."""
 
 _NOBODY: tuple[Subscriber, ...] = ()
 
@@ -62,6 +65,7 @@ class Seating:
     def __init__(self) -> None:
         self._by_principal: dict[Principal, list[Subscriber]] = {}
         self._kept: dict[int, Seats] = {}
+        self._size = 0
 
     def __len__(self) -> int:
         return len(self._by_principal)
@@ -94,6 +98,7 @@ class Seating:
     def changed(self) -> None:
         """Look at everybody anew: what a subscriber wants, or can take, has changed."""
         self._kept.clear()
+        self._size = 0
 
     def all(self, principals: Iterable[Principal] | None = None) -> Iterator[Subscriber]:
         """Give the subscribers of some principals; None: of everybody."""
@@ -106,7 +111,9 @@ class Seating:
             return Seats(audience, self._by_principal)
         seats = self._kept.get(id(audience))  # which nothing else has, as it is kept alive here
         if seats is None:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
+            size = _ENTRY + len(audience)
+            if self._size + size > MAX_KEPT:
+                self.changed()
+            self._size += size
             seats = self._kept[id(audience)] = Seats(audience, self._by_principal)
         return seats

@@ -50,6 +50,18 @@ def test_those_who_saw_and_those_who_see() -> None:
     assert all(delivery.view.columns == COLUMNS for delivery in share.deliveries(set()))
 
 
+def test_an_audience_that_stays_the_same_is_handed_on_as_it_is() -> None:
+    """An UPDATE of a row that the same people see: fan-out knows their outboxes by this very tuple."""
+    audience = (ann, bob)
+    share = Share(
+        columns=None, saw=Sees(Sighting((ann, bob))), sees=Sees(Sighting(audience)), old_unknown=False
+    )
+
+    (delivery,) = share.deliveries(set())
+
+    assert (delivery.view.action, delivery.principals is audience) == ("UPDATE", True)
+
+
 def test_who_only_seems_to_see_the_row_is_told_that_it_went() -> None:
     """But never shown it: the table has another row by now, whose change tells them."""
     share = Share(

@@ -203,6 +203,8 @@ async def test_fan_out_is_given_the_compressed_frame_and_everything_else_as_befo
     sink.offer(small)
     assert inbox.frames[0] is large.packed
     assert inbox.frames[1] is small
+    sink.offer(told := Frame(large.payload, large.wire))  # of one client, as `subscribed` is
+    assert (inbox.frames[2], told.packed) == (told, None)
     assert metrics.COMPRESSION_SAVED.counts[()] - before == len(large.wire) - len(large.pack().wire)
     assert await sink.room()
     sink.send_reconnect(7)

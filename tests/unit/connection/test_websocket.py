@@ -262,6 +262,36 @@ async def test_a_slow_consumer_is_closed_without_what_it_has_not_read():
     assert world.close_code == 4430
 
 
+async def test_who_does_not_read_what_fan_out_puts_is_cut_off_after_the_write():
+    """What is put there is not counted frame by frame: what the client has not read is, after the write."""
+    world = await World().opened()
+    principal = world.roster.here[0]
+    world.transport.unread_bytes = 500
+    world.hub.publish(message(1, body="x" * 100), to(principal))
+    world.loop.turn()
+    assert world.close_code is None
+    world.transport.unread_bytes = 900
+    world.hub.publish(message(2, body="x" * 100), to(principal))
+    assert world.close_code is None
+    world.loop.turn()
+    assert world.close_code == 4430
+
+
+async def test_nothing_comes_behind_a_close_and_nothing_is_kept_for_it():
+    """Fan-out goes on until the connection is lost."""
+    world = await World().opened()
+    world.hub.publish(message(1, body=""), to(world.roster.here[0]))
+    world.connection.send_reconnect(7)
+    assert [m["type"] for m in world.heard[-2:]] == ["new_message", "reconnect"]
+    written = len(world.transport.written)
+    for n in range(2, 5):
+        world.hub.publish(message(n, body=""), to(world.roster.here[0]))
+        world.loop.turn()
+        assert not world.connection.wires
+    world.connection.connection_lost(None)
+    assert len(world.transport.written) == written
+
+
 async def test_a_client_that_asks_and_never_reads_is_a_slow_consumer_too():
     """Answers count."""
     world = await World().opened()
