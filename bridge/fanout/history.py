@@ -45,7 +45,8 @@ class History:
         self._entries: deque[Entry] = deque()
         self._marks: deque[Entry] = deque()
         """Those of the entries that say who has to read again."""
-        self._by_id: dict[int, tuple[Entry, ...]] = {}
+        self._by_id: dict[int, Entry | list[Entry]] = {}
+        """A list where there are several of one change."""
         self._bytes = 0
         self._id = self._passed = 0
         self._position = self._before = "0"
@@ -133,7 +134,9 @@ class History:
         self._entries.append(entry)
         if isinstance(what, Reread):
             self._marks.append(entry)
-        self._by_id[entry.id] = (*self._by_id.get(entry.id, ()), entry)
+        before = self._by_id.setdefault(entry.id, entry)
+        if before is not entry:
+            self._by_id[entry.id] = [*_each(before), entry]
         self._bytes += size_bytes
         evicted: Entry | None = None
         while self._entries and (
@@ -146,11 +149,9 @@ class History:
             self._index.evict(evicted)
             if self._marks and self._marks[0] is evicted:
                 self._marks.popleft()
-            of_same_change = self._by_id[evicted.id][1:]  # it was the first of them
-            if of_same_change:
-                self._by_id[evicted.id] = of_same_change
-            else:
-                del self._by_id[evicted.id]
+            of_same_change = self._by_id.pop(evicted.id)
+            if isinstance(of_same_change, list) and len(of_same_change) > 1:
+                self._by_id[evicted.id] = of_same_change[1:]  # it was the first of them
         if evicted is not None:
             self._gone = evicted
         return entry
@@ -227,7 +228,11 @@ class History:
             else:
                 found = [entries for id_, entries in self._by_id.items() if first <= id_ <= last]
             for entries in found:
-                yield from (entry for entry in entries if entry.passed < seen.after)
+                yield from (entry for entry in _each(entries) if entry.passed < seen.after)
+
+
+def _each(of_one_change: Entry | list[Entry]) -> list[Entry]:
+    return [of_one_change] if isinstance(of_one_change, Entry) else of_one_change
 
 
 def _after(entries: deque[Entry], seen: Position, *, skip: int = 0) -> Iterator[Entry]:
