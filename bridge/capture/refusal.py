@@ -8,6 +8,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from bridge.errors import SourceError
 from bridge.events import GapReason
+from bridge.identifiers import quoted
 
 POOLER = (
     "a connection pooler cannot replicate: set SUPABASE_DB_URL to the direct connection"
@@ -99,17 +100,17 @@ def judge(facts: Facts, *, publication: str, table: str) -> None:
     if facts.publishes_inserts is None:
         raise ReplicationError(
             f"publication {publication} does not exist",
-            f"create publication {publication} for table {table} with (publish = 'insert')",
+            f"create publication {quoted(publication)} for table {table} with (publish = 'insert')",
         )
     if not facts.published:
         raise ReplicationError(
             f"publication {publication} does not have {table}",
-            f"alter publication {publication} add table {table}",
+            f"alter publication {quoted(publication)} add table {table}",
         )
     if not facts.publishes_inserts:
         raise ReplicationError(
             f"publication {publication} does not publish inserts",
-            f"alter publication {publication} set (publish = 'insert')",
+            f"alter publication {quoted(publication)} set (publish = 'insert')",
         )
 
 

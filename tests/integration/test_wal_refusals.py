@@ -49,7 +49,7 @@ async def test_what_is_missing_is_named_with_what_to_do(journal_server: Embedded
 
     expected = {
         "role": ("permission denied to start WAL sender", "with replication"),
-        "absent": ('publication o\'ther "x" does not exist', "migrate"),
+        "absent": ('publication o\'ther "x" does not exist', 'create publication "o\'ther ""x""" for table'),
         "empty": ("does not have bridge.journal", "alter publication empty add table bridge.journal"),
         "deletes": ("does not publish inserts", "alter publication deletes set"),
         "table": ("no table bridge.journal", "migrate"),
