@@ -10,7 +10,7 @@ from tests.support.faults import survives
 
 
 @pytest.mark.parametrize(
-    ("number", "clients", "rate"), [(signal.SIGTERM, 30, 120.0), (signal.SIGKILL, 20, 20.0)]
+    ("number", "clients", "rate"), [(signal.SIGTERM, 30, 60.0), (signal.SIGKILL, 20, 20.0)]
 )
 async def test_who_comes_back_to_the_new_process_has_everything(
     number: signal.Signals, clients: int, rate: float
