@@ -21,7 +21,7 @@ MANY = 250
 FEW = 50
 """So many connections are written to at once, however busy the worker is."""
 
-LONGEST_S = 0.05
+LONGEST_S = 0.1
 """Longest that a frame is kept back."""
 
 MOST_BYTES = 1024 * 1024
