@@ -6,7 +6,7 @@ from itertools import groupby
 import msgspec
 
 from bridge.authorization import Effect, Pending
-from bridge.events import Change, Event, Gap, Row
+from bridge.events import Change, Event, Gap
 from bridge.ports import Source
 from bridge.position import Position
 
@@ -49,14 +49,18 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
 
     Args:
         changes: With their whole rows, in order.
-        keys: Columns of the primary key, by table; rows of others are left as they are.
+        keys: Columns of the primary key, by table.  Rows of others are left as they are, and so are those
+            whose key changes.
     """
-    moved = {c.table for c in changes if c.table not in keys or _is_moved(c, keys[c.table])}
+    known = [_keys(change, keys.get(change.table)) for change in changes]
+    unclear = {change.table for change, some in zip(changes, known, strict=True) if not some}
+    # A key that passes from one row to another: what it names depends on the place.
+    moved = {(c.table, key) for c, some in zip(changes, known, strict=True) if len(some) > 1 for key in some}
     places: dict[tuple[object, ...], list[int]] = {}
-    for place, change in enumerate(changes):
-        if change.table not in moved:
-            row = change.old if change.new is None else change.new
-            places.setdefault((change.table, *_key(row, keys[change.table])), []).append(place)
+    for place, (change, some) in enumerate(zip(changes, known, strict=True)):
+        rows = {(change.table, key) for key in some}
+        if change.table not in unclear and rows.isdisjoint(moved):
+            places.setdefault(rows.pop(), []).append(place)
     result: list[Change | None] = list(changes)
     passed: dict[int, list[int]] = {}
     for one_row in places.values():
@@ -105,11 +109,9 @@ def _with(text: str, ids: Sequence[int]) -> str:
     return position.text()
 
 
-def _is_moved(change: Change, key: Sequence[str]) -> bool:
-    """True if the row has another key now, or it is not known which."""
+def _keys(change: Change, key: Sequence[str] | None) -> set[tuple[str, ...]]:
+    """Return the row's key, before and after the change where it has another one now; nothing if unknown."""
     rows = [row for row in (change.old, change.new) if row is not None]
-    return any(not row.keys() >= set(key) for row in rows) or len({_key(row, key) for row in rows}) != 1
-
-
-def _key(row: Row | None, key: Sequence[str]) -> tuple[str, ...]:
-    return tuple(repr((row or {})[column]) for column in key)
+    if key is None or any(not row.keys() >= set(key) for row in rows):
+        return set()
+    return {tuple(repr(row[column]) for column in key) for row in rows}

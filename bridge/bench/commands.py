@@ -11,6 +11,8 @@ import msgspec
 from bridge import logs
 from bridge.process import run_command
 
+_SOME = click.IntRange(min=1)
+_MORE_THAN_0 = click.FloatRange(min=0, min_open=True)
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
@@ -20,16 +22,26 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--connections", default=1000, show_default=True, help="Clients, each of another user.")
+@click.option(
+    "--connections", type=_SOME, default=1000, show_default=True, help="Clients, each of another user."
+)
 @click.option(
     "--recipients",
     "audiences",
     multiple=True,
-    type=int,
+    type=_SOME,
     help="Who gets a change; can be repeated  [10, 100, 1000]",
 )
-@click.option("--seconds", default=0.5, show_default=True, help="How long messages are fed in one run.")
-@click.option("--rounds", default=1, show_default=True, help="Runs of each; the medians are shown.")
+@click.option(
+    "--seconds",
+    type=_MORE_THAN_0,
+    default=0.5,
+    show_default=True,
+    help="How long messages are fed in one run.",
+)
+@click.option(
+    "--rounds", type=_SOME, default=1, show_default=True, help="Runs of each; the medians are shown."
+)
 @click.option("--server", "servers", multiple=True, help="Only this server; can be repeated.")
 @_AS_JSON
 def fanout(
@@ -48,6 +60,9 @@ def fanout(
     from bridge.bench.arena import SERVERS  # noqa: PLC0415 - a worker should not load the bench
     from bridge.bench.fanout import AUDIENCES, fanout  # noqa: PLC0415 - as above
 
+    _refuse_unknown(servers, SERVERS)
+    if audiences and max(audiences) > connections:
+        raise click.BadParameter(f"--recipients {max(audiences)} is more than --connections {connections}")
     _print(
         lambda: fanout(
             connections=connections,
@@ -62,22 +77,42 @@ def fanout(
 
 
 @bench.command()
-@click.option("--connections", default=1000, show_default=True, help="Clients, each of another user.")
-@click.option("--recipients", "audience", default=10, show_default=True, help="Who gets a change.")
-@click.option("--rate", default=2000.0, show_default=True, help="Changes a second.")
-@click.option("--seconds", default=5.0, show_default=True, help="How long messages are fed in one run.")
-@click.option("--rounds", default=3, show_default=True, help="Runs of each; the medians are shown.")
+@click.option(
+    "--connections", type=_SOME, default=1000, show_default=True, help="Clients, each of another user."
+)
+@click.option(
+    "--recipients", "audience", type=_SOME, default=10, show_default=True, help="Who gets a change."
+)
+@click.option("--rate", type=_MORE_THAN_0, default=2000.0, show_default=True, help="Changes a second.")
+@click.option(
+    "--seconds",
+    type=_MORE_THAN_0,
+    default=5.0,
+    show_default=True,
+    help="How long messages are fed in one run.",
+)
+@click.option(
+    "--rounds", type=_SOME, default=3, show_default=True, help="Runs of each; the medians are shown."
+)
 @click.option("--server", "servers", multiple=True, help="Only this server; can be repeated  [bridge, c]")
 @_AS_JSON
 def latency(servers: Sequence[str], *, as_json: bool, **settings: Any) -> None:
     """Milliseconds from a captured change to its clients, beside the plain-socket server."""
-    from bridge.bench.latency import latency  # noqa: PLC0415 - a worker should not load the bench
+    from bridge.bench.arena import SERVERS  # noqa: PLC0415 - a worker should not load the bench
+    from bridge.bench.latency import latency  # noqa: PLC0415 - as above
 
+    _refuse_unknown(servers, SERVERS)
+    if settings["audience"] > settings["connections"]:
+        raise click.BadParameter(
+            "--recipients {audience} is more than --connections {connections}".format(**settings)
+        )
     _print(lambda: latency(**settings, servers=servers or ("bridge", "c"), say=_say), as_json=as_json)
 
 
 @bench.command()
-@click.option("--connections", default=10_000, show_default=True, help="Clients, four for each user.")
+@click.option(
+    "--connections", type=_SOME, default=10_000, show_default=True, help="Clients, four for each user."
+)
 @_AS_JSON
 def idle(connections: int, *, as_json: bool) -> None:
     """Memory of an idle connection: resident bytes of the worker for each."""
@@ -87,10 +122,16 @@ def idle(connections: int, *, as_json: bool) -> None:
 
 
 @bench.command()
-@click.option("--connections", "sizes", multiple=True, type=int, help="Can be repeated  [100, 10000]")
-@click.option("--rate", default=1000.0, show_default=True, help="Changes a second.")
-@click.option("--seconds", default=5.0, show_default=True, help="How long messages are fed in one run.")
-@click.option("--rounds", default=3, show_default=True, help="Runs of each; the least is shown.")
+@click.option("--connections", "sizes", multiple=True, type=_SOME, help="Can be repeated  [100, 10000]")
+@click.option("--rate", type=_MORE_THAN_0, default=1000.0, show_default=True, help="Changes a second.")
+@click.option(
+    "--seconds",
+    type=_MORE_THAN_0,
+    default=5.0,
+    show_default=True,
+    help="How long messages are fed in one run.",
+)
+@click.option("--rounds", type=_SOME, default=3, show_default=True, help="Runs of each; the least is shown.")
 @_AS_JSON
 def cost(sizes: Sequence[int], *, as_json: bool, **settings: Any) -> None:
     """Processor time of a change for ten recipients, as more are connected who get nothing."""
@@ -100,9 +141,15 @@ def cost(sizes: Sequence[int], *, as_json: bool, **settings: Any) -> None:
 
 
 @bench.command()
-@click.option("--clients", default=10_000, show_default=True, help="Clients, each of another user.")
-@click.option("--recipients", "audience", default=10, show_default=True, help="Who gets a change.")
-@click.option("--missed", default=2_000, show_default=True, help="Events that all of them have missed.")
+@click.option(
+    "--clients", type=_SOME, default=10_000, show_default=True, help="Clients, each of another user."
+)
+@click.option(
+    "--recipients", "audience", type=_SOME, default=10, show_default=True, help="Who gets a change."
+)
+@click.option(
+    "--missed", type=_SOME, default=2_000, show_default=True, help="Events that all of them have missed."
+)
 @_AS_JSON
 def storm(*, as_json: bool, **settings: Any) -> None:
     """Time until clients that come back all at once, with a cursor, have what they missed."""
@@ -112,7 +159,9 @@ def storm(*, as_json: bool, **settings: Any) -> None:
 
 
 @bench.command()
-@click.option("--changes", default=100_000, show_default=True, help="How many are taken over each.")
+@click.option(
+    "--changes", type=_SOME, default=100_000, show_default=True, help="How many are taken over each."
+)
 @_AS_JSON
 def capture(changes: int, *, as_json: bool) -> None:
     """Changes a second that the upstream side takes, over WAL and over Realtime."""
@@ -168,6 +217,12 @@ def soak(**settings: Any) -> None:
     run_command(run_it)
     if failed:
         sys.exit(1)
+
+
+def _refuse_unknown(servers: Sequence[str], known: Sequence[str]) -> None:
+    for server in servers:
+        if server not in known:
+            raise click.BadParameter(f"--server {server} is none of {', '.join(known)}")
 
 
 def _print(measure: Callable[[], Coroutine[Any, Any, Sequence[msgspec.Struct]]], *, as_json: bool) -> None:

@@ -37,7 +37,7 @@ def rooms() -> Iterator[LocalStack]:
                 connection.execute(path.read_bytes())
             for table in ("rooms", "seats", "posts"):
                 connection.execute("select public.bridge_watch(%s)", (f"public.{table}",))
-            connection.execute("insert into public.rooms values (1, 'one')")
+            connection.execute("insert into public.rooms values (1, 'one'), (2, 'two')")
         yield stack
 
 
@@ -90,4 +90,20 @@ async def test_a_row_is_told_as_it_is_at_the_end(seated: tuple[str, psycopg.Asyn
     await client.until(lambda m: m.get("eventType") == "DELETE")
     posts = [(m["eventType"], m["new"].get("body")) for m in client.events if m["table"] == "posts"]
     assert posts == [("INSERT", "fair"), ("DELETE", None)]
+    assert CANARY not in str(client.messages)
+
+
+async def test_a_row_that_moved_to_a_room_that_is_left_is_withdrawn(
+    seated: tuple[str, psycopg.AsyncConnection, Client],
+):
+    """That room 2 is gone does not tell: they have the post in room 1."""
+    ann, db, client = seated
+    await db.execute("insert into public.seats values (2, %s)", (ann,))
+    await client.until(lambda m: m.get("eventType") == "INSERT" and m["table"] == "rooms")
+    async with db.transaction():
+        await db.execute("update public.posts set room = 2, body = %s where id = 1", (CANARY,))
+        await db.execute("delete from public.seats where room = 2")
+    await client.until(lambda m: m.get("eventType") == "DELETE" and m["table"] == "rooms")
+    posts = [(m["eventType"], m["old"]) for m in client.events if m["table"] == "posts"]
+    assert posts[-1] == ("DELETE", {"id": 1})
     assert CANARY not in str(client.messages)

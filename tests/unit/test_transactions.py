@@ -79,7 +79,7 @@ def test_who_got_a_transaction_in_parts_elsewhere_gets_the_rest(has: str, lacks:
 
 
 def test_what_cannot_be_told_apart_stays_as_it_is():
-    """Rows of a table without a known key, and of one where a row gets another key."""
+    """Rows of a table without a known key, and those that get another key."""
     moved = [
         change(None, note(1, "a")),
         change(note(1, "a"), note(2, "a")),
@@ -90,6 +90,18 @@ def test_what_cannot_be_told_apart_stays_as_it_is():
         change(note(1, "a"), None, table="public.others"),
     ]
     assert net(moved + unknown, KEYS) == moved + unknown
+
+
+def test_a_row_that_gets_another_key_leaves_the_others_one_change():
+    """Else who may see a row between two statements alone would be shown it."""
+    between, after = change(None, note(3, "a")), change(note(3, "a"), note(3, "b"))
+    moved = change(note(1, "a"), note(2, "a"))
+    whole, rest, left = net([between, moved, after], KEYS)
+    assert whole is not None
+    assert (whole.action, whole.new) == ("INSERT", note(3, "b"))
+    assert rest is not None
+    assert (rest.old, rest.new) == (note(1, "a"), note(2, "a"))
+    assert left is None
 
 
 class Waiting:

@@ -28,3 +28,23 @@ def test_a_row_is_shown_only_to_who_sees_it_at_the_end():
     assert isinstance(rest, Deliver)
     assert [list(d.principals) for d in rest.deliveries] == [[ann], [ann, bob]]
     assert unchanged is again
+
+
+def test_a_row_that_moved_to_where_it_is_not_seen_any_more_is_withdrawn():
+    """Only from those who still have it where it was: the others lost that, too."""
+    ann, bob = user(ANN), user(BOB)
+    event = RowEvent(
+        table="public.notes",
+        new={"id": 1, "owner_id": None},
+        old={"id": 1, "owner_id": ANN},
+        key={"id": 1},
+        dialog_id=None,
+        commit_timestamp="t",
+        received_s=0,
+    )
+    shown = Delivery(view=View(action="UPDATE", columns=frozenset({"id"})), principals=[ann, bob])
+    (rest,) = still_seen([Deliver(event, (shown,))], PLANS_OF)
+    assert isinstance(rest, Deliver)
+    assert [(d.view.action, d.view.columns, list(d.principals)) for d in rest.deliveries] == [
+        ("DELETE", frozenset({"id"}), [ann])
+    ]
