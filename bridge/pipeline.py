@@ -104,7 +104,10 @@ class Pipeline:
         event: Event | None = None
         while True:
             if event is None:
+                has_waited = not self._source.waiting
                 event = await self._source.next_event()
+                if has_waited:  # so the others have had theirs
+                    self._turn_ends_s = self._clock.monotonic_s() + TURN_S
             taken, event = event, None
             match taken:
                 case Live():

@@ -20,6 +20,10 @@ class Source(Protocol):
     def position(self) -> Position:
         """The changes that have been passed."""
 
+    @property
+    def waiting(self) -> int:
+        """Number of changes that have arrived and not been taken; with none ``next_event`` gives way."""
+
     def take(self) -> Event | None:
         """Return the next event if there is one without a wait; ``next_event`` has its turn now and then."""
 

@@ -18,6 +18,9 @@ ENOUGH = 24
 MANY = 250
 """Frames that an iteration brings to a busy worker: one that has time to spare has few changes in each."""
 
+CALM = 2
+"""Iterations with fewer, one after the other, by which a busy worker is known not to be any more."""
+
 FEW = 50
 """So many connections are written to at once, however busy the worker is."""
 
@@ -51,6 +54,7 @@ class Flusher:
         self._received: dict[float, int] = {}
         """How many changes of each time of arrival have been handed out since the last flush."""
         self._frames = self._seen = self._bytes = 0
+        self._calm = CALM
         self._scheduled = False
         self._since_s = 0.0
 
@@ -97,15 +101,16 @@ class Flusher:
                 metrics.RECEIVE_TO_WRITE.observe(now_s - since_s, count)
 
     def _schedule(self) -> None:
-        self._scheduled, self._seen = True, 0
+        self._scheduled, self._seen, self._calm = True, 0, CALM
         self._since_s = self._clock.monotonic_s()
         self._loop.call_soon(self._turn)
 
     def _turn(self) -> None:
         """Flush, or gather for another iteration."""
         new, self._seen = self._frames - self._seen, self._frames
+        self._calm = 0 if new >= MANY else self._calm + 1
         some = len(self._dirty)
-        gathers = new >= MANY and some > FEW and self._frames < ENOUGH * some
+        gathers = self._calm < CALM and some > FEW and self._frames < ENOUGH * some
         if gathers and self._clock.monotonic_s() - self._since_s < LONGEST_S:
             self._loop.call_soon(self._turn)
         else:

@@ -67,6 +67,10 @@ class Script:
         self.there = Position(0)
         self._pages: deque[list[Change | Gap]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._told)
+
     def take(self) -> Event | None:
         return self._told.popleft() if self._told else None
 

@@ -8,7 +8,7 @@ from bridge import metrics
 from bridge.clock import ManualClock, SystemClock
 from bridge.fanout import Flusher
 from bridge.fanout import flusher as module
-from bridge.fanout.flusher import ENOUGH, FEW, LONGEST_S, MANY
+from bridge.fanout.flusher import CALM, ENOUGH, FEW, LONGEST_S, MANY
 
 
 class Outbox:
@@ -100,6 +100,18 @@ async def test_a_busy_worker_gathers_frames_until_there_are_several_for_each_con
     assert few.flushed == 1
 
 
+async def test_one_small_iteration_does_not_end_the_gathering():
+    """What a busy worker reads comes in pieces, of which one may be small."""
+    flusher = Flusher(asyncio.get_running_loop(), ManualClock())
+    outboxes = [Outbox() for _ in range(MANY)]
+    for outbox in outboxes:
+        flusher.mark(outbox)
+    for frames, flushed in ((MANY, 0), (1, 0), (MANY, 0), (1, 0), (1, 1)):
+        flusher.note(1.0, frames)
+        await asyncio.sleep(0)
+        assert outboxes[0].flushed == flushed
+
+
 async def test_nothing_is_kept_back_once_nothing_new_comes_or_for_too_long():
     """The worker is not busy, or would be late."""
     clock = ManualClock()
@@ -110,7 +122,7 @@ async def test_nothing_is_kept_back_once_nothing_new_comes_or_for_too_long():
             flusher.mark(outbox)
         flusher.note(1.0, MANY)
         clock.advance(waits_s)
-        for _ in range(1 if waits_s else 2):
+        for _ in range(1 if waits_s else 1 + CALM):
             await asyncio.sleep(0)
         assert {outbox.flushed for outbox in outboxes} == {times}
 
