@@ -131,7 +131,10 @@ def run(count: int, as_worker: tuple[int, int] | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when ready.")
 @click.option("--quiet", is_flag=True, help="Write no messages of its own now and then.")
 def demo(port: int, admin_port: int | None, *, as_json: bool, quiet: bool) -> None:
-    """Start Postgres, Realtime, the bridge and a chat page, from nothing."""
+    """Start Postgres, Realtime, the bridge and a chat page, from nothing.
+
+    No setting of the environment counts.
+    """
     with _local_parts():
         from bridge.demo import run_demo  # noqa: PLC0415 - see run
 
@@ -192,7 +195,10 @@ def token(user: Any, ttl: int | None, role: str) -> None:
     "--url", default=None, help="WebSocket URL of the bridge  [default: from BRIDGE_HOST and BRIDGE_PORT]"
 )
 def tail(user: Any, url: str | None) -> None:
-    """Show the event stream: of one user, or (without --as) every change as the worker gets it."""
+    """Show the event stream: of one user, or (without --as) every change as the worker gets it.
+
+    With the journal what it has kept comes first.
+    """
     from bridge.tail import tail_as, tail_upstream  # noqa: PLC0415 - see run
 
     config = _config()
