@@ -28,16 +28,13 @@ class Shaper:
 
     def inserted(self, change: Change, row: Row) -> RowEvent:
         """Return the event of a new row, which has its primary key."""
-        table = change.table
-        column = self._dialog_columns.get(table)
-        dialog = None if column is None else row.get(column)
         return RowEvent(
-            table=table,
+            table=change.table,
             new=row,
             old=None,
-            key={name: row[name] for name in self._keys[table]},
-            dialog_id=None if dialog is None else str(dialog),
-            dialog_column=column,
+            key={column: row[column] for column in self._keys[change.table]},
+            dialog_id=self.dialog_id(change.table, row),
+            dialog_column=self._dialog_columns.get(change.table),
             commit_timestamp=change.commit_timestamp,
             received_s=change.received_s,
             id=f"{change.stream}-{change.id}",
@@ -48,16 +45,18 @@ class Shaper:
 
         Args:
             change: The change.
-            key: The primary key before it (after it for INSERT): what a client knows the row by.
+            key: The primary key before it: what a client knows the row by.
             old: What is known of the row before.
         """
+        if change.action == "INSERT" and change.new is not None:
+            return self.inserted(change, change.new)
         before = old if old is not None else change.old
         dialog = self.dialog_id(change.table, change.new if change.new is not None else before)
         old_dialog = self.dialog_id(change.table, before)
         return RowEvent(
             table=change.table,
             new=change.new,
-            old=None if change.action == "INSERT" else before,
+            old=before,
             key=key,
             dialog_id=dialog,
             old_dialog_id=old_dialog if old_dialog != dialog else None,

@@ -7,7 +7,7 @@ is told to one client is mostly short, and goes as it is.
 import dataclasses
 import zlib
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from typing_extensions import override
 from websockets.exceptions import NegotiationError, PayloadTooBig, ProtocolError
@@ -19,8 +19,6 @@ from websockets.typing import ExtensionParameter
 from bridge import metrics
 from bridge.connection.ports import Frame as OutFrame
 from bridge.deflate import TAIL, WINDOW_BITS
-
-_saved = metrics.COMPRESSION_SAVED.counts
 
 
 class Deflate(Extension):
@@ -95,55 +93,10 @@ class DeflateFactory(ServerExtensionFactory):
         return answer, Deflate()
 
 
-class Client(Protocol):
-    """A connection, as far as fan-out uses it."""
-
-    wires: list[bytes] | None
-
-    def flush(self) -> None: ...
-
-    def offer(self, frame: OutFrame) -> None: ...
-
-    async def room(self) -> bool: ...
-
-    def send_reconnect(self, after_ms: int) -> None: ...
-
-    def cut_off(self) -> None: ...
-
-
-class DeflatingSink:
-    """Stands between fan-out and a connection that has negotiated compression, and picks its bytes.
-
-    Args:
-        client: The connection.
-    """
-
-    __slots__ = ("_client", "wires")
-
-    packs = True
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self.wires = client.wires
-
-    def offer(self, frame: OutFrame) -> None:
-        """Queue the frame; compressed if it is an event."""
-        packed = frame if frame.cursor is None else frame.packed or frame.pack()
-        _saved[()] += packed.saved_bytes
-        self._client.offer(packed)
-
-    def flush(self) -> None:
-        """Write everything that waits, in one call."""
-        self._client.flush()
-
-    async def room(self) -> bool:
-        """Wait until the client has read most of what was offered."""
-        return await self._client.room()
-
-    def send_reconnect(self, after_ms: int) -> None:
-        """Ask the client to come back, and close."""
-        self._client.send_reconnect(after_ms)
-
-    def cut_off(self) -> None:
-        """End a client that does not read."""
-        self._client.cut_off()
+def wire_of(frame: OutFrame) -> bytes:
+    """Return the bytes of ``frame`` for one who has negotiated compression; only events are compressed."""
+    if frame.cursor is None:
+        return frame.wire
+    packed = frame.pack()
+    metrics.COMPRESSION_SAVED.counts[()] += packed.saved_bytes
+    return packed.wire

@@ -29,9 +29,6 @@ class Frame(Protocol):
     @property
     def saved_bytes(self) -> int: ...
 
-    @property
-    def packed(self) -> "Frame | None": ...
-
     def pack(self) -> "Frame": ...
 
 

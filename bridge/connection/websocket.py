@@ -15,7 +15,7 @@ from websockets.http11 import Request
 
 from bridge import metrics
 from bridge.connection import handshake, messages
-from bridge.connection.compression import DeflatingSink
+from bridge.connection.compression import wire_of
 from bridge.connection.handshake import Protocol
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
@@ -46,15 +46,12 @@ class WebSocketConnection(asyncio.Protocol):
         context: What all connections share.
     """
 
-    packs = False
-
     __slots__ = (
         "_context",
         "_entered",
         "_fragments",
         "_heard_s",
         "_opened_s",
-        "_outbox",
         "_protocol",
         "_received",
         "_session",
@@ -69,8 +66,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._context = context
         self._protocol = Protocol(context.extensions)
         self._writer = Writer(self._protocol, limit_bytes=context.outbox_limit_bytes, clock=context.clock)
-        self._outbox = self._writer.outbox
-        self.wires: list[bytes] | None = self._outbox.frames
+        self.wires: list[bytes] | None = self._writer.outbox.frames
         self._session: Session | None = None
         self._entered = False
         self._opened_s = self._heard_s = context.clock.monotonic_s()
@@ -92,7 +88,7 @@ class WebSocketConnection(asyncio.Protocol):
         if request is None or not is_accepted:
             self._writer.reject(response)
         else:
-            self._outbox.frames.append(response)  # what can be said at once goes with it, in one call
+            self._writer.outbox.frames.append(response)  # what can be said at once goes with it, in one call
             self._begin(request)
             self.flush()
 
@@ -156,12 +152,17 @@ class WebSocketConnection(asyncio.Protocol):
 
     # What the hub and the flusher call.
 
+    @property
+    def packs(self) -> bool:
+        """True if it takes events compressed."""
+        return bool(self._protocol.extensions)
+
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
         if self._writer.is_open:
-            if not self._outbox.frames:
+            if not self.wires:
                 self._context.flusher.mark(self)
-            if not self._outbox.offer(frame.wire):
+            if not self._writer.outbox.offer(wire_of(frame) if self.packs else frame.wire):
                 self.cut_off()
 
     def flush(self) -> None:
@@ -305,8 +306,7 @@ class WebSocketConnection(asyncio.Protocol):
         except TooManyError as error:
             self._fail(error)
             return
-        sink = DeflatingSink(self) if self._protocol.extensions else self
-        self.subscriber = self._context.hub.connect(principal, sink)
+        self.subscriber = self._context.hub.connect(principal, self)
         self._writer.send_text(messages.encode(command.message))
         self.offer(self._context.hub.status())
 

@@ -21,9 +21,6 @@ MANY = 250
 CALM = 2
 """Iterations with fewer, one after the other, by which a busy worker is known not to be any more."""
 
-FEW = 50
-"""So many connections are written to at once, however busy the worker is."""
-
 LONGEST_S = 0.1
 """Longest that a frame is kept back."""
 
@@ -109,8 +106,7 @@ class Flusher:
         """Flush, or gather for another iteration."""
         new, self._seen = self._frames - self._seen, self._frames
         self._calm = 0 if new >= MANY else self._calm + 1
-        some = len(self._dirty)
-        gathers = self._calm < CALM and some > FEW and self._frames < ENOUGH * some
+        gathers = self._calm < CALM and self._frames < ENOUGH * len(self._dirty)
         if gathers and self._clock.monotonic_s() - self._since_s < LONGEST_S:
             self._loop.call_soon(self._turn)
         else:

@@ -45,7 +45,9 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     packed: "Frame | None" = None
 
     def pack(self) -> "Frame":
-        """Return the same for clients of permessage-deflate; :attr:`packed` from now on, if it is another."""
+        """Return the same for clients of permessage-deflate: :attr:`packed`, but for what is too short."""
+        if self.packed is not None:
+            return self.packed
         if len(self.payload) < SMALL_BYTES:
             return self
         wire = min(_framed(_COMPRESSED, deflated(self.payload)), self.wire, key=len)

@@ -53,7 +53,7 @@ class Seats:
         if self.sinks:
             flusher.put(frame.wire, self.sinks)
         if self.packing:
-            packed = frame.packed or frame.pack()
+            packed = frame.pack()
             flusher.put(packed.wire, self.packing)
             metrics.COMPRESSION_SAVED.counts[()] += packed.saved_bytes * len(self.packing)
         return len(self.sinks) + len(self.packing)

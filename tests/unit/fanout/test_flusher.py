@@ -8,7 +8,7 @@ from bridge import metrics
 from bridge.clock import ManualClock, SystemClock
 from bridge.fanout import Flusher
 from bridge.fanout import flusher as module
-from bridge.fanout.flusher import CALM, ENOUGH, FEW, LONGEST_S, MANY
+from bridge.fanout.flusher import CALM, ENOUGH, LONGEST_S, MANY
 
 
 class Outbox:
@@ -116,7 +116,7 @@ async def test_nothing_is_kept_back_once_nothing_new_comes_or_for_too_long():
     """The worker is not busy, or would be late."""
     clock = ManualClock()
     flusher = Flusher(asyncio.get_running_loop(), clock)
-    outboxes = [Outbox() for _ in range(FEW + 1)]
+    outboxes = [Outbox() for _ in range(MANY)]
     for times, waits_s in ((1, 0.0), (2, 2 * LONGEST_S)):
         for outbox in outboxes:
             flusher.mark(outbox)
