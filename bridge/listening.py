@@ -1,6 +1,7 @@
 """Ports: bound for one process, or shared by several between which the kernel spreads connections."""
 
 import contextlib
+import random
 import socket
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,9 @@ from bridge.errors import ConfigError
 
 BACKLOG = 2048
 _LAST_PORT = 65_535
+_PORTS = (10_000, 32_000)
+_chance = random.SystemRandom()
+"""Not the tests' own chance, which is the same in all that run side by side."""
 
 
 def bind(host: str, port: int, *, shared: bool = False, listens: bool = True) -> socket.socket:
@@ -71,3 +75,21 @@ def hold_ports(config: Config, count: int, platform: str = sys.platform) -> Iter
             alone.enter_context(bind(host, port, listens=False))
     with bind(config.host, config.port, shared=True, listens=False) as held:
         yield held
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> range:
+    """Return so many ports in a row that nobody listens on.
+
+    Below those that the system gives to connections: one of these would take a port before its worker does.
+    """
+    while True:
+        first = _chance.randrange(*_PORTS)
+        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            return range(first, first + count)

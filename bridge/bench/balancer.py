@@ -13,8 +13,8 @@ from typing import Protocol
 from typing_extensions import override
 
 from bridge.bench.proxy import TcpProxy, tcp_proxy
-from bridge.bench.worker import free_port
 from bridge.errors import SourceError
+from bridge.listening import free_port
 
 WORKER_HEADER = "X-Bridge-Worker"
 """Answers of nginx say in it which worker they are of."""

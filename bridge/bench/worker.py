@@ -1,43 +1,20 @@
 """A worker as a process that can be killed, frozen and started again on the same port."""
 
 import asyncio
-import contextlib
 import os
-import random
 import signal
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-RUN = ("bridge", "run")
+from bridge.listening import free_port, free_ports
 
-_PORTS = (10_000, 32_000)
-_chance = random.SystemRandom()
-"""Not the tests' own chance, which is the same in all that run side by side."""
+RUN = ("bridge", "run")
 
 
 def python(module: str) -> list[str]:
     """Return what starts a module of this installation."""
     return [sys.executable, "-m", module]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    return free_ports(1)[0]
-
-
-def free_ports(count: int) -> range:
-    """Return so many ports in a row that nobody listens on.
-
-    Below those that the system gives to connections: one of these would take a port before its worker does.
-    """
-    while True:
-        first = _chance.randrange(*_PORTS)
-        with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                probes.enter_context(socket.create_server(("127.0.0.1", port)))
-            return range(first, first + count)
 
 
 class Worker:

@@ -3,14 +3,13 @@
 import contextlib
 import errno
 import resource
-import socket
 
 import httpx
 import msgspec
 
 from bridge.checking.report import Check, bad, ok
 from bridge.config import Config
-from bridge.listening import bind
+from bridge.listening import bind, free_port
 
 SPARE_FILES = 256
 """Files and sockets that the worker has open beside those of its clients."""
@@ -42,7 +41,7 @@ async def check_machine(config: Config) -> list[Check]:
     runs = len(refused) == len(ports) and all([await _is_bridge(port) for port in ports])
     checks = [check_port(port, None if runs else refused.get(port), runs=runs) for port in ports]
     if config.port == config.admin_port != 0 and not runs:
-        fix = f"export BRIDGE_ADMIN_PORT={_free_port()}"
+        fix = f"export BRIDGE_ADMIN_PORT={free_port()}"
         says = f"both ports are {config.port}: the admin port is another one"
         checks[1] = bad("port", says, fix, "shell", subject=ports[1].setting)
     elif config.admin_host in _EVERYWHERE and checks[1].status == "ok":
@@ -72,11 +71,11 @@ def check_port(port: Port, error: OSError | None, *, runs: bool) -> Check:
             "port", f"{where} is free to listen on" if port.number else "0 takes a free one", port.setting
         )
     if error.errno == errno.EADDRINUSE:
-        fix = f"export {port.setting}={_free_port()}   # or end it: ss -ltnp 'sport = :{port.number}'"
+        fix = f"export {port.setting}={free_port()}   # or end it: ss -ltnp 'sport = :{port.number}'"
         return bad("port", f"{where} is taken by another process", fix, "shell", subject=port.setting)
     if error.errno == errno.EACCES:
         says = f"port {port.number} is below 1024, which takes a privilege"
-        return bad("port", says, f"export {port.setting}={_free_port()}", "shell", subject=port.setting)
+        return bad("port", says, f"export {port.setting}={free_port()}", "shell", subject=port.setting)
     name = port.setting.replace("PORT", "HOST")
     says = f"{port.host} is no address of this machine"
     return bad("port", says, f"export {name}=127.0.0.1", "shell", subject=port.setting)
@@ -90,12 +89,6 @@ async def _is_bridge(port: Port) -> bool:
             answer = (await client.get(f"http://{address}:{port.number}{port.path}")).json()
             return bool(answer.get("status") == "ok" or "ready" in answer)
     return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def check_files(soft: int, hard: int, max_connections: int) -> Check:

@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ import psycopg
 from psycopg import sql
 
 from bridge.errors import SourceError
+from bridge.listening import free_port
 from bridge.local.guard import Guard
 
 with warnings.catch_warnings():
@@ -102,7 +102,7 @@ class EmbeddedPostgres:
         if not (data / "PG_VERSION").exists():
             self._initialize(data)
         if not self.port:
-            self.port = _free_port()
+            self.port = free_port()
         arguments = [str(self._binaries / "postgres"), "-D", str(data), "-p", str(self.port)]
         for name, value in _SETTINGS.items():
             arguments += ["-c", f"{name}={value}"]
@@ -219,9 +219,3 @@ class EmbeddedPostgres:
                 time.sleep(0.05)
             else:
                 return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import secrets
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ import psycopg
 
 from bridge.clock import SystemClock
 from bridge.errors import SourceError
+from bridge.listening import free_port
 from bridge.local.api import Settings
 from bridge.local.postgres import EmbeddedPostgres
 from bridge.local.realtime import Timing
@@ -91,7 +91,7 @@ class LocalStack:
     async def start_api(self) -> None:
         """Start the API, on the port it had before, and wait until it answers."""
         if not self._port:
-            self._port = _free_port()
+            self._port = free_port()
         settings = Settings(
             port=self._port,
             database_url=self.database_url,
@@ -150,9 +150,3 @@ class LocalStack:
             self._api.kill()
             self._api.wait(5)
         self._api = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -9,8 +9,9 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from bridge.demo.seed import BOB, DIALOGS, USERS, seed
+from bridge.listening import free_port
 from bridge.local.stack import LocalStack
-from tests.support.chat import WAIT_MS, Window, chat_worker, free_port, open_window
+from tests.support.chat import WAIT_MS, Window, chat_worker, open_window
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,9 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from bridge.demo.seed import seed
+from bridge.listening import free_port
 from bridge.local.stack import LocalStack
-from tests.support.chat import chat_worker, free_port, open_window
+from tests.support.chat import chat_worker, open_window
 from tests.support.node import INSTALL_TIMEOUT_S, client_packages
 from tests.support.stack import ROOT
 

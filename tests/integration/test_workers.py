@@ -13,8 +13,7 @@ import httpx
 import pytest
 
 from bridge.bench.stage import Stage
-from bridge.bench.worker import free_ports
-from bridge.listening import bind
+from bridge.listening import bind, free_ports
 from bridge.local.stack import LocalStack
 from tests.support.faults import survives
 from tests.support.worker import environment

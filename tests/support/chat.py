@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
@@ -80,10 +79,3 @@ async def chat_worker(stack: LocalStack, port: int) -> AsyncIterator[Worker]:
         CHAT_TOKENS=tokens(stack.jwt_secret),
     ) as worker:
         yield worker
-
-
-def free_port() -> int:
-    """Return a port that is free now, and stays so while nobody else asks."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])

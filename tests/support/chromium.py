@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.support.chat import free_port
+from bridge.listening import free_port
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bridge.clock import SystemClock
+from bridge.listening import free_port
 from tests.support.stack import ROOT
 
 CONF = ROOT / "ops" / "nginx" / "bridge.conf"
@@ -82,7 +82,7 @@ async def running_nginx(folder: Path, *worker_ports: int, **edits: str) -> Async
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         pytest.skip("nginx is not installed")
-    ports = (_free_port(), _free_port())
+    ports = (free_port(), free_port())
     _certificate(folder)
     (folder / "bridge.conf").write_text(_adapted(folder, ports, worker_ports, edits))
     user = "user root;" if os.geteuid() == 0 else ""  # its processes read and write `folder`
@@ -152,9 +152,3 @@ async def _until_open(process: asyncio.subprocess.Process, port: int, folder: Pa
         else:
             writer.close()
             return
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

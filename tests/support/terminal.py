@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from bridge.listening import free_port
 from bridge.local.stack import LocalStack
-from tests.support.chat import free_port
 from tests.support.stack import ROOT
 
 Command = tuple[str, str]

@@ -1,13 +1,13 @@
 """Ports of one process, and shared ones."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from bridge.bench.worker import free_ports
 from bridge.config import Config
 from bridge.errors import ConfigError
-from bridge.listening import bind, hold_ports
+from bridge.listening import bind, free_ports, hold_ports
 
 
 def test_a_port_is_for_one_process_unless_all_share_it():
@@ -80,3 +80,13 @@ def test_a_held_port_is_the_workers():
     with hold_ports(_config(0, 0), 2) as held:
         for _ in range(2):
             bind("127.0.0.1", held.getsockname()[1], shared=True).close()
+
+
+def test_free_ports_are_not_those_that_connections_get():
+    """A client's connection would take one before the worker does, or while it is being restarted."""
+    ports = free_ports(3)
+    assert list(ports) == list(range(ports[0], ports[0] + 3))
+    for port in ports:
+        socket.create_server(("127.0.0.1", port)).close()
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    assert not given.exists() or ports[-1] < int(given.read_text().split()[0])
