@@ -21,6 +21,15 @@ WORKER_HEADER = "X-Bridge-Worker"
 
 START_S = 10.0
 
+TEMPORARY = """
+    client_body_temp_path {folder}/nginx-body;
+    proxy_temp_path {folder}/nginx-proxy;
+    fastcgi_temp_path {folder}/nginx-fastcgi;
+    uwsgi_temp_path {folder}/nginx-uwsgi;
+    scgi_temp_path {folder}/nginx-scgi;
+"""
+"""Where an nginx may write that is not the system's."""
+
 # What matters of ops/nginx/bridge.conf, without TLS and without limits by address: all come from one.
 _CONF = """
 daemon off;
@@ -31,11 +40,7 @@ error_log {folder}/nginx.log warn;
 events {{ worker_connections 8192; }}
 http {{
     access_log off;
-    client_body_temp_path {folder}/nginx-body;
-    proxy_temp_path {folder}/nginx-proxy;
-    fastcgi_temp_path {folder}/nginx-fastcgi;
-    uwsgi_temp_path {folder}/nginx-uwsgi;
-    scgi_temp_path {folder}/nginx-scgi;
+    {temporary}
     map $http_upgrade $bridge_connection {{ default upgrade; '' ''; }}
     upstream bridge {{
         least_conn;
@@ -129,6 +134,7 @@ class Nginx:
     def _configure(self, ports: Sequence[int]) -> None:
         text = _CONF.format(
             folder=self._folder,
+            temporary=TEMPORARY.format(folder=self._folder),
             user="user root;" if os.geteuid() == 0 else "",  # its processes write there, too
             port=self.port,
             # As in ops/nginx/bridge.conf, which says why.

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -11,9 +11,39 @@ import msgspec
 from bridge import logs
 from bridge.process import run_command
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 _SOME = click.IntRange(min=1)
 _MORE_THAN_0 = click.FloatRange(min=0, min_open=True)
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+_CONNECTIONS = click.option(
+    "--connections", type=_SOME, default=1000, show_default=True, help="Clients, each of another user."
+)
+_RECIPIENTS = click.option(
+    "--recipients", "audience", type=_SOME, default=10, show_default=True, help="Who gets a change."
+)
+
+
+def _seconds(default: float) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--seconds",
+        type=_MORE_THAN_0,
+        default=default,
+        show_default=True,
+        help="How long messages are fed in one run.",
+    )
+
+
+def _rounds(default: int, shown: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--rounds", type=_SOME, default=default, show_default=True, help=f"Runs of each; {shown} shown."
+    )
+
+
+def _rate(default: float) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--rate", type=_MORE_THAN_0, default=default, show_default=True, help="Changes a second."
+    )
 
 
 @click.group()
@@ -22,9 +52,7 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option(
-    "--connections", type=_SOME, default=1000, show_default=True, help="Clients, each of another user."
-)
+@_CONNECTIONS
 @click.option(
     "--recipients",
     "audiences",
@@ -32,16 +60,8 @@ def bench() -> None:
     type=_SOME,
     help="Who gets a change; can be repeated  [10, 100, 1000]",
 )
-@click.option(
-    "--seconds",
-    type=_MORE_THAN_0,
-    default=0.5,
-    show_default=True,
-    help="How long messages are fed in one run.",
-)
-@click.option(
-    "--rounds", type=_SOME, default=1, show_default=True, help="Runs of each; the medians are shown."
-)
+@_seconds(0.5)
+@_rounds(1, "the medians are")
 @click.option("--server", "servers", multiple=True, help="Only this server; can be repeated.")
 @_AS_JSON
 def fanout(
@@ -61,8 +81,7 @@ def fanout(
     from bridge.bench.fanout import AUDIENCES, fanout  # noqa: PLC0415 - as above
 
     _refuse_unknown(servers, SERVERS)
-    if audiences and max(audiences) > connections:
-        raise click.BadParameter(f"--recipients {max(audiences)} is more than --connections {connections}")
+    _refuse_more(max(audiences, default=0), connections)
     _print(
         lambda: fanout(
             connections=connections,
@@ -77,23 +96,11 @@ def fanout(
 
 
 @bench.command()
-@click.option(
-    "--connections", type=_SOME, default=1000, show_default=True, help="Clients, each of another user."
-)
-@click.option(
-    "--recipients", "audience", type=_SOME, default=10, show_default=True, help="Who gets a change."
-)
-@click.option("--rate", type=_MORE_THAN_0, default=2000.0, show_default=True, help="Changes a second.")
-@click.option(
-    "--seconds",
-    type=_MORE_THAN_0,
-    default=5.0,
-    show_default=True,
-    help="How long messages are fed in one run.",
-)
-@click.option(
-    "--rounds", type=_SOME, default=3, show_default=True, help="Runs of each; the medians are shown."
-)
+@_CONNECTIONS
+@_RECIPIENTS
+@_rate(2000.0)
+@_seconds(5.0)
+@_rounds(3, "the medians are")
 @click.option("--server", "servers", multiple=True, help="Only this server; can be repeated  [bridge, c]")
 @_AS_JSON
 def latency(servers: Sequence[str], *, as_json: bool, **settings: Any) -> None:
@@ -102,10 +109,7 @@ def latency(servers: Sequence[str], *, as_json: bool, **settings: Any) -> None:
     from bridge.bench.latency import latency  # noqa: PLC0415 - as above
 
     _refuse_unknown(servers, SERVERS)
-    if settings["audience"] > settings["connections"]:
-        raise click.BadParameter(
-            "--recipients {audience} is more than --connections {connections}".format(**settings)
-        )
+    _refuse_more(settings["audience"], settings["connections"])
     _print(lambda: latency(**settings, servers=servers or ("bridge", "c"), say=_say), as_json=as_json)
 
 
@@ -123,15 +127,9 @@ def idle(connections: int, *, as_json: bool) -> None:
 
 @bench.command()
 @click.option("--connections", "sizes", multiple=True, type=_SOME, help="Can be repeated  [100, 10000]")
-@click.option("--rate", type=_MORE_THAN_0, default=1000.0, show_default=True, help="Changes a second.")
-@click.option(
-    "--seconds",
-    type=_MORE_THAN_0,
-    default=5.0,
-    show_default=True,
-    help="How long messages are fed in one run.",
-)
-@click.option("--rounds", type=_SOME, default=3, show_default=True, help="Runs of each; the least is shown.")
+@_rate(1000.0)
+@_seconds(5.0)
+@_rounds(3, "the least is")
 @_AS_JSON
 def cost(sizes: Sequence[int], *, as_json: bool, **settings: Any) -> None:
     """Processor time of a change for ten recipients, as more are connected who get nothing."""
@@ -144,9 +142,7 @@ def cost(sizes: Sequence[int], *, as_json: bool, **settings: Any) -> None:
 @click.option(
     "--clients", type=_SOME, default=10_000, show_default=True, help="Clients, each of another user."
 )
-@click.option(
-    "--recipients", "audience", type=_SOME, default=10, show_default=True, help="Who gets a change."
-)
+@_RECIPIENTS
 @click.option(
     "--missed", type=_SOME, default=2_000, show_default=True, help="Events that all of them have missed."
 )
@@ -217,6 +213,11 @@ def soak(**settings: Any) -> None:
     run_command(run_it)
     if failed:
         sys.exit(1)
+
+
+def _refuse_more(recipients: int, connections: int) -> None:
+    if recipients > connections:
+        raise click.BadParameter(f"--recipients {recipients} is more than --connections {connections}")
 
 
 def _refuse_unknown(servers: Sequence[str], known: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from bridge.bench.balancer import TEMPORARY
 from bridge.clock import SystemClock
 from bridge.listening import free_port
 from tests.support.stack import ROOT
@@ -30,11 +31,7 @@ pid {folder}/nginx.pid;
 error_log {folder}/error.log notice;
 events {{ worker_connections 2048; }}
 http {{
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
+    {temporary}
     include {folder}/bridge.conf;
 }}
 """
@@ -86,7 +83,8 @@ async def running_nginx(folder: Path, *worker_ports: int, **edits: str) -> Async
     _certificate(folder)
     (folder / "bridge.conf").write_text(_adapted(folder, ports, worker_ports, edits))
     user = "user root;" if os.geteuid() == 0 else ""  # its processes read and write `folder`
-    (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user))
+    temporary = TEMPORARY.format(folder=folder)
+    (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user, temporary=temporary))
     process = await asyncio.create_subprocess_exec(
         program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")
     )
