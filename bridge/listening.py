@@ -1,6 +1,7 @@
 """Ports: bound for one process, or shared by several between which the kernel spreads connections."""
 
 import contextlib
+import itertools
 import random
 import socket
 import sys
@@ -11,9 +12,14 @@ from bridge.errors import ConfigError
 
 BACKLOG = 2048
 _LAST_PORT = 65_535
-_PORTS = (10_000, 32_000)
-_chance = random.SystemRandom()
-"""Not the tests' own chance, which is the same in all that run side by side."""
+_FREE = range(10_000, 31_900)
+"""Where free ports are looked for, with some room behind."""
+
+_turns = itertools.count(random.SystemRandom().randrange(len(_FREE)))
+"""Ports that were given out are not given out again before all others: who asked may not listen yet.
+
+From anywhere, as others do so side by side; by a chance that is not the tests' own, which is the same in all.
+"""
 
 
 def bind(host: str, port: int, *, shared: bool = False, listens: bool = True) -> socket.socket:
@@ -88,7 +94,8 @@ def free_ports(count: int) -> range:
     Below those that the system gives to connections: one of these would take a port before its worker does.
     """
     while True:
-        first = _chance.randrange(*_PORTS)
+        turns = [next(_turns) for _ in range(count)]
+        first = _FREE[turns[0] % len(_FREE)]
         with contextlib.ExitStack() as probes, contextlib.suppress(OSError):
             for port in range(first, first + count):
                 probes.enter_context(socket.create_server(("127.0.0.1", port)))

@@ -7,7 +7,7 @@ import pytest
 
 from bridge.config import Config
 from bridge.errors import ConfigError
-from bridge.listening import bind, free_ports, hold_ports
+from bridge.listening import bind, free_port, free_ports, hold_ports
 
 
 def test_a_port_is_for_one_process_unless_all_share_it():
@@ -80,6 +80,12 @@ def test_a_held_port_is_the_workers():
     with hold_ports(_config(0, 0), 2) as held:
         for _ in range(2):
             bind("127.0.0.1", held.getsockname()[1], shared=True).close()
+
+
+def test_a_port_is_not_given_out_twice():
+    """Whoever has been given one need not listen on it yet."""
+    given = [port for _ in range(500) for port in (free_port(), *free_ports(3))]
+    assert len(set(given)) == len(given)
 
 
 def test_free_ports_are_not_those_that_connections_get():
