@@ -17,8 +17,8 @@ from bridge.authorization.translation.plpgsql import parsed
 from bridge.errors import CompileError
 from bridge.events import Action
 
-_RUNS_A_QUERY = re.compile(r".*_to_xml.*|ts_stat|ts_rewrite|pg_logical_\w+|lo_\w+|pg_read_\w+")
-"""Built-in functions that run the text of a query, or read by other ways than one."""
+_READS_OTHERWISE = re.compile(r".*_to_xml.*|ts_stat|ts_rewrite|pg_logical_\w+|lo_\w+|pg_read_\w+|set_config")
+"""Built-in functions that run the text of a query, read by other ways than one, or let others read."""
 
 _BUILT_IN = re.compile(
     r"jsonb?_\w+|array_\w+|string_\w+|regexp_\w+|to_\w+|date_\w+|starts_with|current_setting|coalesce|nullif|now"
@@ -26,7 +26,7 @@ _BUILT_IN = re.compile(
     r"|split_part|strpos|left|right|lpad|rpad|reverse|repeat|format|md5|encode|decode|abs|ceil|floor|round|trunc|mod|sign"
     r"|count|sum|avg|min|max|bool_or|bool_and|every|unnest|cardinality|generate_series|row_number|rank|dense_rank"
     r"|first_value|last_value|row_to_json|extract|date_part|age|make_\w+|clock_timestamp|statement_timestamp"
-    r"|transaction_timestamp|random|gen_random_uuid|set_config|greatest|least"
+    r"|transaction_timestamp|random|gen_random_uuid|greatest|least"
 )
 """Built-in functions; where other schemas are searched, any other name may be an extension's function."""
 
@@ -59,8 +59,8 @@ def grounds(catalog: Catalog, table: str, role: str) -> Grounds:
 
 def tables_read(catalog: Catalog, table: Table, role: str) -> frozenset[str] | None:
     """Return the tables that the policies of ``table`` read for ``role``; None if it may be any."""
-    reader = _Reader(catalog)
     roles = catalog.acting_roles(role)
+    reader = _Reader(catalog, roles)
     try:
         for policy in table.policies:
             if policy.using and policy.command in ("SELECT", "ALL") and roles & set(policy.roles):
@@ -89,12 +89,14 @@ class _Reader:
     """Collects tables.  Raises CompileError where anything may be read.
 
     ``path`` are the schemas in which unqualified names are looked for besides pg_catalog; ``outside`` those
-    that a function without a search_path of its own gets.
+    that a function without a search_path of its own gets.  Policies of what is read count if they are for
+    ``roles``; all do within a function that runs as somebody else.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, roles: frozenset[str]) -> None:
         self.tables: set[str] = set()
         self._catalog = catalog
+        self._roles: frozenset[str] | None = roles
         self._known: set[object] = set()
         self._named: set[str] = set()
 
@@ -136,11 +138,14 @@ class _Reader:
     def _table(self, table: Table, outside: tuple[str, ...]) -> None:
         if table.kind not in ("r", "p") or table.inherits:
             raise CompileError(f"{table.qualified} shows rows of other tables")
-        if table.qualified not in self.tables:
-            self.tables.add(table.qualified)
-            for policy in table.policies:
-                if table.rls and policy.using and policy.command in ("SELECT", "ALL"):
-                    self.read(parse_expression(policy.using), (), outside)
+        if (table.qualified, self._roles) in self._known:
+            return
+        self._known.add((table.qualified, self._roles))
+        self.tables.add(table.qualified)
+        for policy in table.policies if table.rls else ():
+            counts = self._roles is None or not self._roles.isdisjoint(policy.roles)
+            if counts and policy.using and policy.command in ("SELECT", "ALL"):
+                self.read(parse_expression(policy.using), (), outside)
 
     def _call(self, written: Sequence[str], path: Sequence[str], outside: tuple[str, ...]) -> None:
         *schema, name = written
@@ -156,15 +161,21 @@ class _Reader:
                 return
             if schema or (path and not _BUILT_IN.fullmatch(name)):
                 raise CompileError(f"function {'.'.join(written)}() is not known")
-        if _RUNS_A_QUERY.fullmatch(name):
-            raise CompileError(f"function {name}() runs a query")
+        if _READS_OTHERWISE.fullmatch(name):
+            raise CompileError(f"function {name}() may have anything read")
 
     def _body(self, function: Function, outside: tuple[str, ...]) -> None:
         path = function.search_path(outside)
-        identity = (function.qualified, function.arguments, path)
-        if identity in self._known:
-            return
-        self._known.add(identity)
+        caller = self._roles
+        if function.security_definer or any(setting.startswith("role=") for setting in function.config):
+            self._roles = None
+        identity = (function.qualified, function.arguments, path, self._roles)
+        if identity not in self._known:
+            self._known.add(identity)
+            self._statements(function, path)
+        self._roles = caller
+
+    def _statements(self, function: Function, path: tuple[str, ...]) -> None:
         if function.language == "plpgsql":
             self._plpgsql(parsed(function, self._catalog, path)[0], path)
         elif function.sql_body is None:

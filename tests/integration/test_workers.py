@@ -77,7 +77,8 @@ def test_a_setting_that_a_worker_refuses_ends_all_of_them(stack: LocalStack):
     assert "bridge: " in done.stderr
     assert "public.nothing" in done.stderr
     ends = [json.loads(line)["event"] for line in done.stderr.splitlines() if line.startswith("{")]
-    assert ends[-2:] == ["worker_given_up", "workers_stopped"]
+    assert "worker_given_up" in ends  # before or after the other worker has said that it stopped
+    assert ends[-1] == "workers_stopped"
     assert "worker_ended" not in ends
 
 

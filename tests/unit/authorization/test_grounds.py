@@ -119,6 +119,7 @@ def test_what_is_not_known_may_be_anything(using: str) -> None:
         "begin update notes set body = ''; return true; end",
         "begin perform similarity(note::text, 'x') > 0.5; return true; end",
         "begin return exists (select 1 from nowhere); end",
+        "begin perform set_config('role', 'anon', true); return exists (select 1 from rooms); end",
         "nonsense",
     ],
 )
@@ -147,6 +148,17 @@ def test_policies_of_other_roles_do_not_count() -> None:
     known = catalog(notes, *OTHERS)
     assert tables_read(known, notes, "authenticated") == frozenset()
     assert tables_read(known, notes, "anon") is None
+
+
+def test_policies_of_a_table_that_is_read_count_for_whoever_reads_it() -> None:
+    """A helper that runs as its owner reads it as somebody else, whoever that is."""
+    notes = table("notes", NOTES, "(EXISTS ( SELECT 1 FROM public.marks))", "public.helper(id)")
+    asks_back = policy("(EXISTS ( SELECT 1 FROM public.notes))", roles=["anon"])
+    marks = table("marks", "id int", asks_back, policy("(EXISTS ( SELECT 1 FROM public.staff))"))
+    for definer, tables in ((False, {"public.marks", "public.staff"}), (True, {"public.notes"})):
+        made = function("public.helper", "note int", "bool", "select true from public.marks", definer=definer)
+        known = catalog(notes, marks, *OTHERS, functions=[made])
+        assert tables_read(known, notes, "authenticated") == {"public.marks", "public.staff"} | tables
 
 
 @pytest.mark.parametrize(
