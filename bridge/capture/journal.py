@@ -19,20 +19,18 @@ Invariants, whatever the stream loses, doubles, delays or reorders:
 No I/O and no clock here: :mod:`bridge.capture.journal_source` has both.
 """
 
-import datetime as dt
 import hashlib
 import math
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TypeAlias
 
 import msgspec
 from msgspec.structs import force_setattr
 
 from bridge import metrics
-from bridge.capture.journal_rows import Entry, Truncated, Unreadable, read_entry
+from bridge.capture.journal_rows import Entry, Held, Truncated, Unreadable, as_committed, read_entry
 from bridge.events import Change, Event, Gap, GapReason, Live, Paused, Resumed
 from bridge.journal import JournalPage, JournalRow
 from bridge.position import Position
@@ -69,38 +67,21 @@ class _Looked(msgspec.Struct, frozen=True):
     xmax: int
 
 
-_Ready: TypeAlias = Entry | _Looked | Gap | Live | Paused | Resumed
+class Asked(msgspec.Struct, frozen=True):
+    """What was there when a read was begun.
 
-
-class _Held(msgspec.Struct, frozen=True):
-    entry: Entry
-    txid: str
-
-
-def _as_committed(arrived: Sequence[_Held]) -> list[int]:
-    """Return the ids of rows in the order of their commits, where the stream tells it, or else as they are.
-
-    Ids are handed out before the commit.  What was written in a transaction that went on while somebody was
-    removed is not for them, although its id is the smaller one.
-
-    Args:
-        arrived: The rows as the stream brought them: in the order of commits, if it is in order itself.
+    Attributes:
+        after: The largest id that had been passed.
+        held: Rows that waited for a read.
+        since: Which stream there was.
     """
-    for one, other in pairwise(arrived):
-        if one.entry.id < other.entry.id:
-            continue
-        # Frames out of order are no order: then times go back, or what one transaction wrote does.
-        if one.txid == other.txid or _time(one.entry) > _time(other.entry):
-            break
-    else:
-        return [held.entry.id for held in arrived]
-    return sorted(held.entry.id for held in arrived)
+
+    after: int
+    held: frozenset[int]
+    since: int
 
 
-def _time(entry: Entry) -> dt.datetime:
-    """Return when it was committed; far in the future where it does not say."""
-    text = entry.commit_timestamp if isinstance(entry, Change) else ""
-    return dt.datetime.fromisoformat(text or "9999-12-31T00:00:00Z")
+_Ready: TypeAlias = Entry | _Looked | Gap | Live | Paused | Resumed
 
 
 class Journal:
@@ -135,7 +116,7 @@ class Journal:
         self._never = never
         self._via = "past" if is_past else "read"
         self._ready: deque[_Ready] = deque()
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._absent: dict[int, int] = {}
         """Rows that are held and were not in a read, with the end of its snapshot."""
         self._aside: dict[int, float] = {}
@@ -149,6 +130,8 @@ class Journal:
         self._unfinished = ""
         """The transaction of which the stream is bound to bring more; empty if there is none."""
         self._due_s = self._wait_until_s = float("-inf")
+        self._since = 0
+        """Counts the streams, and what is begun anew."""
 
     @property
     def epoch(self) -> str | None:
@@ -174,6 +157,11 @@ class Journal:
     def full(self) -> bool:
         """True if no more rows of the stream may be received before a read."""
         return len(self._held) >= MAX_HELD
+
+    @property
+    def flows(self) -> bool:
+        """True if nothing waits for a read, and what the stream brings need not either."""
+        return self._whole and not self._held
 
     def holds(self, txid: str) -> bool:
         """True if a row of this transaction waits for a read, or is certain to come."""
@@ -238,6 +226,7 @@ class Journal:
     def receive_stream(self, *, lives: bool) -> None:
         """Take note that the stream has begun, has ended, or has lost something: a read is due."""
         self._streaming = lives
+        self._since += 1
         self._begun = self._whole = False
         self._aside.clear()
         self._due_s = self._wait_until_s
@@ -255,17 +244,23 @@ class Journal:
         if self._whole and self._lossless:
             self._ready.append(entry)
             return
-        self._held[row.id] = _Held(entry, row.txid)
+        self._held[row.id] = Held(entry, row.txid)
         if self._whole and not self._ready and self.position.floor == self.position.after:
             # Also what had overtaken it.
             last = self.position.after
             while last + 1 in self._held:
                 last += 1
             arrived = [held for id_, held in self._held.items() if id_ <= last]
-            self._ready += [self._held.pop(id_).entry for id_ in _as_committed(arrived)]
+            self._ready += [self._held.pop(id_).entry for id_ in as_committed(arrived)]
 
-    def receive_page(self, page: JournalPage, now_s: float) -> None:
-        """Take what was read of all that :attr:`position` lacks."""
+    def ask(self) -> Asked:
+        """Take note of what there is when a read is begun: :meth:`receive_page` has to know."""
+        return Asked(self.position.after, frozenset(self._held), self._since)
+
+    def receive_page(self, page: JournalPage, now_s: float, asked: Asked) -> None:
+        """Take what was read of all that :attr:`position` lacked when it was asked for."""
+        if asked.since != self._since:
+            return  # what it does not have is not known to be still to come
         if self._paused:
             self._paused = False
             self._ready.append(Resumed())
@@ -275,11 +270,12 @@ class Journal:
         if page.epoch != self.epoch:
             self._break("journal_restarted", now_s)
             return
-        if self.position.missing(page.pruned) > sum(row.id <= page.pruned for row in page.rows):
+        rows = [row for row in page.rows if row.id not in self.position]  # the others have come meanwhile
+        if self.position.missing(page.pruned) > sum(row.id <= page.pruned for row in rows):
             self._break("journal_pruned", now_s)
             return
         found = {}
-        for row in page.rows:
+        for row in rows:
             self._absent.pop(row.id, None)
             # Not what was held: in another epoch that is another row.
             found[row.id] = read_entry(row, now_s)
@@ -290,10 +286,10 @@ class Journal:
         for held in arrived:
             del self._held[held.entry.id]
         # Where the stream has brought all of them, it has told their order, too.
-        in_order = _as_committed(arrived) if len(arrived) == len(now) else list(now)
+        in_order = as_committed(arrived) if len(arrived) == len(now) else list(now)
         self._ready += [now[id_] for id_ in in_order]
         last_id = max(now, default=0)
-        up_to = last_id if page.more else max(self.position.after, last_id)
+        up_to = last_id if page.more else max(asked.after, last_id)
         if first > up_to:
             self._ready.append(_Looked(up_to, int(page.xmin), int(page.xmax)))
         self._wait_until_s = float("-inf")
@@ -305,9 +301,10 @@ class Journal:
         if not self._begun:
             self._unfinished = ""  # the stream that was bound to bring it is gone: this page had it
         self._begun = self._streaming
-        self._look_for_held(found, int(page.xmin), int(page.xmax))
-        self._whole = self._streaming and not self._held
-        if self._held:
+        self._look_for_held(asked.held.difference(found), int(page.xmin), int(page.xmax))
+        still_waits = not asked.held.isdisjoint(self._held)
+        self._whole = self._streaming and not still_waits
+        if still_waits:
             self._wait_until_s = now_s + AGAIN_S
 
     def _await_stream(self, found: Mapping[int, Entry], now_s: float, *, more: bool) -> float:
@@ -328,9 +325,9 @@ class Journal:
             self._paused, self._whole = True, False
             self._ready.append(Paused())
 
-    def _look_for_held(self, found: Mapping[int, Entry], xmin: int, xmax: int) -> None:
-        """Keep what the stream has brought and a read has not; let go what no read will find any more."""
-        for id_ in sorted(self._held.keys() - found.keys()):
+    def _look_for_held(self, unseen: frozenset[int], xmin: int, xmax: int) -> None:
+        """Keep what the stream had brought and a read has not; let go what no read will find any more."""
+        for id_ in sorted(unseen.intersection(self._held)):
             known = self._absent.get(id_)
             if known is None:
                 self._absent[id_] = xmax
@@ -346,6 +343,7 @@ class Journal:
         self._due_s = self._wait_until_s = now_s + POLL_EVERY_S
 
     def _forget(self) -> None:
+        self._since += 1
         self._held.clear()
         self._absent.clear()
         self._aside.clear()

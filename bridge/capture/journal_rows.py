@@ -1,5 +1,8 @@
-"""What each row of the journal says."""
+"""What each row of the journal says, and in which order rows were committed."""
 
+import datetime as dt
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final, TypeAlias, get_args
 
 import msgspec
@@ -77,3 +80,36 @@ def read_entry(row: JournalRow, received_s: float) -> Entry:
         hint = "a value nests too deep, or somebody else than bridge.record_change() wrote it"
         log.error("journal_row_skipped", id=row.id, table=row.relation, hint=hint)
         return Unreadable(row.id, row.relation)
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A row of the stream that waits for a read."""
+
+    entry: Entry
+    txid: str
+
+
+def as_committed(arrived: Sequence[Held]) -> list[int]:
+    """Return the ids of rows in the order of their commits, where the stream tells it, or else as they are.
+
+    Ids are handed out before the commit.  What was written in a transaction that went on while somebody was
+    removed is not for them, although its id is the smaller one.
+
+    Args:
+        arrived: The rows as the stream brought them: in the order of commits, if it is in order itself.
+    """
+    for one, other in pairwise(arrived):
+        if one.entry.id < other.entry.id:
+            continue
+        # Frames out of order are no order: then times go back, or what one transaction wrote does.
+        if one.txid == other.txid or _time(one.entry) > _time(other.entry):
+            break
+    else:
+        return [held.entry.id for held in arrived]
+    return sorted(held.entry.id for held in arrived)
+
+
+def _time(entry: Entry) -> dt.datetime:
+    """Return when it was committed; far in the future where it does not say."""
+    text = entry.commit_timestamp if isinstance(entry, Change) else ""
+    return dt.datetime.fromisoformat(text or "9999-12-31T00:00:00Z")

@@ -1,13 +1,15 @@
 """Changes from the journal: :class:`~bridge.capture.journal.Journal` between its stream and its reader."""
 
 import asyncio
+import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import structlog
 
-from bridge.capture.journal import POLL_EVERY_S, Journal
+from bridge.capture.beside import Alarm, ReadBeside
+from bridge.capture.journal import AGAIN_S, POLL_EVERY_S, Asked, Journal
 from bridge.capture.journal_rows import streamed_row
+from bridge.capture.ports import JournalReader, Stream
 from bridge.clock import Clock
 from bridge.errors import RpcError, SourceError
 from bridge.events import Change, Event, Gap, Live
@@ -29,52 +31,6 @@ REST_S = 0.005
 
 _BEYOND = 2**62
 """An id that no row has."""
-
-
-class JournalReader(Protocol):
-    """Reads the journal table."""
-
-    async def journal_since(self, after: int, holes: Sequence[tuple[int, int]], max_rows: int) -> JournalPage:
-        """Return the rows after an id and those in the holes before it.
-
-        Raises:
-            RpcError: the database did not answer.
-        """
-
-    async def journal_holes(self, after: int) -> JournalHoles:
-        """Return which ids after a given one no row has.
-
-        Raises:
-            RpcError: the database did not answer.
-        """
-
-    async def journal_before(self, age_s: float) -> int:
-        """Return the id after which all rows of the last ``age_s`` seconds stand.
-
-        Raises:
-            RpcError: the database did not answer.
-        """
-
-
-class Stream(Protocol):
-    """What brings the INSERTs into the journal: ``Live`` first, then rows, or changes of its table.
-
-    A ``Gap`` when it is lost.
-    """
-
-    async def next_event(self) -> Event | JournalRow:
-        """Return the next event; nothing is lost if the caller is cancelled."""
-
-    async def run(self) -> None: ...
-
-    def take(self) -> Event | JournalRow | None:
-        """Return the next event if it can be had without a wait."""
-
-    def reload(self) -> None:
-        """Tell a further ``Live`` if the stream lives."""
-
-    @property
-    def waiting(self) -> int: ...
 
 
 class JournalSource:
@@ -109,6 +65,8 @@ class JournalSource:
         """True if what was passed until now means nothing."""
         self._readable = True
         self._reload = False
+        self._beside = ReadBeside(lambda: self._answer_of(self._journal.position), stream.wake)
+        self._alarm = Alarm(clock, stream.wake)
 
     @property
     def position(self) -> Position:
@@ -134,8 +92,10 @@ class JournalSource:
         return False
 
     async def run(self) -> None:
-        """Keep the stream up, for ever."""
-        await self._stream.run()
+        """Keep the stream up, and read beside it when that is wanted, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stream.run(), name="stream")
+            tasks.create_task(self._beside.run(), name="read-beside")
 
     async def next_event(self) -> Event:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
@@ -179,10 +139,11 @@ class JournalSource:
             else:
                 try:
                     async with asyncio.timeout_at(until_s):
-                        come = await self._stream.next_event()
+                        come = await self._stream.next_or_woken()
                 except TimeoutError:
                     return None
-                self._receive(come)
+                if come is not None:
+                    self._receive(come)
         return self._left(event)
 
     def _left(self, event: Event) -> Event:
@@ -251,7 +212,7 @@ class JournalSource:
                 return None
             # With its holes: what a later page has may follow from what was committed in one.
             page = await self._read(journal.position)
-            journal.receive_page(page, self._clock.monotonic_s())
+            journal.receive_page(page, self._clock.monotonic_s(), journal.ask())
             self._past_ends = not page.more
         events: list[Change | Gap] = []
         while (event := journal.take()) is not None:
@@ -282,32 +243,43 @@ class JournalSource:
 
     async def _advance(self) -> None:
         """Read what is missing, if it is time to, or take the next event of the stream."""
-        left_s = self._left_s()
-        if left_s <= 0:
-            try:
-                page = await self._read(self._journal.position)
-            except RpcError as error:
-                self._note_unreadable(error)
-                self._journal.receive_failure(self._clock.monotonic_s())
-            else:
-                self._readable = True
-                self._journal.receive_page(page, self._clock.monotonic_s())
-        elif self._journal.full:
-            await asyncio.sleep(left_s)  # what the stream has stays there
-        elif self._stream.waiting:
-            self._receive(await self._stream.next_event())
-        else:
-            try:
-                async with asyncio.timeout(left_s):
-                    event = await self._stream.next_event()
-            except TimeoutError:
+        journal = self._journal
+        answered = self._beside.take()
+        if answered is not None:
+            self._receive_answer(*answered)
+            return
+        now_s = self._clock.monotonic_s()
+        at_s = journal.read_at_s(stream_waits=self._stream.waiting > 0)
+        if at_s <= now_s and not self._beside.is_reading:
+            asked = journal.ask()
+            if not journal.flows:
+                self._receive_answer(await self._answer_of(journal.position), asked)
                 return
+            self._beside.begin(asked)  # nothing waits for it, so nothing that comes meanwhile shall
+        if self._beside.is_reading:
+            at_s = math.inf
+        if journal.full:
+            await asyncio.sleep(min(at_s - now_s, AGAIN_S))  # what the stream has stays there
+            return
+        self._alarm.set(at_s)
+        event = await self._stream.next_or_woken()
+        if event is not None:
             self._receive(event)
 
-    def _left_s(self) -> float:
-        """Return the time until the next read; none if one is due."""
-        read_at_s = self._journal.read_at_s(stream_waits=self._stream.waiting > 0)
-        return read_at_s - self._clock.monotonic_s()
+    async def _answer_of(self, position: Position) -> JournalPage | RpcError:
+        try:
+            return await self._read(position)
+        except RpcError as error:
+            return error
+
+    def _receive_answer(self, answer: JournalPage | RpcError, asked: Asked) -> None:
+        """Take what a read has found, or that it failed."""
+        if isinstance(answer, RpcError):
+            self._note_unreadable(answer)
+            self._journal.receive_failure(self._clock.monotonic_s())
+        else:
+            self._readable = True
+            self._journal.receive_page(answer, self._clock.monotonic_s(), asked)
 
     async def _read(self, position: Position) -> JournalPage:
         return await self._reader.journal_since(position.after, position.holes, PAGE_ROWS)

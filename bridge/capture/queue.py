@@ -26,6 +26,7 @@ class EventQueue(Generic[Waiting]):
         self._items: deque[tuple[Waiting | Gap | Live, int]] = deque()
         self._waiting_bytes = 0
         self._filled = asyncio.Event()
+        self._woken = False
 
     def __len__(self) -> int:
         return len(self._items)
@@ -88,12 +89,20 @@ class EventQueue(Generic[Waiting]):
         """Return the next item if there is one."""
         return self._take() if self._items else None
 
-    async def get(self) -> Waiting | Gap | Live:
-        """Return the next item, when there is one."""
+    async def get(self) -> Waiting | Gap | Live | None:
+        """Return the next item, when there is one; None if the reader was woken before."""
         while not self._items:
+            if self._woken:
+                self._woken = False
+                return None
             self._filled.clear()
             await self._filled.wait()
         return self._take()
+
+    def wake(self) -> None:
+        """Have the reader look at something else."""
+        self._woken = True
+        self._filled.set()
 
     def _take(self) -> Waiting | Gap | Live:
         item, size_bytes = self._items.popleft()

@@ -143,8 +143,18 @@ class RealtimeSource:
         """Return None: a change may have to be read again, so :meth:`next_event` has to be waited for."""
         return None
 
+    def wake(self) -> None:
+        """Have :meth:`next_or_woken` return."""
+        self._queue.wake()
+
     async def next_event(self) -> Event:
         """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
+        while (event := await self.next_or_woken()) is None:
+            pass
+        return event
+
+    async def next_or_woken(self) -> Event | None:
+        """Return the next event, or None once woken; nothing is lost if the caller is cancelled."""
         while True:
             item = await self._queue.get()
             if not isinstance(item, RawChange):

@@ -29,8 +29,8 @@ STATUS_EVERY_S = 5.0
 class WalSource:
     """Journal rows by logical replication.
 
-    ``run`` has to run for ``next_event`` to have anything to return.  Each connection makes a temporary slot,
-    which starts at the present and ends with the connection: what is committed in between is a ``Gap``.
+    ``run`` has to run for ``next_or_woken`` to have anything to return.  Each connection makes a temporary
+    slot, which starts at the present and ends with the connection: what is committed in between is a ``Gap``.
 
     A slow reader is waited for: a full queue is not read into, the server's send buffer fills, and the server
     keeps WAL (up to ``max_slot_wal_keep_size``) until we read on.  Nothing is dropped; statuses are sent all
@@ -94,8 +94,12 @@ class WalSource:
             self._moved.set()
         return item
 
-    async def next_event(self) -> Event | JournalRow:
-        """Return the next event, when there is one; nothing is lost if the caller is cancelled."""
+    def wake(self) -> None:
+        """Have :meth:`next_or_woken` return."""
+        self._queue.wake()
+
+    async def next_or_woken(self) -> Event | JournalRow | None:
+        """Return the next event, or None once woken; nothing is lost if the caller is cancelled."""
         item = await self._queue.get()
         if not self._reading and self._queue.half_empty:
             self._moved.set()

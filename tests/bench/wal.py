@@ -37,7 +37,7 @@ async def throughput(source: WalSource, database: Any, rows: int, size: int) -> 
     waiting, cpu_s = source.waiting, time.process_time()
     started_s = time.perf_counter()
     for n in range(rows // 1000 * 1000):
-        await source.next_event()
+        await source.next_or_woken()
         if n % 500 == 0:
             await asyncio.sleep(0)  # as a pipeline gives way
     wall_s, cpu_s = time.perf_counter() - started_s, time.process_time() - cpu_s
@@ -56,7 +56,7 @@ async def latency(source: WalSource, database: Any, count: int) -> None:
     for _ in range(count):
         sent_s = time.perf_counter()
         await database.execute(FILL, (200, 200, 1))
-        row: Any = await source.next_event()
+        row: Any = await source.next_or_woken()
         now = dt.datetime.now(dt.UTC)
         whole_ms.append((time.perf_counter() - sent_s) * 1000)
         recorded = dt.datetime.fromisoformat(row.recorded_at)
@@ -81,7 +81,7 @@ async def main(url: str, rows: int, size: int) -> None:
         asyncio.TaskGroup() as tasks,
     ):
         running = tasks.create_task(source.run())
-        assert await source.next_event() == Live()
+        assert await source.next_or_woken() == Live()
         await latency(source, database, 1000)
         await throughput(source, database, rows, size)
         running.cancel()

@@ -38,14 +38,14 @@ async def test_a_change_is_what_realtime_makes_of_it(stack: LocalStack):
         task = tasks.create_task(realtime.run())
         try:
             async with asyncio.timeout(20):
-                assert [await realtime.next_event(), await wal.next_event()] == [Live(), Live()]
+                assert [await realtime.next_event(), await wal.next_or_woken()] == [Live(), Live()]
                 async with await psycopg.AsyncConnection.connect(stack.database_url) as connection:
                     await connection.execute(
                         "insert into bridge.journal (relation, action, record, old_record) values"
                         " ('public.t', 'UPDATE', '{\"n\": 1.50, \"s\": \"é\\n\"}', '{}'), ('public.t', 'DELETE', null, '{}')"
                     )
                 for _ in range(2):
-                    theirs, ours = await realtime.next_event(), await wal.next_event()
+                    theirs, ours = await realtime.next_event(), await wal.next_or_woken()
                     assert isinstance(theirs, Change)
                     assert isinstance(ours, JournalRow)
                     row = streamed_row(theirs)

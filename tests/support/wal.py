@@ -51,7 +51,7 @@ async def running(url: str, **settings: Any) -> AsyncIterator[WalSource]:
 async def take(source: WalSource, count: int, timeout_s: float = 20) -> list[Any]:
     """The next events."""
     async with asyncio.timeout(timeout_s):
-        return [await source.next_event() for _ in range(count)]
+        return [await source.next_or_woken() for _ in range(count)]
 
 
 async def take_until(source: WalSource, kind: type, timeout_s: float = 20) -> list[Any]:
@@ -59,7 +59,7 @@ async def take_until(source: WalSource, kind: type, timeout_s: float = 20) -> li
     events: list[Any] = []
     async with asyncio.timeout(timeout_s):
         while not events or not isinstance(events[-1], kind):
-            events.append(await source.next_event())
+            events.append(await source.next_or_woken())
     return events
 
 

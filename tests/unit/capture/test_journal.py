@@ -85,14 +85,18 @@ class Interleaving:
     # The reader
 
     def read(self) -> None:
-        """Ask, and be answered after the database has gone on."""
-        position = self.journal.position
+        """Ask, and be answered after the database has gone on; where nothing waits for it, the stream too."""
+        position, asked = self.journal.position, self.journal.ask()
+        after, holes = position.after, position.holes
         snapshot = self.model.snapshot()
         self.go_on()
+        if self.journal.flows:
+            self.random.choice([self.bring, self.bring, self.bring, self.move_stream, self.go_on])()
+            self.go_on()
         max_rows = self.random.choice([1, 2, 100, 100, 100])
         self.clock.advance(self.random.choice([0.0, 0.0, ARRIVE_S / 3, ARRIVE_S]))
-        page = self.model.page(snapshot, position.after, position.holes, max_rows)
-        self.journal.receive_page(page, self.clock.monotonic_s())
+        page = self.model.page(snapshot, after, holes, max_rows)
+        self.journal.receive_page(page, self.clock.monotonic_s(), asked)
         self.take()
 
     def fail(self) -> None:
@@ -116,12 +120,12 @@ class Interleaving:
         """Let all that is open end; who reads when it says so has everything soon."""
         for transaction in list(self.model.open):
             self.model.end(transaction)
-        for _ in range(16):
+        for _ in range(40):
             read_at_s = self.journal.read_at_s(stream_waits=False)
             self.clock.advance(max(0.0, read_at_s - self.clock.monotonic_s()))
             position = self.journal.position
             page = self.model.page(self.model.snapshot(), position.after, position.holes, 10_000)
-            self.journal.receive_page(page, self.clock.monotonic_s())
+            self.journal.receive_page(page, self.clock.monotonic_s(), self.journal.ask())
             self.take()
 
 
@@ -164,7 +168,7 @@ class Reader:
     def read_once(self, max_rows: int = 100) -> list[Any]:
         position = self.journal.position
         page = self.model.page(self.model.snapshot(), position.after, position.holes, max_rows)
-        self.journal.receive_page(page, self.clock.monotonic_s())
+        self.journal.receive_page(page, self.clock.monotonic_s(), self.journal.ask())
         return self.take()
 
     def bring(self, *ids: int) -> list[Any]:
@@ -264,7 +268,7 @@ def test_a_hole_stays_open_under_whoever_began_after_the_last_that_ended(during_
     if during_the_read:
         reader.model.send(younger)
         reader.model.end(younger)
-    reader.journal.receive_page(reader.model.page(snapshot, 0, [], 100), 0.0)
+    reader.journal.receive_page(reader.model.page(snapshot, 0, [], 100), 0.0, reader.journal.ask())
     assert reader.take() == [2]
     if not during_the_read:
         assert (reader.read(), reader.read()) == ([], [])
@@ -418,7 +422,9 @@ def test_a_row_that_no_trigger_wrote_is_passed_over():
         JournalRow(3, "public.t", "INSERT", "{", None, ""),
         JournalRow(4, "public.t", "INSERT", '{"a":1.10}', None, ""),
     ]
-    reader.journal.receive_page(JournalPage("1", "9", "9", 0, more=False, rows=bad), 0.0)
+    reader.journal.receive_page(
+        JournalPage("1", "9", "9", 0, more=False, rows=bad), 0.0, reader.journal.ask()
+    )
     passed = [Gap(reason="row_unreadable", table="public.t", id=id_) for id_ in (1, 2, 3)]
     assert reader.take() == [*passed, 4]
     assert reader.journal.position.text() == "4"

@@ -5,8 +5,8 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -24,6 +24,8 @@ from bridge.position import Position
 from tests.support.journal_model import JournalModel, order_is_kept, streamed
 from tests.support.virtual_time import run_at_once
 
+T = TypeVar("T")
+
 
 class Upstream:
     """A stream that brings what a test puts into it."""
@@ -31,6 +33,7 @@ class Upstream:
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
         self._filled = asyncio.Event()
+        self._woken = False
 
     @property
     def waiting(self) -> int:
@@ -43,11 +46,18 @@ class Upstream:
     def take(self) -> Event | None:
         return self._events.popleft() if self._events else None
 
-    async def next_event(self) -> Event:
+    async def next_or_woken(self) -> Event | None:
         while not self._events:
+            if self._woken:
+                self._woken = False
+                return None
             self._filled.clear()
             await self._filled.wait()
         return self._events.popleft()
+
+    def wake(self) -> None:
+        self._woken = True
+        self._filled.set()
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -63,13 +73,14 @@ class Database:
         self.model = model
         self.max_rows = max_rows
         self.failing = False
+        self.takes_s = 0.01
         self.reads = 0
         self.before = 0
 
     async def journal_since(self, after: int, holes: Sequence[tuple[int, int]], max_rows: int) -> JournalPage:
         self.reads += 1
         snapshot = self.model.snapshot()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self.takes_s)
         if self.failing:
             raise RpcError("unreachable")
         return self.model.page(snapshot, after, holes, min(max_rows, self.max_rows))
@@ -96,12 +107,25 @@ class Bench:
 
     def __init__(self, *, max_rows: int = 10_000, lossless: bool = False) -> None:
         self.clock = ManualClock()
+        self.lossless = lossless
         self.model = JournalModel()
         self.database = Database(self.model, max_rows=max_rows)
         self.upstream = Upstream()
         self.source = JournalSource(
             stream=self.upstream, reader=self.database, clock=self.clock, past_s=300, lossless=lossless
         )
+
+    def run(self, main: Callable[["Bench"], Coroutine[Any, Any, T]]) -> T:
+        """Run ``main`` beside what the source runs."""
+
+        async def beside() -> T:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(self.source.run())
+                result = await main(self)
+                running.cancel()
+            return result
+
+        return run_at_once(beside(), self.clock)
 
     async def start(self) -> list[Any]:
         """Have the stream live; return what was before."""
@@ -156,7 +180,7 @@ def test_past_and_events_are_one_sequence():
         assert await bench.events(READ_EVERY_S + ARRIVE_S + 0.1) == [4]
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 def test_the_rest_of_a_transaction_is_read_where_it_waits_for_that():
@@ -182,7 +206,7 @@ def test_the_rest_of_a_transaction_is_read_where_it_waits_for_that():
         assert (brief([rest]), bench.database.reads) == ([3], before + 1)
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 @pytest.mark.parametrize("is_cut", [False, True])
@@ -210,7 +234,7 @@ def test_the_rest_of_a_transaction_is_waited_for_where_the_stream_tells_its_end(
         assert [event and brief([event]) for event in rest] == [[2], [3], None]
 
     bench = Bench(lossless=True)
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 def test_a_stream_that_lives_is_checked_every_three_seconds():
@@ -229,7 +253,30 @@ def test_a_stream_that_lives_is_checked_every_three_seconds():
         assert await bench.events(POLL_EVERY_S + 0.1) == [1]
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
+
+
+def test_what_the_stream_brings_does_not_wait_for_a_read():
+    """However long it takes; what had been lost comes with it, and what came meanwhile not again."""
+
+    async def main(bench: Bench) -> None:
+        await bench.start()
+        bench.database.takes_s = 5.0
+        bench.model.commit(1)
+        assert await bench.events(READ_EVERY_S) == []
+        reads = bench.database.reads
+        for key in range(2, 5):
+            bench.model.commit(key)
+            bench.stream(key)
+            assert await bench.events(0.001) == ([key] if bench.lossless else [])
+        bench.database.takes_s = 0.01
+        assert await bench.events(4) == []
+        assert bench.database.reads == reads
+        assert await bench.events(2 + ARRIVE_S) == ([1] if bench.lossless else [1, 2, 3, 4])
+
+    for lossless in (True, False):
+        bench = Bench(lossless=lossless)
+        bench.run(main)
 
 
 def test_a_database_that_does_not_answer_is_waited_for():
@@ -253,7 +300,7 @@ def test_a_database_that_does_not_answer_is_waited_for():
 
     bench = Bench()
     with structlog.testing.capture_logs() as logs:
-        run_at_once(main(bench), bench.clock)
+        bench.run(main)
     assert [line["event"] for line in logs].count("journal_unreadable") == 2
 
 
@@ -273,7 +320,7 @@ def test_past_reads_to_the_end_however_it_is_cut():
         assert await bench.events(READ_EVERY_S + ARRIVE_S + 0.1) == [3]
 
     bench = Bench(max_rows=1)
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 @pytest.mark.parametrize("is_read", [True, False])
@@ -292,7 +339,7 @@ def test_after_an_emptied_table_each_row_comes_once(*, is_read: bool):
         assert await bench.events(10) == []
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 def test_another_epoch_is_begun_from_its_past():
@@ -308,7 +355,7 @@ def test_another_epoch_is_begun_from_its_past():
         assert await bench.events(10) == []
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 def test_what_the_stream_tells_of_other_things_is_not_taken_for_rows():
@@ -333,7 +380,7 @@ def test_what_the_stream_tells_of_other_things_is_not_taken_for_rows():
         assert await bench.events(0.1) == [1]
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 def test_a_gap_of_the_past_has_its_own_position():
@@ -353,7 +400,7 @@ def test_a_gap_of_the_past_has_its_own_position():
         assert (await bench.source.past(), bench.source.position.text()) == (None, "5")
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 def test_what_is_there_when_the_past_begins_is_known():
@@ -375,7 +422,7 @@ def test_what_is_there_when_the_past_begins_is_known():
         )
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 def test_ids_that_never_come_are_known_from_the_start():
@@ -392,7 +439,7 @@ def test_ids_that_never_come_are_known_from_the_start():
         assert bench.source.position.text() == "601"
 
     bench = Bench()
-    run_at_once(main(bench), bench.clock)
+    bench.run(main)
 
 
 @settings(max_examples=40, deadline=None)
@@ -451,7 +498,7 @@ def test_every_committed_row_leaves_once_through_all_faults(
         return left + await bench.events(10)
 
     bench = Bench(max_rows=max_rows, lossless=lossless)
-    left = run_at_once(read(bench), bench.clock)
+    left = bench.run(read)
     ids = [id_ for id_ in left if isinstance(id_, int)]
     assert sorted(ids) == sorted(bench.model.committed)
     assert order_is_kept(bench.model, ids)

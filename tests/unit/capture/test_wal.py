@@ -111,10 +111,10 @@ async def test_no_more_is_received_than_there_is_room_for(slots: list[Any]):
     slots.append(slot)
     slot.arrive(*rows(1, 500))
     async with running(queue_limit=4) as source:
-        assert await source.next_event() == Live()
+        assert await source.next_or_woken() == Live()
         ids = []
         for _ in range(500):
-            change: Any = await source.next_event()
+            change: Any = await source.next_or_woken()
             ids.append(change.id)
             assert source.waiting <= 4
             await asyncio.sleep(0)
@@ -144,11 +144,11 @@ async def test_whatever_ends_the_stream_is_one_gap(
     first.arrive(*rows(1, 2))
     with capture_logs() as logs:
         async with running() as source:
-            taken: list[Any] = [await source.next_event() for _ in range(3)]
+            taken: list[Any] = [await source.next_or_woken() for _ in range(3)]
             first.error = error
-            taken += [await source.next_event() for _ in range(2)]
+            taken += [await source.next_or_woken() for _ in range(2)]
             second.arrive(*rows(3, 3))
-            taken.append(await source.next_event())
+            taken.append(await source.next_or_woken())
     shown = [event.id if hasattr(event, "relation") else event for event in taken]
     assert shown == [Live(), 1, 2, Gap(reason=reason), Live(), 3]
     lost = next(entry for entry in logs if entry["event"] == "upstream_lost")
@@ -162,7 +162,7 @@ async def test_garbage_in_the_stream_is_a_loss(slots: list[Any]):
     slots += [first, opening()]
     first.arrive(*rows(1, 1))
     async with running() as source:
-        assert [await source.next_event() for _ in range(3)] == [
+        assert [await source.next_or_woken() for _ in range(3)] == [
             Live(),
             Gap(reason="upstream_disconnected"),
             Live(),
@@ -175,7 +175,7 @@ async def test_refusals_are_tried_again_and_are_no_gaps(slots: list[Any]):
     with capture_logs() as logs:
         async with running() as source:
             assert source.state == "down"
-            assert await source.next_event() == Live()
+            assert await source.next_or_woken() == Live()
             assert source.state == "live"
     lost = [entry for entry in logs if entry["event"] == "upstream_lost"]
     assert [entry["attempt"] for entry in lost] == [1, 2, 3]
@@ -191,7 +191,7 @@ async def test_a_keepalive_that_wants_a_reply_gets_it_at_once(slots: list[Any]):
     slot = opening()
     slots.append(slot)
     async with running() as source:
-        await source.next_event()
+        await source.next_or_woken()
         await eventually(lambda: len(slot.sent) == 1)
         slot.network.append(b"k" + struct.pack(">qqB", 99, 0, 1))
         await eventually(lambda: len(slot.sent) == 2)
