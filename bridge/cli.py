@@ -101,13 +101,14 @@ def run(count: int, as_worker: tuple[int, int] | None) -> None:
         run_command(workers.run, insisted=workers.kill, reload=workers.reload)
         sys.exit(workers.code)
 
-    from bridge.service import serve  # noqa: PLC0415 - as above; who starts workers needs no stage either
+    from bridge.service import cut_short, serve  # noqa: PLC0415 - as above; who starts workers needs no stage either
     from bridge.tracing import Tracing  # noqa: PLC0415 - as above
 
     tracing = Tracing.from_environment(os.environ, clock := SystemClock())
     if as_worker is None:
         run_command(
-            lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing)
+            lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing),
+            insisted=cut_short,
         )
         return
     number, descriptor = as_worker

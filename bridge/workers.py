@@ -22,6 +22,7 @@ import structlog
 
 from bridge.config import Config
 from bridge.listening import hold_ports
+from bridge.process import STOPPED
 from bridge.restarts import Restarts
 from bridge.supervisor import LISTENS, LIVE, Supervisor
 
@@ -102,9 +103,10 @@ class Workers:
 
     def kill(self) -> None:
         """End all processes, this one too, at once."""
+        log.warning("drain_cut_short", workers=len(self._children))
         for child in self._children:
             child.send_signal(kill=True)
-        os._exit(130)
+        os._exit(STOPPED)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run them until ``stop``; all have ended when it returns.
