@@ -1,10 +1,15 @@
 """How `bridge run` ends before its time, or does not even start: what its log says then."""
 
 import asyncio
+import json
+import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
+from bridge.listening import bind
 from bridge.local.stack import LocalStack
 from tests.support.worker import running_worker
 
@@ -32,3 +37,58 @@ async def test_who_insists_is_told_what_was_left(stack: LocalStack, command: tup
     assert 1 <= said[left] <= 2
     assert said["level"] == "warning"
     assert [line["event"] for line in worker.log][-1] == "drain_cut_short"
+
+
+SETTINGS = {
+    "SUPABASE_URL": "http://127.0.0.1:1",
+    "SUPABASE_SERVICE_ROLE_KEY": "k",
+    "BRIDGE_PORT": "0",
+    "BRIDGE_ADMIN_PORT": "0",
+}
+
+
+def _run(stderr: int = subprocess.PIPE, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("BRIDGE_", "SUPABASE_"))}
+    environ = inherited | SETTINGS | settings
+    command = [sys.executable, "-m", *RUN, *arguments]
+    return subprocess.run(command, env=environ, stderr=stderr, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_who_reads_the_log_by_a_program_can_read_why_it_does_not_start(workers: tuple[str, ...]):
+    """Every line is JSON, with the text that people get; settings end with 2, what the machine refuses with 1."""
+    with bind("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        for settings, exit_code, code, says in (
+            (
+                {"BRIDGE_PROT": "1"},
+                2,
+                "config",
+                ["BRIDGE_PROT is not a setting", "did you mean BRIDGE_PORT?"],
+            ),
+            (
+                {"BRIDGE_LOG_FORMAT": "jsn"},
+                2,
+                "config",
+                ["BRIDGE_LOG_FORMAT='jsn'", "choose json or console"],
+            ),
+            ({"BRIDGE_PORT": port}, 1, "system", [f"cannot listen on 127.0.0.1:{port}: ", "set BRIDGE_PORT"]),
+        ):
+            done = _run(subprocess.PIPE, *workers, **settings)
+            line = json.loads(done.stderr)
+            assert (done.returncode, line["event"], line["code"]) == (exit_code, "service_failed", code)
+            assert all(part in line["reason"] for part in says), line
+            assert line["level"] == "error"
+
+
+def test_people_read_a_line_of_text():
+    """On a terminal, whatever the format is, and where the log is for people."""
+    done = _run(BRIDGE_LOG_FORMAT="console", BRIDGE_PROT="1")
+    assert (done.returncode, done.stderr.startswith("bridge: BRIDGE_PROT is not a setting")) == (2, True)
+    terminal, its_end = os.openpty()
+    try:
+        assert _run(its_end, BRIDGE_PROT="1").returncode == 2
+        assert os.read(terminal, 1000).startswith(b"bridge: BRIDGE_PROT is not a setting")
+    finally:
+        os.close(terminal)
+        os.close(its_end)

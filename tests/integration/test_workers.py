@@ -74,9 +74,11 @@ def test_a_setting_that_a_worker_refuses_ends_all_of_them(stack: LocalStack):
     """With its error and its exit code, as `bridge run` itself."""
     done = _run(2, environment(stack, BRIDGE_TABLES="public.dialogs,public.nothing"))
     assert done.returncode == 2
-    assert "bridge: " in done.stderr
-    assert "public.nothing" in done.stderr
-    ends = [json.loads(line)["event"] for line in done.stderr.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    failed = next(line for line in lines if line["event"] == "service_failed")
+    assert (failed["code"], failed["worker"] in (1, 2)) == ("config", True)
+    assert "public.nothing" in failed["reason"]
+    ends = [line["event"] for line in lines]
     assert "worker_given_up" in ends  # before or after the other worker has said that it stopped
     assert ends[-1] == "workers_stopped"
     assert "worker_ended" not in ends
