@@ -16,6 +16,7 @@ from bridge.bench.stage import Stage
 from bridge.listening import bind, free_ports
 from bridge.local.stack import LocalStack
 from tests.support.faults import survives
+from tests.support.stack import alive
 from tests.support.worker import environment
 
 RUN = [sys.executable, "-m", "bridge", "run", "--workers"]
@@ -49,6 +50,11 @@ async def test_nobody_loses_anything_while_processes_are_killed_and_replaced():
         spread.append(await _clients(stage))
         first = _workers(supervisor)
         os.kill(min(first), signal.SIGKILL)
+        while alive(min(first)):  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.001)
+        for port in stage.workers[0].admin_ports:  # also of the one that is away
+            with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}"):
+                bind("127.0.0.1", port)
         await _until_logged(stage, "service_ready", 3)
         second = _workers(supervisor)
         assert len(first & second) == 1
