@@ -90,8 +90,9 @@ def run(count: int, as_worker: tuple[int, int] | None) -> None:
 
     SIGTERM, SIGINT and SIGHUP drain. With several workers SIGHUP replaces one after the other.
     """
-    from bridge.supervisor import Supervisor, stop_with  # noqa: PLC0415 - `bridge token` should not load this
-    from bridge.workers import Workers  # noqa: PLC0415 - as above
+    # `bridge token` should not load these.
+    from bridge.supervisor import END_GRACE_S, Supervisor, stop_with  # noqa: PLC0415
+    from bridge.workers import Workers  # noqa: PLC0415
 
     is_json = os.environ.get("BRIDGE_LOG_FORMAT", "").strip() != "console"
     is_logged = is_json and not sys.stderr.isatty()
@@ -121,7 +122,7 @@ def run(count: int, as_worker: tuple[int, int] | None) -> None:
     told = Supervisor.over(channel, os.environ)
 
     async def work(stop: asyncio.Event) -> None:
-        stop_with(channel, stop)
+        stop_with(channel, stop, limit_s=config.drain_timeout_s + END_GRACE_S)
         await serve(config, stop=stop, clock=clock, supervisor=told, tracing=tracing, shares_ports=True)
 
     # Who stops it once by a signal and once by the end of the channel does not insist.

@@ -15,6 +15,7 @@ import pytest
 from bridge.bench.stage import Stage
 from bridge.listening import bind, free_ports
 from bridge.local.stack import LocalStack
+from bridge.supervisor import HUNG
 from tests.support.faults import survives
 from tests.support.stack import alive
 from tests.support.worker import environment
@@ -108,17 +109,26 @@ def test_what_is_no_number_of_workers_is_refused(stack: LocalStack, count: str):
     assert "'--workers'" in done.stderr
 
 
-async def test_a_worker_ends_when_the_process_that_started_it_was_killed(stack: LocalStack):
-    """It drains by itself: nobody would restart it, and its port would be taken."""
+@pytest.mark.parametrize(
+    ("module", "code", "event", "level"),
+    [
+        ("bridge", 0, "service_stopped", "info"),
+        ("tests.support.hanging_worker", HUNG, "worker_hung", "error"),
+    ],
+)
+async def test_a_worker_ends_when_the_process_that_started_it_was_killed(
+    stack: LocalStack, module: str, code: int, event: str, level: str
+):
+    """It drains by itself, for so long and no longer: nobody would restart it, and its port would be taken."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)  # noqa: FBT003 - the standard library's signature
     with ours, theirs:
         process = await asyncio.create_subprocess_exec(
-            *RUN[:-1],
+            *(sys.executable, "-m", module, "run"),
             "--as-worker",
             "3",
             str(theirs.fileno()),
-            env=environment(stack),
+            env=environment(stack, BRIDGE_DRAIN_TIMEOUT_S="0.5"),
             pass_fds=[theirs.fileno()],
             stderr=asyncio.subprocess.PIPE,
         )
@@ -127,10 +137,6 @@ async def test_a_worker_ends_when_the_process_that_started_it_was_killed(stack: 
     assert told.startswith(b"READY=1\n")
     async with asyncio.timeout(30):
         log = (await process.communicate())[1].decode()
-    assert process.returncode == 0
-    assert json.loads(log.splitlines()[-1]) | {"timestamp": ""} == {
-        "event": "service_stopped",
-        "worker": 3,
-        "level": "info",
-        "timestamp": "",
-    }
+    assert process.returncode == code
+    last = json.loads(log.splitlines()[-1])
+    assert (last["event"], last["worker"], last["level"]) == (event, 3, level)
