@@ -90,37 +90,43 @@ def run(count: int, as_worker: tuple[int, int] | None) -> None:
 
     SIGTERM, SIGINT and SIGHUP drain. With several workers SIGHUP replaces one after the other.
     """
-    from bridge.supervisor import Supervisor, stop_with  # noqa: PLC0415 - `bridge token` should not load this
-    from bridge.workers import Workers  # noqa: PLC0415 - as above
+    # `bridge token` should not load these.
+    from bridge.supervisor import END_GRACE_S, Supervisor, stop_with  # noqa: PLC0415
+    from bridge.workers import Workers  # noqa: PLC0415
 
-    config = _config()
+    is_json = os.environ.get("BRIDGE_LOG_FORMAT", "").strip() != "console"
+    is_logged = is_json and not sys.stderr.isatty()
+    logs.configure(log_format="json" if is_json else "console", level="info")  # of wrong settings, too
+    if as_worker is not None:
+        structlog.contextvars.bind_contextvars(worker=as_worker[0])
+    config = _config(is_logged=is_logged)
     logs.configure(log_format=config.log_format, level=config.log_level)
     supervisor = Supervisor.from_environment(os.environ)
     if count > 1:
         workers = Workers(config, count, supervisor=supervisor, environ=os.environ)
-        run_command(workers.run, insisted=workers.kill, reload=workers.reload)
+        run_command(workers.run, insisted=workers.kill, reload=workers.reload, is_logged=is_logged)
         sys.exit(workers.code)
 
-    from bridge.service import serve  # noqa: PLC0415 - as above; who starts workers needs no stage either
+    from bridge.service import cut_short, serve  # noqa: PLC0415 - as above; who starts workers needs no stage either
     from bridge.tracing import Tracing  # noqa: PLC0415 - as above
 
     tracing = Tracing.from_environment(os.environ, clock := SystemClock())
     if as_worker is None:
         run_command(
-            lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing)
+            lambda stop: serve(config, stop=stop, clock=clock, supervisor=supervisor, tracing=tracing),
+            insisted=cut_short,
+            is_logged=is_logged,
         )
         return
-    number, descriptor = as_worker
-    structlog.contextvars.bind_contextvars(worker=number)
-    channel = socket.socket(fileno=descriptor)
+    channel = socket.socket(fileno=as_worker[1])
     told = Supervisor.over(channel, os.environ)
 
     async def work(stop: asyncio.Event) -> None:
-        stop_with(channel, stop)
+        stop_with(channel, stop, limit_s=config.drain_timeout_s + END_GRACE_S)
         await serve(config, stop=stop, clock=clock, supervisor=told, tracing=tracing, shares_ports=True)
 
     # Who stops it once by a signal and once by the end of the channel does not insist.
-    run_command(work, insisted=lambda: None)
+    run_command(work, insisted=lambda: None, is_logged=is_logged)
 
 
 @main.command()
@@ -335,8 +341,8 @@ def _local_parts() -> Iterator[None]:
         )
 
 
-def _config() -> Config:
+def _config(*, is_logged: bool = False) -> Config:
     try:
         return load_config(os.environ)
     except ConfigError as error:
-        fail(error)
+        fail(error, is_logged=is_logged)

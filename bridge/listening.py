@@ -44,6 +44,8 @@ def bind(host: str, port: int, *, shared: bool = False, listens: bool = True) ->
         bound.bind((host, port))
         if listens:
             bound.listen(BACKLOG)
+        else:  # once it is bound: of two who have it, and of whom none listens yet, either may listen
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     except OSError as error:
         bound.close()
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
@@ -53,7 +55,9 @@ def bind(host: str, port: int, *, shared: bool = False, listens: bool = True) ->
 
 @contextlib.contextmanager
 def hold_ports(config: Config, count: int, platform: str = sys.platform) -> Iterator[socket.socket]:
-    """Hold the public port for ``count`` workers, once their admin ports are known to be free.
+    """Hold the ports of ``count`` workers, once they are known to be free: yields the public one.
+
+    All of them are held until the end: what a worker that is started again needs, nobody else has taken.
 
     Raises:
         ConfigError: the ports do not go together, or the system does not spread connections.
@@ -75,12 +79,14 @@ def hold_ports(config: Config, count: int, platform: str = sys.platform) -> Iter
             f"--workers {count} takes the admin ports {admin[0]} to {admin[-1]}, and {_LAST_PORT} is the "
             f"last there is: set BRIDGE_ADMIN_PORT={_LAST_PORT + 1 - count}, or less"
         )
+    addresses = ((config.host, config.port), *((config.admin_host, port) for port in admin))
     # Alone first: who shares would not notice others of this user who do.
     with contextlib.ExitStack() as alone:
-        for host, port in ((config.host, config.port), *((config.admin_host, port) for port in admin)):
+        for host, port in addresses:
             alone.enter_context(bind(host, port, listens=False))
-    with bind(config.host, config.port, shared=True, listens=False) as held:
-        yield held
+    with contextlib.ExitStack() as shared:
+        public, *_ = [shared.enter_context(bind(*one, shared=True, listens=False)) for one in addresses]
+        yield public
 
 
 def free_port() -> int:

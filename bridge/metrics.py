@@ -221,6 +221,11 @@ def note_refused(code: str) -> None:
         AUTH_FAILURES.labels(code).inc()
 
 
+def connected() -> int:
+    """Return how many clients are connected now, on either transport."""
+    return int(sum(sample.value for family in CONNECTIONS.collect() for sample in family.samples))
+
+
 def exposition() -> bytes:
     """Return all metrics in the Prometheus text format."""
     return generate_latest(REGISTRY)

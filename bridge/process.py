@@ -1,4 +1,4 @@
-"""Runs a command: signals that end it, and errors as one line and an exit code."""
+"""Runs a command: signals that end it, and errors as one line, for people or of the log, and an exit code."""
 
 import asyncio
 import os
@@ -10,9 +10,12 @@ from functools import partial
 from typing import Any, NoReturn
 
 import click
+import structlog
 import uvloop
 
 from bridge.errors import BridgeError
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _NESTING = 20_000
 """Levels of JSON that can be read: Postgres ends at 16,000, by its own stack (``max_stack_depth``)."""
@@ -30,6 +33,7 @@ def run_command(
     *,
     insisted: Callable[[], None] = lambda: os._exit(STOPPED),
     reload: Callable[[], None] | None = None,
+    is_logged: bool = False,
 ) -> None:
     """Run ``main`` with an event that SIGTERM, SIGINT, SIGHUP set; a second SIGTERM or SIGINT ends it.
 
@@ -40,6 +44,7 @@ def run_command(
         main: The command.
         insisted: Called at the second SIGTERM or SIGINT.
         reload: Called at SIGHUP instead, unless it says that the terminal is gone.
+        is_logged: Its stderr is a log that programs read: errors are events of it, defects as well.
     """
     terminals = [number for number in range(3) if os.isatty(number)]
 
@@ -68,14 +73,15 @@ def run_command(
     _read_deep_rows()
     try:
         uvloop.run(until_stopped())
-    except (BridgeError, OSError) as error:
-        _end(error)
-    except BaseExceptionGroup as group:
+    except Exception as error:
         # Not `except*`: what is raised in it (SystemExit) would be grouped again.
-        errors = list(_leaves(group))
-        if not all(isinstance(error, BridgeError | OSError) for error in errors):
+        errors = list(_leaves(error))
+        if all(isinstance(one, BridgeError | OSError) for one in errors):
+            fail(errors[0], is_logged=is_logged)
+        if not is_logged:
             raise
-        _end(errors[0])
+        log.exception("service_failed", code=BridgeError.code)
+        sys.exit(1)
 
 
 def run_to_its_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -113,19 +119,12 @@ def _read_deep_rows() -> None:
     sys.setrecursionlimit(_NESTING)
 
 
-def _end(error: Any) -> NoReturn:
-    if isinstance(error, BridgeError):
-        fail(error)
-    click.echo(f"bridge: {error.strerror or error}: {_advice(error)}", err=True)
-    sys.exit(1)
-
-
-def _leaves(group: BaseExceptionGroup[Any]) -> Any:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
+def _leaves(error: Any) -> Any:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
 
 
 def _advice(error: Any) -> str:
@@ -142,7 +141,14 @@ def _advice(error: Any) -> str:
     return "see the log above"
 
 
-def fail(error: BridgeError) -> NoReturn:
-    """End the process with one line that says what to do."""
-    click.echo(f"bridge: {error}", err=True)
-    sys.exit(2)
+def fail(error: BridgeError | OSError, *, is_logged: bool = False) -> NoReturn:
+    """End the process with one line that says what to do: an event where the log is for programs."""
+    if isinstance(error, BridgeError):
+        code, says, exit_code = error.code, str(error), 2
+    else:
+        code, says, exit_code = "system", f"{error.strerror or error}: {_advice(error)}", 1
+    if is_logged:
+        log.error("service_failed", code=code, reason=says)
+    else:
+        click.echo(f"bridge: {says}", err=True)
+    sys.exit(exit_code)

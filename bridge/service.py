@@ -8,8 +8,10 @@ Only this module, ``pipeline`` and ``upstream`` know more than one stage.  It st
 
 import asyncio
 import gc
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn
 
 import msgspec
 import structlog
@@ -39,6 +41,7 @@ from bridge.fanout import EventEncoder, Flusher, History, Hub
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
 from bridge.position import Position
+from bridge.process import STOPPED
 from bridge.pruning import prune_journal
 from bridge.rpc import ProjectRpc
 from bridge.supervisor import LISTENS, LIVE, Supervisor
@@ -203,6 +206,12 @@ async def serve(
         if tracing is not None:
             await asyncio.to_thread(tracing.close)
     log.info("service_stopped")
+
+
+def cut_short() -> NoReturn:
+    """End the process without draining any further: somebody insists."""
+    log.warning("drain_cut_short", connections=metrics.connected())
+    os._exit(STOPPED)
 
 
 class _Worker:

@@ -6,15 +6,29 @@ same words over a channel.
 
 import asyncio
 import contextlib
+import contextvars
 import os
+import select
 import socket
+import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Self
 
+import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
 LISTENS = "READY=1"
 LIVE = "X_LIVE=1"
 """Changes flow for the first time; systemd ignores what begins with X_."""
+
+END_GRACE_S = 10.0
+"""Time beyond ``drain_timeout_s`` for a worker to end; then it is killed, or ends itself."""
+
+HUNG = 1
+"""Exit code of who ended itself because of that."""
 
 
 class Supervisor:
@@ -60,15 +74,31 @@ class Supervisor:
             await asyncio.sleep(self.watchdog_s / 3)
 
 
-def stop_with(channel: socket.socket, stop: asyncio.Event) -> None:
-    """Set ``stop`` when the other end of the channel is gone; it says nothing before."""
+def stop_with(channel: socket.socket, stop: asyncio.Event, *, limit_s: float) -> None:
+    """Set ``stop`` when the other end of the channel is gone; it says nothing before.
+
+    A process that has not ended ``limit_s`` later ends then: who would have killed it is gone.  A thread sees
+    to that, as a loop that hangs does nothing.
+
+    Args:
+        channel: What both ends have.
+        stop: The event.
+        limit_s: Time to drain, and some more.
+    """
     loop = asyncio.get_running_loop()
 
-    def on_end() -> None:
-        loop.remove_reader(channel)
-        stop.set()
+    def until_end() -> None:
+        end = select.poll()
+        end.register(channel, select.POLLIN)
+        end.poll()
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and the process does
+            loop.call_soon_threadsafe(stop.set)
+        time.sleep(limit_s)
+        log.error("worker_hung", limit_s=limit_s)
+        os._exit(HUNG)
 
-    loop.add_reader(channel, on_end)
+    with_log = contextvars.copy_context().run  # which of the workers it is
+    threading.Thread(target=with_log, args=(until_end,), name="supervisor-end", daemon=True).start()
 
 
 def _send_to(address: str, message: bytes) -> None:

@@ -22,8 +22,9 @@ import structlog
 
 from bridge.config import Config
 from bridge.listening import hold_ports
+from bridge.process import STOPPED
 from bridge.restarts import Restarts
-from bridge.supervisor import LISTENS, LIVE, Supervisor
+from bridge.supervisor import END_GRACE_S, LISTENS, LIVE, Supervisor
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -32,9 +33,6 @@ COMMAND = (sys.executable, "-m", "bridge", "run")
 
 LIVE_LIMIT_S = 60.0
 """Time for a new worker until changes flow; else a rolling restart is given up, and the former ones stay."""
-
-END_GRACE_S = 10.0
-"""Time beyond ``drain_timeout_s`` for a worker to end; then it is killed."""
 
 
 class _Child:
@@ -102,9 +100,10 @@ class Workers:
 
     def kill(self) -> None:
         """End all processes, this one too, at once."""
+        log.warning("drain_cut_short", workers=len(self._children))
         for child in self._children:
             child.send_signal(kill=True)
-        os._exit(130)
+        os._exit(STOPPED)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run them until ``stop``; all have ended when it returns.

@@ -76,6 +76,7 @@ def check_policies(
         says = "row-level security is off: everybody with the SELECT privilege sees every row"
         fix = f"alter table {table.quoted} enable row level security;   -- then its policies decide"
         yield bad("rls", says, fix, "sql", subject=name, status="warning")
+    yield from _unnamed(table, [sights[name, role] for role in CLIENT_ROLES])
     authenticated, *others = (sights[name, role] for role in CLIENT_ROLES)
     if _is_hidden(authenticated):
         nobody = all(_is_hidden(sight) for sight in others)
@@ -101,6 +102,25 @@ def check_policies(
 
 def _is_hidden(sight: Sight) -> bool:
     return sight.because is not None or sight.condition == FALSE
+
+
+def _unnamed(table: Table, sights: Sequence[Sight]) -> Iterator[Check]:
+    """Say who gets events of rows without what names these."""
+    lacking = {
+        sight.role: [column for column in table.primary_key if column not in sight.columns]
+        for sight in sights
+        if sight.columns is not None and not _is_hidden(sight)
+    }
+    lacking = {role: columns for role, columns in lacking.items() if columns}
+    if not lacking:
+        return
+    who = " and ".join(f"role {role} may not SELECT {', '.join(named)}" for role, named in lacking.items())
+    says = f"{who} of the primary key: events do not say which row they are of"
+    fix = "\n".join(
+        f"grant select ({', '.join(map(quoted, columns))}) on {table.quoted} to {role};"
+        for role, columns in lacking.items()
+    )
+    yield bad("grants", says, fix, "sql", subject=table.qualified, status="warning")
 
 
 def _hidden(catalog: Catalog, table: Table, sight: Sight, *, is_hidden_from_all: bool) -> Check:

@@ -274,6 +274,14 @@ CASES = {
         sql="revoke select on public.posts from anon, authenticated",
         undo="grant select on public.posts to anon",
     ),
+    "SELECT of some columns, and not of the primary key": Case(
+        "grants public.posts",
+        "grant select (id) on public.posts to authenticated;",
+        status="warning",
+        sql="revoke select on public.posts from authenticated; "
+        "grant select (room_id, author_id, body) on public.posts to authenticated",
+        undo="grant select on public.posts to authenticated",
+    ),
     "row-level security is off": Case(
         "rls public.posts",
         "alter table public.posts enable row level security;",

@@ -75,6 +75,20 @@ def test_a_port_of_the_range_that_is_taken_is_named():
                 pass
 
 
+def test_the_admin_port_of_a_worker_that_is_away_is_nobody_elses():
+    """It listens there again when it is back, and nobody is answered there meanwhile."""
+    first, second = free_ports(2)
+    with hold_ports(_config(0, first), 2):
+        for port in (first, second):
+            bind("127.0.0.1", port, shared=True).close()  # a worker that came and went
+            with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: "):
+                bind("127.0.0.1", port)
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+            bind("127.0.0.1", port, shared=True).close()
+    bind("127.0.0.1", second).close()
+
+
 def test_a_held_port_is_the_workers():
     """0 is a free one, and stays the same one when no worker listens for a while."""
     with hold_ports(_config(0, 0), 2) as held:

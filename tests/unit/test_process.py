@@ -1,5 +1,6 @@
 """What a command's process is like."""
 
+import json
 import os
 import signal
 import subprocess
@@ -102,3 +103,34 @@ def test_what_ends_by_itself_can_be_stopped_before(number: signal.Signals):
     assert (process.returncode, out) == (130, "taken back\n")
     assert err.startswith("bridge: stopped before it had ended")
     assert "Traceback" not in err
+
+
+_FAIL = """
+import asyncio, sys
+from bridge import logs
+from bridge.process import run_command
+
+async def main(stop):
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(fail())
+
+async def fail():
+    raise ValueError("postgresql://postgres:canary@db/postgres")
+
+logs.configure(log_format="json", level="error")
+run_command(main, is_logged=len(sys.argv) > 1)
+"""
+
+
+def test_a_defect_is_an_event_of_a_log_that_programs_read():
+    """In one line with its traceback, without what has the form of a secret; for people it is a traceback."""
+    logged, shown = (
+        subprocess.run([sys.executable, "-c", _FAIL, *more], capture_output=True, text=True, check=False)
+        for more in (("logged",), ())
+    )
+    line = json.loads(logged.stderr)
+    assert (line["event"], line["code"]) == ("service_failed", "internal")
+    assert "ValueError" in line["exception"]
+    assert "canary" not in logged.stderr
+    assert shown.stderr.lstrip(" +").startswith("Exception Group Traceback")
+    assert (logged.returncode, shown.returncode) == (1, 1)

@@ -1,14 +1,17 @@
 """What the service manager hears."""
 
 import asyncio
+import json
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bridge.supervisor import LISTENS, LIVE, Supervisor, stop_with
+from bridge.supervisor import HUNG, LISTENS, LIVE, Supervisor
 
 
 @pytest.fixture
@@ -76,15 +79,44 @@ def test_a_channel_keeps_messages_apart_and_may_be_closed():
         supervisor.tell("STOPPING=1")
 
 
-async def test_the_end_of_the_channel_stops_the_worker():
-    """Once; nothing is read from it before."""
+_HANG = """
+import asyncio, socket, sys, time
+from bridge import logs
+from bridge.process import run_command
+from bridge.supervisor import stop_with
+
+async def main(stop):
+    stop_with(channel, stop, limit_s=0.3)
+    channel.send(b"up")
+    match sys.argv[2]:
+        case "none":
+            await stop.wait()
+        case "loop":
+            time.sleep(60)
+        case "task":
+            await asyncio.sleep(60)
+
+logs.configure(log_format="json", level="info")
+channel = socket.socket(fileno=int(sys.argv[1]))
+run_command(main, insisted=lambda: None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "says"),
+    [("none", 0, []), ("loop", HUNG, ["worker_hung"]), ("task", HUNG, ["worker_hung"])],
+)
+def test_who_has_nobody_left_who_would_stop_it_ends(what: str, code: int, says: list[str]):
+    """In order if it can; if its loop hangs, or what it waits for, after its time."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        stop = asyncio.Event()
-        stop_with(theirs, stop)
-        await asyncio.sleep(0)
-        assert not stop.is_set()
-        ours.close()
-        async with asyncio.timeout(5):
-            await stop.wait()
-        assert not asyncio.get_running_loop().remove_reader(theirs)
+        command = [sys.executable, "-c", _HANG, str(theirs.fileno()), what]
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
+    with ours:
+        ours.settimeout(20)
+        assert ours.recv(10) == b"up"
+        with pytest.raises(subprocess.TimeoutExpired):  # not before
+            process.wait(0.4)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert [json.loads(line)["event"] for line in said.splitlines()] == says
