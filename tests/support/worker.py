@@ -52,7 +52,7 @@ class Worker:
             async with self._logged:
                 self._logged.notify_all()
 
-    async def logged(self, event: str, *, count: int = 1, timeout_s: float = 20) -> dict[str, Any]:
+    async def logged(self, event: str, *, count: int = 1, timeout_s: float = 40) -> dict[str, Any]:
         """Wait until ``event`` has been logged so many times and return the last one."""
         async with asyncio.timeout(timeout_s), self._logged:
             await self._logged.wait_for(lambda: sum(e["event"] == event for e in self.log) >= count)
