@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from bridge import metrics
 from bridge.authorization.aftermath import still_seen
 from bridge.authorization.asking import Database, Questions, Visibility
-from bridge.authorization.audience import Users
 from bridge.authorization.deciding import Asker, Decider
 from bridge.authorization.effects import Crowd, Probe, concerned, probes, viewers
 from bridge.authorization.experience import (
@@ -19,6 +18,7 @@ from bridge.authorization.experience import (
     Shift,
     shifted,
 )
+from bridge.authorization.finders import Users
 from bridge.authorization.lookup import LookupRow, same
 from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
