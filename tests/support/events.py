@@ -108,9 +108,16 @@ class CountingHub(Hub):
         return super().publish(event, deliveries, is_last=is_last)
 
 
-def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None, flusher: Any = None) -> Hub:
+def make_hub(
+    kind: type[Hub] = CountingHub,
+    *,
+    decide: Any = all_visible,
+    clock: Any = None,
+    roster: Any = None,
+    flusher: Any = None,
+) -> Hub:
     """Return a hub that is live."""
-    hub = CountingHub(
+    hub = kind(
         history=History(keep_s=300, clock=clock or ManualClock()),
         encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
         decide=decide,
