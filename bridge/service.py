@@ -211,7 +211,7 @@ class _Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(source.run(), name="capture")
             tasks.create_task(pipeline.run(), name="pipeline")
-            tasks.create_task(pipeline.watch_catalog(CATALOG_INTERVAL_S), name="catalog")
+            tasks.create_task(pipeline.catalog.run(CATALOG_INTERVAL_S), name="catalog")
             if source.keeps_past:
                 tasks.create_task(prune_journal(rpc, self._config.journal_keep_s), name="pruning")
             tasks.create_task(pipeline.reminders.run(), name="reminders")
