@@ -20,6 +20,7 @@ class Certainty:
         self._checked_s = clock.monotonic_s()
         self._there = asyncio.Event()
         self._there.set()
+        self._outdated = False
 
     @property
     def is_lost(self) -> bool:
@@ -45,6 +46,16 @@ class Certainty:
         self._there.clear()
         return True
 
-    async def wait(self) -> None:
-        """Wait while it is lost."""
+    def note_changed(self) -> None:
+        """Take note that the database has others; if it was lost, these decide nothing any more."""
+        self._outdated = self.note_checked() or self._outdated
+
+    def note_loaded(self) -> None:
+        """Take note that those of the database are in memory."""
+        self._outdated = False
+        self.note_checked()
+
+    async def wait(self) -> bool:
+        """Wait while it is lost; False if the policies changed meanwhile, and are not loaded yet."""
         await self._there.wait()
+        return not self._outdated

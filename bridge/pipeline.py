@@ -34,6 +34,7 @@ from bridge.ports import Audience, Database, Source
 from bridge.telling import Teller
 from bridge.tracing import Tracing
 from bridge.transactions import Begun, net, whole_transaction
+from bridge.watching import CatalogWatch
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -73,7 +74,6 @@ class Pipeline:
     ) -> None:
         self._source = source
         self._loading = Loading(source=source, load=load, audience=audience, backoff=backoff)
-        self._compile_again = compile_again
         self._database = database
         self._audience = audience
         self._tables = tables
@@ -86,8 +86,9 @@ class Pipeline:
         """True if what is in memory is as of the last change."""
         self._paused = False
         self.certainty = Certainty(clock)
-        self._outdated = False
-        """True if policies changed while they could not be checked: what waits was not decided by them."""
+        self.catalog = CatalogWatch(
+            self, database=database, compile_again=compile_again, certainty=self.certainty, audience=audience
+        )
         self._pace = Pace()
         self._turn_ends_s = 0.0
         self.reminders = self._teller.reminders
@@ -120,74 +121,25 @@ class Pipeline:
                         await self._catch_up()
                 case Paused() | Resumed():
                     self._paused = isinstance(taken, Paused)
-                    self._show()
+                    self.show()
                 case Change() as change:
-                    await self.certainty.wait()
-                    if self._outdated:
+                    if await self.certainty.wait():
+                        event = await self._relay(change)
+                    else:
                         error = CatalogChangedError("the policies changed while they could not be checked")
                         await self._retry_afresh([change], error)
-                    else:
-                        event = await self._relay(change)
 
-    async def watch_catalog(self, interval_s: float) -> None:
-        """Ask for ever whether policies, grants, functions or tables changed, and let that take effect."""
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                await self.check_catalog()
-            except RpcError as error:
-                log.warning("catalog_unreadable", reason=str(error))
+    @property
+    def in_use(self) -> Authorizer | None:
+        """What decides; None while it is loaded, or has to be."""
+        return self._authorizer if self._usable else None
 
-    async def check_catalog(self) -> None:
-        """Let changed policies, grants, functions or tables take effect, between two changes.
-
-        Raises:
-            RpcError: the database did not answer.
-        """
-        authorizer = self._authorizer
-        if authorizer is None or not self._usable:
-            return  # what is loaded next is the catalog of then
-        try:
-            marker = await self._database.catalog_marker()
-        except RpcError:
-            self._be_uncertain()
-            raise
-        if marker == authorizer.marker:
-            self._be_certain()
-            return
-        try:
-            planset = await self._compile_again()
-        except BridgeError as error:
-            # A watched table is gone or has no key any more, or who sees what has changed and cannot be read:
-            # nothing is told until it is back.
-            log.error("catalog_unusable", reason=str(error))
-            planset = None
-        if self._authorizer is not authorizer or not self._usable:
-            return
-        if planset is not None and planset.means_the_same(authorizer.planset):
-            authorizer.marker = marker  # some other table, or an index
-            self._be_certain()
-            return
-        if planset is not None:
-            log.info("policies_changed", tables=planset.upstream_tables)
+    def load_again(self) -> None:
+        """Load the policies anew, in their turn: they change between two changes, never within one."""
         if not self._reloading:
             self._reloading = True
             self._missed = "policies_changed"
-            self._source.reload()  # in its turn: policies change between two changes, never within one
-        self._outdated = self.certainty.note_checked() or self._outdated
-
-    def _be_uncertain(self) -> None:
-        if self._usable and self.certainty.note_unchecked():
-            # Who sees what may have changed: nothing is told until that is known, and nothing is lost.
-            log.error("policies_uncertain", unchecked_s=round(self.certainty.unchecked_s))
-            self._audience.close()
-            self._show()
-
-    def _be_certain(self) -> None:
-        if self.certainty.note_checked():
-            log.info("policies_certain")
-            self._audience.open()
-            self._show()
+            self._source.reload()
 
     async def decide(self, principal: Principal, events: Sequence[RowEvent]) -> list[View | None]:
         """Answer how ``principal`` experiences each of ``events`` as of now; None while unknown.
@@ -238,8 +190,8 @@ class Pipeline:
                 # Rows of a table that was not captured until now may already have changed unseen:
                 # the source joins again, and the Live that follows leads back here.
                 return
-        self._usable, self._outdated = True, False
-        self.certainty.note_checked()
+        self._usable = True
+        self.certainty.note_loaded()
         self._audience.open()
         if self._missed is not None:
             self._audience.announce_gap(self._missed)
@@ -359,6 +311,7 @@ class Pipeline:
                 metrics.undelivered(change.table, "rpc" if isinstance(again, RpcError) else "catalog_changed")
                 log.error("change_dropped", table=change.table, code=again.code, reason=str(again))
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Tell everybody how things stand, if that is news."""
         is_live = self._usable and not self._paused and not self.certainty.is_lost
         self._teller.show("live" if is_live else "down")

@@ -2,15 +2,15 @@
 
     capture ──Event──▶ pipeline ──Change──▶ authorization ──Effect──▶ fanout ──Frame──▶ connection
 
-Only this module, ``pipeline`` and ``upstream`` know more than one stage.  It starts listening at once
-(clients are told that upstream is down), then waits for the project for as long as it takes.
+Only this module, ``pipeline``, ``publishing`` and ``upstream`` know more than one stage.  It starts listening
+at once (clients are told that upstream is down), then waits for the project for as long as it takes.
 """
 
 import asyncio
 import gc
 import os
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -18,31 +18,20 @@ import structlog
 from starlette.routing import BaseRoute
 
 from bridge import metrics
-from bridge.authorization import (
-    Authorizer,
-    Deliver,
-    Effect,
-    PlanSet,
-    Resync,
-    Roster,
-    Shifted,
-    Users,
-    compile_catalog,
-    load,
-)
+from bridge.authorization import Authorizer, PlanSet, Roster, Users, compile_catalog, load
 from bridge.backoff import Backoff
 from bridge.client import DIST
 from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
-from bridge.events import Change, Principal, ResyncReason, RowEvent, UpstreamState, View
+from bridge.events import Principal, RowEvent, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
-from bridge.position import Position
 from bridge.process import STOPPED
 from bridge.pruning import prune_journal
+from bridge.publishing import HubAudience
 from bridge.rpc import ProjectRpc
 from bridge.supervisor import LISTENS, LIVE, Supervisor
 from bridge.tracing import Tracing
@@ -67,80 +56,6 @@ class Addresses(msgspec.Struct, frozen=True):
     port: int
     admin_host: str
     admin_port: int
-
-
-class _HubAudience:
-    """Gives the pipeline's effects to the hub."""
-
-    def __init__(self, hub: Hub, flusher: Flusher) -> None:
-        self._hub = hub
-        self._flusher = flusher
-
-    def begin(self, version: str, position: Position) -> None:
-        self._hub.begin(version, position)
-
-    def open(self) -> None:
-        self._hub.open()
-
-    def close(self) -> None:
-        self._hub.close()
-
-    def remember(self, change: Change, effects: Sequence[Effect]) -> None:
-        self._carry(change, effects, told=False)
-
-    def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
-        frames = self._carry(change, effects, told=True)
-        if frames:
-            self._flusher.note(change.received_s, frames)
-
-    def remind(self, resync: Resync) -> None:
-        self._hub.resync(resync.principals, "visibility_changed", late=True)
-
-    def _carry(self, change: Change, effects: Sequence[Effect], *, told: bool) -> int:
-        hub = self._hub
-        count = 0
-        hub.advance(change.id, change.position)
-        if len(effects) == 1 and effects[0].__class__ is Deliver:  # nearly always
-            return hub.publish(effects[0].event, effects[0].deliveries)
-        for number, effect in enumerate(effects, 1):
-            match effect:
-                case Deliver(event=event, deliveries=deliveries):
-                    is_last = not _concern_more(effect, effects[number:])
-                    count += hub.publish(event, deliveries, is_last=is_last)
-                case Resync(principals=principals):
-                    hub.resync(principals, "visibility_changed")
-                case Shifted(role=role, users=users, by_row=True):
-                    hub.shift(role, users)
-                case Shifted(role=role, users=users):
-                    hub.mark(role, users, told=told)
-        return count
-
-    def announce_status(self, state: UpstreamState) -> None:
-        self._hub.announce_status(state)
-
-    def announce_gap(self, reason: ResyncReason) -> None:
-        self._hub.resync(None, reason)
-
-    def forget_history(self) -> None:
-        self._hub.forget_history()
-
-
-def _concern_more(effect: Deliver, later: Sequence[Effect]) -> bool:
-    """True if somebody who gets ``effect`` gets something later of the same change too."""
-    if not later:
-        return False
-    here = {principal for delivery in effect.deliveries for principal in delivery.principals}
-    return any(not here.isdisjoint(principals) for other in later for principals in _concerned(other))
-
-
-def _concerned(effect: Effect) -> Iterable[Iterable[Principal]]:
-    match effect:
-        case Deliver(deliveries=deliveries):
-            return [delivery.principals for delivery in deliveries]
-        case Resync(principals=principals):
-            return [principals]
-        case _:
-            return []
 
 
 async def serve(
@@ -295,7 +210,7 @@ class _Worker:
             load=load_again,
             compile_again=compile_again,
             database=rpc,
-            audience=_HubAudience(self._hub, self._flusher),
+            audience=HubAudience(self._hub, self._flusher),
             tables=upstream.tables,
             clock=self._clock,
             backoff=_backoff(),
@@ -305,7 +220,7 @@ class _Worker:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(source.run(), name="capture")
             tasks.create_task(pipeline.run(), name="pipeline")
-            tasks.create_task(pipeline.watch_catalog(CATALOG_INTERVAL_S), name="catalog")
+            tasks.create_task(pipeline.catalog.run(CATALOG_INTERVAL_S), name="catalog")
             if source.keeps_past:
                 tasks.create_task(prune_journal(rpc, self._config.journal_keep_s), name="pruning")
             tasks.create_task(pipeline.reminders.run(), name="reminders")

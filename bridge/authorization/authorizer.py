@@ -5,28 +5,18 @@ from collections.abc import Mapping, Sequence
 from bridge import metrics
 from bridge.authorization.aftermath import still_seen
 from bridge.authorization.asking import Database, Questions, Visibility
-from bridge.authorization.audience import Users
 from bridge.authorization.deciding import Asker, Decider
-from bridge.authorization.effects import Crowd, Probe, concerned, probes, viewers
-from bridge.authorization.experience import (
-    NOBODY,
-    Deliver,
-    Effect,
-    Resync,
-    Sees,
-    Share,
-    Shares,
-    Shift,
-    shifted,
-)
+from bridge.authorization.effects import Crowd, Probe, viewers
+from bridge.authorization.experience import Deliver, Effect, Resync, shifted
+from bridge.authorization.finders import Users
 from bridge.authorization.lookup import LookupRow, same
-from bridge.authorization.plan import Plan
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
-from bridge.authorization.rows import ReadRow, RowMemory
+from bridge.authorization.rows import RowMemory
 from bridge.authorization.settling import Pending, Settler
 from bridge.authorization.shaping import Shaper
-from bridge.authorization.sightings import Sighting
+from bridge.authorization.sharing import Sharing
+from bridge.authorization.shifting import Shifting
 from bridge.events import Change, Delivery, Principal, Row, RowEvent, View
 
 
@@ -66,8 +56,10 @@ class Authorizer:
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
         }
-        self._asker = Asker(planset.catalog)
-        self._decider = Decider(self._plans_of, memory, self._asker)
+        asker = Asker(planset.catalog)
+        self._sharing = Sharing(self._plans_of, memory, roster, asker)
+        self._shifting = Shifting(self._plans, memory, roster, asker, planset.catalog.fits)
+        self._decider = Decider(self._plans_of, memory, asker)
         for plan in self._plans:
             plan.cohorts.meet(roster)
         roster.on_change = self._noticed
@@ -113,10 +105,10 @@ class Authorizer:
         gone: list[Probe] = []
         unseen = False
         if change.table in self.memory.lookups:
-            found = self._probes(change, *self.memory.lookup_rows(change))
+            found = self._shifting.probes(change, *self.memory.lookup_rows(change))
             for probe in found:  # the change of a row itself is the event of this row
-                (own if self._is_own(probe, change) else news).append(probe)
-            answerable, others, gone = await self._answerable(news, database.row)
+                (own if self._shifting.is_own(probe, change) else news).append(probe)
+            answerable, others, gone = await self._shifting.answerable(news, database.row)
             unseen = self.memory.is_unseen(change)
         # From here on nothing waits: everything is as of this change.
         self._watch_who_comes()
@@ -125,11 +117,13 @@ class Authorizer:
         here, anybody = (Crowd(found, change.table, who) for who in ("here", "anybody"))
         for crowd in (here, anybody):
             crowd.count_all() if unseen else crowd.count(row_before)
-        before = [viewers(probe.plan, row, self._roster, probe.users) for probe, row in answerable]
-        shares = self._shares(change, questions)
+        saw_others = self._shifting.saw(answerable)
+        saw = self._sharing.before(change)
+        self._store(change, row_before, row_after)
+        shares = None if saw is None else self._sharing.after(change, saw, questions)
         shifts = [
-            self._shift(probe, row, saw, questions, unseen=unseen)
-            for (probe, row), saw in zip(answerable, before, strict=True)
+            self._shifting.shift(probe, row, before, questions, unseen=unseen)
+            for (probe, row), before in zip(answerable, saw_others, strict=True)
         ]
         for crowd in (here, anybody):
             crowd.count(row_after)
@@ -169,7 +163,11 @@ class Authorizer:
         if lookup is not None:
             # What memory holds may be newer than the change.
             old, new = (None if row is None else lookup.pack(row) for row in (change.old, change.new))
-            found = [p for p in self._probes(change, old, new) if not self._is_own(p, change)]
+            found = [
+                probe
+                for probe in self._shifting.probes(change, old, new)
+                if not self._shifting.is_own(probe, change)
+            ]
             crowd = Crowd(found, change.table, "past")
             crowd.count(old)
             crowd.count(new)
@@ -257,109 +255,11 @@ class Authorizer:
         """Return, by role, the ids of the users who may experience ``event`` as of now, or more of them."""
         return self._decider.audience(event)
 
-    def _shares(self, change: Change, questions: Questions) -> Shares | None:
-        """Store ``change`` and find out who experiences it; None if its table is not watched."""
-        memory, roster, plans = self.memory, self._roster, self._plans_of.get(change.table)
-        lookup = memory.lookups.get(change.table)
-        before_row, after_row = (None, None) if lookup is None else memory.lookup_rows(change)
-        shares: Shares | None = None
-        here: list[Plan] = []
-        saw: dict[str, Sighting] = {}
-        if plans is not None:
-            here = [plans[role] for role in roster.roles() if role in plans]
-            shares = Shares(key=memory.key_row(change), old=memory.before(change))
-            if shares.old is not None:
-                saw = {plan.role: viewers(plan, shares.old, roster) for plan in here}
-        memory.store(change)
-        if lookup is not None and not same(before_row, after_row):
+    def _store(self, change: Change, row_before: LookupRow | None, row_after: LookupRow | None) -> None:
+        """Store ``change``; with it the look-up row ``row_before`` becomes ``row_after``."""
+        self.memory.store(change)
+        lookup = self.memory.lookups.get(change.table)
+        if lookup is not None and not same(row_before, row_after):
             self.moves += 1
             for plan in self._plans:
-                plan.cohorts.row_changed(lookup, before_row, after_row)
-        if shares is None:
-            return None
-        old_unknown = change.action != "INSERT" and shares.old is None
-        for plan in here:
-            new, old = change.new, shares.old
-            sees = (
-                NOBODY if new is None else self._asker.sees(plan, viewers(plan, new, roster), new, questions)
-            )
-            share = Share(columns=plan.columns, old_unknown=old_unknown, sees=sees)
-            if old is not None:
-                before = saw[plan.role]
-                if before.open:
-                    share.row_only = self._asker.grounds_of(plan).row_only
-                if before.open and change.action in self._asker.grounds_of(plan).hidden_by:
-                    share.saw, share.unsure = Sees(Sighting(before.sees)), before.open
-                else:
-                    share.saw = self._asker.saw(change.table, before, old, questions)
-            shares.of_roles.append(share)
-        if old_unknown and here:
-            # Who saw the row before is not known.  Those who see it now cannot be harmed by an
-            # UPDATE; those who may have lost sight of it cannot be named, so that is counted.
-            metrics.undelivered(change.table, "old_row_unknown")
-        return shares
-
-    def _shift(self, probe: Probe, row: Row, saw: Sighting, questions: Questions, *, unseen: bool) -> Shift:
-        sees = Sees(viewers(probe.plan, row, self._roster, probe.users))
-        unknown = set(saw.open)
-        # Of those of whom it was not known before, nothing can be told.
-        asked = [principal for principal in sees.sighting.open if principal not in unknown]
-        sighting = sees.sighting
-        if probe.is_key and not self.memory.remembers(probe.plan.table, row):
-            # It was read, and may be newer than this change: who gains sight of it must have that now, too.
-            before = {*saw.sees, *unknown}
-            asked += [principal for principal in sighting.sees if principal not in before]
-            sighting = Sighting([p for p in sighting.sees if p in before], sighting.open)
-        if asked:
-            answer = questions.add(probe.plan.table, row, asked)
-            sees = Sees(sighting, answer, self._asker.grounds_of(probe.plan))
-        return Shift(
-            probe=probe,
-            row=row,
-            saw=saw,
-            # Somebody may have read the row meanwhile: withdrawing too much does no harm.
-            shown=concerned(probe, self._roster) if unseen else saw.sees,
-            sees=sees,
-        )
-
-    def _probes(self, change: Change, old: LookupRow | None, new: LookupRow | None) -> list[Probe]:
-        """Return the questions whose answers may change with a look-up row."""
-        return probes(
-            self._plans,
-            self.memory.lookups[change.table],
-            old,
-            new,
-            primary_keys=self.memory.keys,
-            fits=self.planset.catalog.fits,
-        )
-
-    async def _answerable(
-        self, found: Sequence[Probe], read_row: ReadRow
-    ) -> tuple[list[tuple[Probe, Row]], list[Probe], list[Probe]]:
-        """Return the probes that can be answered, each with its row, others, and those whose row is gone."""
-        answerable: list[tuple[Probe, Row]] = []
-        others: list[Probe] = []
-        gone: list[Probe] = []
-        for probe in found:
-            if not concerned(probe, self._roster):
-                continue
-            if probe.is_key:
-                row = await self.memory.find(probe.plan.table, probe.row, read_row)
-                if row is None:
-                    gone.append(probe)
-                else:
-                    answerable.append((probe, row))
-            elif probe.plan.row_columns <= probe.row.keys():
-                answerable.append((probe, dict(probe.row)))
-            else:
-                others.append(probe)
-        return answerable, others, gone
-
-    def _is_own(self, probe: Probe, change: Change) -> bool:
-        """True if ``probe`` asks about the very row that changes, under its key before or after."""
-        if not probe.is_key or probe.plan.table != change.table:
-            return False
-        return any(
-            row is not None and all(row.get(c) == probe.row[c] for c in self.memory.keys[change.table])
-            for row in (self.memory.key_row(change), change.new)
-        )
+                plan.cohorts.row_changed(lookup, row_before, row_after)

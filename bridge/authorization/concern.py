@@ -11,7 +11,7 @@ import msgspec
 
 from bridge.authorization import types
 from bridge.authorization.algebra import ColumnRef, Compare, Exists, Expr, Source
-from bridge.authorization.audience import Finder, FinderCompiler, Users
+from bridge.authorization.audience import FinderCompiler
 from bridge.authorization.env import Env, Tables, Value
 from bridge.authorization.evaluation import compile_value
 from bridge.authorization.expressions import (
@@ -24,6 +24,7 @@ from bridge.authorization.expressions import (
     scopes,
     walk,
 )
+from bridge.authorization.finders import Finder, Users
 from bridge.authorization.lookup import LookupRow
 from bridge.authorization.reach import selections
 from bridge.authorization.uniqueness import at_most_one

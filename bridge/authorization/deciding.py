@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from bridge import metrics
 from bridge.authorization.algebra import Now
 from bridge.authorization.asking import Questions, Visibility
-from bridge.authorization.audience import Users
 from bridge.authorization.catalog import Catalog
 from bridge.authorization.experience import Decision, Sees
 from bridge.authorization.expressions import walk
+from bridge.authorization.finders import Users
 from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.plan import Plan
 from bridge.authorization.rows import RowMemory

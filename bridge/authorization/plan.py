@@ -8,13 +8,14 @@ import structlog
 
 from bridge.authorization import columns
 from bridge.authorization.algebra import Opaque
-from bridge.authorization.audience import FinderCompiler, Users
+from bridge.authorization.audience import FinderCompiler
 from bridge.authorization.cohorts import Cohort, Cohorts
 from bridge.authorization.composition import Sight
 from bridge.authorization.concern import Concern, concern
 from bridge.authorization.env import Env, Tables
 from bridge.authorization.evaluation import compile_test, compile_value
 from bridge.authorization.expressions import mentions_time, opaque
+from bridge.authorization.finders import Users
 from bridge.authorization.lookup import LookupRow
 from bridge.authorization.reach import lookup_columns, reaches, row_columns
 from bridge.authorization.sightings import Sightings

@@ -1,7 +1,7 @@
 """From decisions to outboxes.
 
 In: :class:`~bridge.events.RowEvent` with its deliveries.  Out: frames, offered to the sinks of the
-subscribers.  Live events wait for nobody; a replay waits for the client that asked for it.  ``frames``
+subscribers.  Live events wait for nobody; a ``replay`` waits for the client that asked for it.  ``frames``
 encodes, ``history`` remembers, ``subscriber`` is one client, ``hub`` knows who wants what, ``seating`` who of
 an audience is here; without I/O.  ``flusher`` writes outboxes once per loop iteration, less often while busy.
 The stage owns no task.

@@ -4,9 +4,8 @@ The cost of an event is the size of its audience: subscribers are found by princ
 distinct view is encoded once, and every recipient gets the same bytes.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Protocol, TypeAlias
+from collections.abc import Iterable
+from typing import Protocol
 
 from bridge import metrics
 from bridge.errors import BridgeError
@@ -16,23 +15,15 @@ from bridge.fanout.entry import Entry
 from bridge.fanout.flusher import Flusher
 from bridge.fanout.frames import EventEncoder, Frame, notice
 from bridge.fanout.history import History
-from bridge.fanout.narrowing import after_leaving, heard_live, narrowed, since_arrival
+from bridge.fanout.narrowing import heard_live, narrowed
 from bridge.fanout.notices import Problem, Resync, Status, Subscribed, Unsubscribed
+from bridge.fanout.replay import Decide, Replay
 from bridge.fanout.seating import Seating
 from bridge.fanout.subscriber import Sink, Subscriber
 from bridge.position import Position
 
-Decide: TypeAlias = Callable[[Principal, Sequence[RowEvent]], Awaitable[Sequence[View | None]]]
-"""How a principal experiences events as of now; None for those not at all."""
-
-REPLAY_AT_ONCE = 200
-"""Past events that are decided before other clients have their turn."""
-
 RECONNECTS_PER_S = 200
 """Clients that are asked to come back within a second of each other."""
-
-REPLAY_BYTES = 64 * 1024
-"""Past events that a client may leave unread while more are offered to it."""
 
 
 class Roster(Protocol):
@@ -63,10 +54,10 @@ class Hub:
         self.upstream: UpstreamState = "down"
         self._history = history
         self._encoder = encoder
-        self._decide = decide
         self._roster = roster
         self._flusher = flusher
         self._seating = Seating()
+        self._replay = Replay(decide, encoder, self._seating)
         self._arrival = Arrival(history)
         metrics.HISTORY_EVENTS.set_function(lambda: len(history))
 
@@ -128,24 +119,24 @@ class Hub:
             return True  # another worker will go on from there, or this one when it is asked again
         before = subscriber.dialogs
         wanted = None if dialogs is None or before is None else before | dialogs
-        replay = None if since is None else self._missed(since, subscriber.principal)
-        recovered = since is None or replay is not None
-        subscriber.seen = None if since is None or replay is None else self._history.ahead(since)
+        missed = None if since is None else self._missed(since, subscriber.principal)
+        recovered = since is None or missed is not None
+        subscriber.seen = None if since is None or missed is None else self._history.ahead(since)
         # Until the replay is through, a client that is cut off again has to resume where it was.
-        cursor = since if replay and since is not None else self.cursor
+        cursor = since if missed and since is not None else self.cursor
         shown = None if wanted is None else sorted(wanted)
         subscriber.sink.offer(notice(Subscribed(shown, cursor, recovered)))
         covered = heard_live(before) if subscriber.subscribed else frozenset[str | None]()
         subscriber.dialogs = wanted
         subscriber.subscribed = True
         self._seating.changed()
-        if replay:
+        if missed:
             try:
-                await self._replay(subscriber, replay, covered)
+                await self._replay.run(subscriber, missed, covered)
             except BridgeError:
                 # Only Postgres knows, and it does not answer, or cannot know it any more.
                 recovered = False
-                self._release(subscriber)
+                self._replay.end(subscriber)
                 subscriber.sink.offer(notice(Resync("not_recovered", self.cursor)))
         if since is not None:
             metrics.RESUMES.counts["true" if recovered else "false",] += 1
@@ -164,51 +155,6 @@ class Hub:
         if principal not in self._seating:
             return None  # it left while it waited
         return self._history.since(cursor, principal, self._roster.since(principal))
-
-    async def _replay(
-        self, subscriber: Subscriber, replay: list[Entry], covered: frozenset[str | None] | None
-    ) -> None:
-        """Offer past events, but none that the client has heard live: of ``covered`` dialogs (None: all).
-
-        Raises:
-            BridgeError: what the client experiences of them cannot be told; it has to read again.
-        """
-        user = subscriber.principal.user_id
-        missed: Sequence[tuple[str, RowEvent]] = [
-            (entry.cursor, event)
-            for entry in replay
-            if isinstance(event := entry.what, RowEvent)
-            and (event.only is None or user in event.only)
-            and (covered is not None and event.dialog_id not in covered)
-        ]
-        missed = since_arrival(missed, self._encoder.dialog_table)
-        subscriber.hold()
-        self._seating.changed()
-        unread = 0
-        for start in range(0, len(missed), REPLAY_AT_ONCE):
-            some = missed[start : start + REPLAY_AT_ONCE]
-            views = await self._decide(subscriber.principal, [event for _, event in some])
-            for (cursor, event), view in zip(some, views, strict=True):
-                wanted = None if view is None else narrowed(subscriber.dialogs, event, view)
-                if wanted is not None and covered and event.old_dialog_id in covered - {None}:
-                    wanted = after_leaving(wanted)
-                if wanted is None:
-                    continue
-                frame = self._encoder.encode(event, wanted, cursor)
-                subscriber.sink.offer(frame)
-                metrics.REPLAYED.inc()
-                unread += len(frame.wire)
-                if unread > REPLAY_BYTES:
-                    unread = 0
-                    if not await subscriber.sink.room():
-                        return
-            await asyncio.sleep(0)
-        # Not reached after a defect: live events must not overtake what is missing.
-        self._release(subscriber)
-
-    def _release(self, subscriber: Subscriber) -> None:
-        subscriber.release()
-        self._seating.changed()
 
     def unsubscribe(self, subscriber: Subscriber, *, dialogs: frozenset[str] | None) -> None:
         """Take dialogs (None: everything) out of a client's subscription and say what is left."""

@@ -6,11 +6,14 @@ from typing import Any
 
 from bridge.clock import ManualClock
 from bridge.events import Delivery, Principal, RowEvent, View
-from bridge.fanout import EventEncoder, Flusher, Frame, History, Hub
+from bridge.fanout import EventEncoder, Flusher, Frame, History, Hub, Subscriber
 from bridge.position import Position
 
 ANN = Principal(role="authenticated", user_id="ann")
 BOB = Principal(role="authenticated", user_id="bob")
+
+MOVED = {"old": {"id": 1}, "old_dialog_id": "d0"}
+"""Fields of a message that came from another dialog."""
 
 
 def message(n: int, *, dialog: str | None = "d1", body: str = "hi", **fields: Any) -> RowEvent:
@@ -108,9 +111,16 @@ class CountingHub(Hub):
         return super().publish(event, deliveries, is_last=is_last)
 
 
-def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None, flusher: Any = None) -> Hub:
+def make_hub(
+    kind: type[Hub] = CountingHub,
+    *,
+    decide: Any = all_visible,
+    clock: Any = None,
+    roster: Any = None,
+    flusher: Any = None,
+) -> Hub:
     """Return a hub that is live."""
-    hub = CountingHub(
+    hub = kind(
         history=History(keep_s=300, clock=clock or ManualClock()),
         encoder=EventEncoder(dialog_table="public.dialogs", message_table="public.messages"),
         decide=decide,
@@ -121,3 +131,20 @@ def make_hub(*, decide: Any = all_visible, clock: Any = None, roster: Any = None
     hub.open()
     hub.upstream = "live"
     return hub
+
+
+async def joined(
+    hub: Hub, principal: Principal = ANN, *, dialogs: Sequence[str] | None = None, since: str | None = None
+) -> tuple[Subscriber, Inbox]:
+    """Return a client that has subscribed, and what it gets."""
+    inbox = Inbox()
+    subscriber = hub.connect(principal, inbox)
+    wanted = None if dialogs is None else frozenset(dialogs)
+    await hub.subscribe(subscriber, dialogs=wanted, since=since)
+    return subscriber, inbox
+
+
+def publish(hub: Hub, *numbers: int, dialog: str | None = "d1") -> None:
+    """Publish messages that Ann sees."""
+    for n in numbers:
+        hub.publish(message(n, dialog=dialog), to(ANN))

@@ -110,12 +110,3 @@ def test_null_names_nobody() -> None:
 
     assert plan.users({**ROW, "owner_id": None, "room_id": None}) == (set(), True)
     assert plan.users({**ROW, "owner_id": None, "room_id": "s"}) == ({CAT}, True)
-
-
-def test_asking_for_users_leaves_the_next_question_alone() -> None:
-    """The asker is put back after each candidate was tried."""
-    plan = compiled(IN_ROOM.format("((m.user_id = auth.uid()) AND (m.friend_id <> auth.uid()))")).plans[
-        "public.notes", "authenticated"
-    ]
-
-    assert [plan.users(ROW)[0], plan.visible(ROW, user(ANN)), plan.users(ROW)[0]] == [{BOB}, False, {BOB}]

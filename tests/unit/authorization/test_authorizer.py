@@ -6,114 +6,29 @@ import msgspec
 import pytest
 
 from bridge import metrics
-from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
-from bridge.authorization.catalog import Function, Table
+from bridge.authorization.authorizer import Authorizer, Deliver
 from bridge.authorization.experience import Shifted
-from bridge.authorization.planset import PlanSet
-from bridge.authorization.roster import Roster
-from bridge.authorization.rows import CatalogChangedError, RowMemory
-from bridge.clock import ManualClock
+from bridge.authorization.rows import CatalogChangedError
 from bridge.errors import AskedTimeoutError, RpcError
-from bridge.events import Action, Change, Principal, Row, RowEvent, Seen, View
-from tests.support.catalogs import ANN, BOB, CAT, function, planset, policy, put_rows, table
-
-ann = Principal(role="authenticated", user_id=ANN)
-bob = Principal(role="authenticated", user_id=BOB)
-cat = Principal(role="authenticated", user_id=CAT)
-anon = Principal(role="anon", user_id=None)
-
-D1, D2 = "d1", "d2"
-
-IN_DIALOG = (
-    "(EXISTS ( SELECT 1 FROM public.members m WHERE ((m.dialog_id = {}) AND (m.user_id = auth.uid()))))"
+from bridge.events import Action, Principal, Row, RowEvent, Seen, View
+from tests.support.catalogs import ANN, BOB, CAT, planset, policy, table
+from tests.support.stage import (
+    D1,
+    D2,
+    DIALOGS,
+    MEMBERS,
+    Project,
+    ann,
+    asked_stage,
+    bob,
+    cat,
+    change,
+    message,
+    nothing,
+    stage,
+    stage_of,
+    told,
 )
-DIALOGS = table(
-    "dialogs",
-    "id uuid, owner_id uuid, title text",
-    policy(f"((owner_id = auth.uid()) OR {IN_DIALOG.format('dialogs.id')})", roles=["authenticated"]),
-)
-MESSAGES = table(
-    "messages",
-    "id int, dialog_id uuid, sender_id uuid, body text",
-    policy(IN_DIALOG.format("messages.dialog_id"), roles=["authenticated"]),
-)
-MEMBERS = table("members", "dialog_id uuid, user_id uuid, role text", key=("dialog_id", "user_id"), rls=False)
-
-
-def stage_of(plans: PlanSet, *present: Principal, remembered: int = 100) -> Authorizer:
-    """A stage with ``present`` on its roster; dialogs are ``public.dialogs``."""
-    roster = Roster(linger_s=60.0, clock=ManualClock())
-    for principal in present or (ann, bob, cat, anon):
-        roster.add(principal)
-    columns = {"public.dialogs": "id", "public.messages": "dialog_id"}
-    return Authorizer(
-        plans,
-        memory=RowMemory(plans, dialog_columns=columns, remembered_limit=remembered),
-        roster=roster,
-        dialog_columns=columns,
-        dialog_table="public.dialogs",
-    )
-
-
-def stage(*present: Principal, members: Sequence[tuple[str, str]] = (), remembered: int = 100) -> Authorizer:
-    """The reference schema: ann owns d1, ``members`` are in."""
-    made = stage_of(
-        planset(DIALOGS, MESSAGES, MEMBERS, watched=["dialogs", "messages"]), *present, remembered=remembered
-    )
-    put_rows(made.memory.lookups["public.members"], [{"dialog_id": d, "user_id": u} for d, u in members])
-    made.memory.remembered["public.dialogs"].put({"id": D1, "owner_id": ANN, "title": "one"})
-    return made
-
-
-def change(name: str, action: Action, new: Row | None = None, old: Row | None = None) -> Change:
-    return Change(
-        table=f"public.{name}", action=action, new=new, old=old, commit_timestamp="t", received_s=0.0
-    )
-
-
-def message(dialog: str = D1, body: str = "x") -> Row:
-    return {"id": 1, "dialog_id": dialog, "sender_id": ANN, "body": body}
-
-
-class Project:
-    """A database that knows single rows, and who sees rows that only it can decide."""
-
-    def __init__(
-        self, row: Row | None = None, *, sees: Sequence[Principal] = (), fails: bool = False
-    ) -> None:
-        self.found, self.sees, self.fails = row, sees, fails
-        self.asked: list[tuple[str, list[Row], list[Principal]]] = []
-
-    async def row(self, table: str, key: Row) -> Row | None:
-        if self.fails:
-            raise RpcError(f"{table} is away, {len(key)} columns: try again")
-        return self.found
-
-    async def visible(self, table: str, rows: Sequence[Row], principals: Sequence[Principal]) -> Seen:
-        if self.fails:
-            raise RpcError("away: try again")
-        self.asked.append((table, list(rows), list(principals)))
-        seen = [frozenset(range(len(rows)) if p in self.sees else ()) for p in principals]
-        return Seen(seen, frozenset(range(len(rows))))
-
-
-nothing = Project()
-
-
-def told(effects: Sequence[Effect]) -> dict[str | None, list[tuple[str, Action]]]:
-    """Return by user what they are told: (table, action), ``resync`` as ("", "UPDATE")."""
-    found: dict[str | None, list[tuple[str, Action]]] = {}
-    for effect in effects:
-        if isinstance(effect, Resync):
-            for principal in effect.principals:
-                found.setdefault(principal.user_id, []).append(("resync", "UPDATE"))
-            continue
-        if isinstance(effect, Shifted):
-            continue
-        for delivery in effect.deliveries:
-            for principal in delivery.principals:
-                found.setdefault(principal.user_id, []).append((effect.event.table[7:], delivery.view.action))
-    return found
 
 
 async def test_an_insert_reaches_those_who_see_it() -> None:
@@ -132,52 +47,6 @@ async def test_an_event_without_an_audience_is_still_an_effect() -> None:
     assert told(effects) == {}
 
 
-async def test_an_update_moves_a_row_between_dialogs() -> None:
-    """Out of sight is a DELETE, into sight an INSERT, in sight of both an UPDATE."""
-    made = stage(members=[(D1, ANN), (D1, BOB), (D2, BOB), (D2, CAT)])
-    await made.apply(change("messages", "INSERT", message(D1)), nothing)
-
-    effects = await made.apply(change("messages", "UPDATE", message(D2), {"id": 1}), nothing)
-    assert told(effects) == {
-        ANN: [("messages", "DELETE")],
-        BOB: [("messages", "UPDATE")],
-        CAT: [("messages", "INSERT")],
-    }
-    assert isinstance(effects[0], Deliver)
-    assert (effects[0].event.dialog_id, effects[0].event.old_dialog_id) == (D2, D1)
-
-
-async def test_a_delete_reaches_those_who_saw_the_row() -> None:
-    """The primary key is enough, because the row is remembered."""
-    made = stage(members=[(D1, BOB)])
-    await made.apply(change("messages", "INSERT", message()), nothing)
-
-    assert told(await made.apply(change("messages", "DELETE", None, {"id": 1}), nothing)) == {
-        BOB: [("messages", "DELETE")]
-    }
-
-
-async def test_an_old_row_that_is_not_known_is_counted() -> None:
-    """An UPDATE goes to those who see the row now, a DELETE to nobody."""
-    counter = metrics.UNDELIVERABLE.labels("public.messages", "old_row_unknown")
-    made = stage(bob, members=[(D1, BOB)])
-    before = counter._value.get()
-
-    assert told(await made.apply(change("messages", "UPDATE", message(), {"id": 1}), nothing)) == {
-        BOB: [("messages", "UPDATE")]
-    }
-    assert told(await made.apply(change("messages", "DELETE", None, {"id": 2}), nothing)) == {}
-    assert counter._value.get() == before + 2
-
-
-def asked_stage(*present: Principal) -> Authorizer:
-    """Dialogs that their owner sees, and whom Postgres says; members of a dialog see its messages."""
-    dialogs = table(
-        "dialogs", "id uuid, owner_id uuid, title text", "((owner_id = auth.uid()) OR (title ~ 'a'::text))"
-    )
-    return stage_of(planset(dialogs, MESSAGES, MEMBERS, watched=["dialogs", "messages"]), *present)
-
-
 async def test_only_who_is_not_decided_is_asked_about() -> None:
     """The owner sees the row by memory; of the others here Postgres says."""
     made = asked_stage(ann, bob, cat)
@@ -190,20 +59,6 @@ async def test_only_who_is_not_decided_is_asked_about() -> None:
     }
     ((name, rows, principals),) = project.asked
     assert (name, rows, set(principals)) == ("public.dialogs", [row], {bob, cat})
-
-
-async def test_the_old_and_the_new_row_are_asked_in_one_call() -> None:
-    """Who saw it and sees it has an UPDATE, who sees it no more a DELETE."""
-    made = asked_stage(ann, bob)
-    row = {"id": D1, "owner_id": None, "title": "one"}
-    await made.apply(change("dialogs", "INSERT", row), Project())
-    project = Project(sees=[bob])
-    project_rows = {**row, "owner_id": ANN}
-
-    effects = await made.apply(change("dialogs", "UPDATE", project_rows, {"id": D1}), project)
-    assert told(effects) == {ANN: [("dialogs", "INSERT")], BOB: [("dialogs", "UPDATE")]}
-    assert len(project.asked) == 1
-    assert project.asked[0][1] == [project_rows, row]
 
 
 async def test_a_database_that_does_not_answer_delivers_nothing() -> None:
@@ -244,60 +99,6 @@ async def test_a_replayed_event_is_not_decided_by_a_slow_policy() -> None:
     asked = msgspec.structs.replace(event(row), table="public.dialogs", key={"id": D1})
     with pytest.raises(AskedTimeoutError):
         await asked_stage(bob).decide(bob, [asked], SlowProject())
-
-
-async def test_a_new_member_is_told_of_the_dialog() -> None:
-    """The dialog appears as an INSERT of the whole row; its messages follow from that, without a resync."""
-    made = stage()
-
-    effects = await made.apply(change("members", "INSERT", {"dialog_id": D1, "user_id": BOB}), nothing)
-    assert told(effects) == {BOB: [("dialogs", "INSERT")]}
-    effect = effects[0]
-    assert isinstance(effect, Deliver)
-    assert effect.event.new == {"id": D1, "owner_id": ANN, "title": "one"}
-
-
-async def test_a_removed_member_is_told_that_the_dialog_is_gone() -> None:
-    """The withdrawal comes with the membership's DELETE, and no message after it."""
-    made = stage(members=[(D1, BOB)])
-    gone = change("members", "DELETE", None, {"dialog_id": D1, "user_id": BOB})
-
-    assert told(await made.apply(gone, nothing)) == {BOB: [("dialogs", "DELETE")]}
-    assert told(await made.apply(change("messages", "INSERT", message()), nothing)) == {}
-
-
-async def test_the_owner_keeps_the_dialog_and_reads_its_messages_again() -> None:
-    """Who sees the dialog all the same hears of it nothing, so a resync tells of the messages."""
-    made = stage(members=[(D1, ANN)])
-    gone = change("members", "DELETE", None, {"dialog_id": D1, "user_id": ANN})
-
-    assert told(await made.apply(gone, nothing)) == {ANN: [("resync", "UPDATE")]}
-
-
-async def test_a_membership_of_nobody_here_asks_nothing() -> None:
-    """Only for those on the roster is a row read."""
-    made = stage(ann)
-    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
-
-    assert told(await made.apply(joined, Project(fails=True))) == {}
-
-
-async def test_a_dialog_that_is_not_remembered_is_read() -> None:
-    """A membership can bring a dialog into sight that has not changed for years."""
-    made = stage(bob)
-
-    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
-    stored = Project({"id": D2, "owner_id": ANN, "title": "x"}, sees=[bob])
-    assert told(await made.apply(joined, stored)) == {BOB: [("dialogs", "INSERT")]}
-
-
-async def test_a_dialog_that_is_read_is_shown_to_those_who_see_it_by_then() -> None:
-    """It may have been changed since the membership, which may have ended before that."""
-    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
-
-    stored = Project({"id": D2, "owner_id": ANN, "title": "x"})
-    assert ("dialogs", "INSERT") not in told(await stage(bob).apply(joined, stored)).get(BOB, [])
-    assert stored.asked == [("public.dialogs", [{"id": D2, "owner_id": ANN, "title": "x"}], [bob])]
 
 
 async def test_a_failed_read_applies_nothing() -> None:
@@ -352,30 +153,6 @@ async def test_a_deleted_dialog_withdraws_its_messages() -> None:
     await made.apply(change("dialogs", "INSERT", {"id": D1, "owner_id": ANN}), nothing)
 
     given = change("dialogs", "UPDATE", {"id": D1, "owner_id": BOB}, {"id": D1})
-    assert told(await made.apply(given, nothing)) == {
-        ANN: [("dialogs", "DELETE")],
-        BOB: [("dialogs", "INSERT")],
-    }
-    assert told(await made.apply(change("dialogs", "DELETE", None, {"id": D1}), nothing)) == {
-        BOB: [("dialogs", "DELETE")]
-    }
-
-
-def owns() -> tuple[Table, Function]:
-    """Dialogs whose policy looks, with its owner's rights, into dialogs themselves."""
-    body = "select exists (select 1 from public.dialogs d where d.id = dialog and d.owner_id = auth.uid())"
-    helper = function("public.owns", "dialog uuid", "boolean", body, definer=True)
-    return table("dialogs", "id uuid, owner_id uuid, title text", "public.owns(id)"), helper
-
-
-async def test_a_table_that_looks_into_itself_tells_each_change_once() -> None:
-    """The change is the event: its row is not announced beside it, nor as it was before."""
-    dialogs, helper = owns()
-    made = stage_of(planset(dialogs, watched=["dialogs"], functions=[helper]))
-    row = {"id": D1, "owner_id": ANN, "title": "one"}
-
-    assert told(await made.apply(change("dialogs", "INSERT", row), nothing)) == {ANN: [("dialogs", "INSERT")]}
-    given = change("dialogs", "UPDATE", {**row, "owner_id": BOB}, {"id": D1})
     assert told(await made.apply(given, nothing)) == {
         ANN: [("dialogs", "DELETE")],
         BOB: [("dialogs", "INSERT")],
@@ -440,31 +217,6 @@ async def test_a_replayed_event_that_memory_cannot_decide_is_asked_about() -> No
 
     assert await made.decide(bob, [of, of], project) == [View(action="INSERT")] * 2
     assert len(project.asked) == 1
-
-
-async def test_a_membership_that_was_never_seen_withdraws_what_it_may_have_shown() -> None:
-    """Upstream drops what came and went between two polls; withdrawing too much does no harm."""
-    made = stage()
-    gone = change("members", "DELETE", None, {"dialog_id": D1, "user_id": BOB})
-
-    assert told(await made.apply(gone, nothing)) == {BOB: [("dialogs", "DELETE")]}
-
-
-async def test_a_membership_that_is_first_seen_by_its_update_shows_its_dialog() -> None:
-    """Its INSERT was dropped, so nobody was told of the dialog."""
-    made = stage()
-    key = {"dialog_id": D1, "user_id": BOB}
-
-    assert told(await made.apply(change("members", "UPDATE", {**key, "role": "x"}, key), nothing)) == {
-        BOB: [("dialogs", "INSERT")]
-    }
-
-
-async def test_a_dialog_that_is_gone_again_is_announced_to_nobody() -> None:
-    """There is no row to show; of its messages, which a resync tells of, neither."""
-    joined = change("members", "INSERT", {"dialog_id": D2, "user_id": BOB})
-
-    assert told(await stage(bob).apply(joined, nothing)) == {BOB: [("resync", "UPDATE")]}
 
 
 async def test_who_is_in_a_dialog_that_is_deleted_need_not_read_again() -> None:

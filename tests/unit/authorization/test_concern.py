@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.authorization.audience import Users
+from bridge.authorization.finders import Users
 from bridge.authorization.plan import Plan, Who
 from bridge.authorization.planset import PlanSet
 from bridge.events import Principal, Row

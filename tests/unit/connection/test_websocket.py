@@ -1,125 +1,12 @@
 """One WebSocket connection, byte by byte, with a clock that the test moves."""
 
-import asyncio
-import json
-import uuid
-from collections.abc import Coroutine
-from typing import Any
-
 from structlog.testing import capture_logs
 
-from bridge.clock import ManualClock
-from bridge.connection import Verifier
-from bridge.connection.handshake import request_of
 from bridge.connection.limits import Connections
 from bridge.connection.origins import Origins
-from bridge.connection.ports import Context
-from bridge.connection.sweeper import Sweeper
-from bridge.connection.websocket import WebSocketConnection
-from bridge.events import Principal
-from bridge.fanout import Flusher, Frame
-from bridge.minting import mint_token
-from tests.support.events import Everybody, make_hub, message, to
-from tests.support.transport import Transport
-
-SECRET = "a secret of at least thirty-two bytes"
-ANN = str(uuid.UUID(int=1))
-BIG = Frame(b"x" * 300, b"x" * 300)
-
-
-class Loop:
-    """Runs what is called soon when the test says so."""
-
-    def __init__(self) -> None:
-        self.calls: list[Any] = []
-
-    def call_soon(self, call: Any) -> None:
-        self.calls.append(call)
-
-    def turn(self) -> None:
-        calls, self.calls = self.calls, []
-        for call in calls:
-            call()
-
-
-class World:
-    """A connection and everything around it."""
-
-    def __init__(self, **settings: Any) -> None:
-        self.clock, self.loop, self.roster = ManualClock(), Loop(), Everybody()
-        flusher = Flusher(self.loop, self.clock)  # type: ignore[arg-type]
-        self.hub = make_hub(roster=self.roster, flusher=flusher)
-        self.work: list[Coroutine[Any, Any, None]] = []
-        self.context = Context(
-            **{
-                "hub": self.hub,
-                "flusher": flusher,
-                "verifier": Verifier(clock=self.clock, secret=SECRET, keys=None),
-                "origins": Origins(()),
-                "connections": Connections(limit=9, limit_per_user=9),
-                "sweeper": Sweeper(interval_s=25.0, clock=self.clock),
-                "clock": self.clock,
-                "spawn": self.work.append,
-                "loop": self.loop,
-                "ping_interval_s": 25.0,
-                "outbox_limit_bytes": 800,
-                "allow_token_in_url": False,
-            }
-            | settings
-        )
-        self.transport = Transport()
-        self.connection = WebSocketConnection(self.context)
-        self.connection.connection_made(self.transport)
-
-    def token(self, user: str = ANN, ttl_s: int = 60) -> str:
-        return mint_token(SECRET, user_id=user, role="authenticated", ttl_s=ttl_s, now=self.clock.now())
-
-    def shake_hands(self, *, token: str | None = None, origin: str | None = None, path: str = "/ws") -> None:
-        headers = [
-            (b"Upgrade", b"websocket"),
-            (b"Connection", b"Upgrade"),
-            (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
-            (b"Sec-WebSocket-Version", b"13"),
-            *([] if token is None else [(b"Sec-WebSocket-Protocol", f"bridge.v1, bearer.{token}".encode())]),
-            *([] if origin is None else [(b"Origin", origin.encode())]),
-        ]
-        self.connection.open(request_of(b"GET", path.encode(), headers))
-
-    def receive(self, payload: bytes, *, first: int = 0x81) -> None:
-        size = (
-            bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + len(payload).to_bytes(2, "big")
-        )
-        self.connection.data_received(bytes((first,)) + size + bytes(4) + payload)
-
-    async def do_work(self) -> None:
-        work, self.work[:] = list(self.work), []
-        for piece in work:
-            await piece
-
-    async def opened(self, **settings: Any) -> "World":
-        self.shake_hands(token=self.token(**settings))
-        await self.do_work()
-        self.receive(b'{"type":"subscribe"}')
-        await self.do_work()
-        self.loop.turn()
-        return self
-
-    @property
-    def heard(self) -> list[dict[str, Any]]:
-        """Messages that were written, decoded."""
-        text = self.transport.written.partition(b"\r\n\r\n")[2]
-        found, decoder = [], json.JSONDecoder()
-        start = text.find(b"{")
-        while start >= 0:
-            value, end = decoder.raw_decode(text[start:].decode("latin-1"))
-            found.append(value)
-            start = text.find(b"{", start + end)
-        return found
-
-    @property
-    def close_code(self) -> int | None:
-        sent = self.connection._protocol.close_sent
-        return None if sent is None else sent.code
+from bridge.fanout import Frame
+from tests.support.connection import ANN, BIG, World
+from tests.support.events import message, to
 
 
 async def test_a_client_connects_subscribes_and_gets_events():
@@ -167,15 +54,6 @@ async def test_the_log_says_why_a_client_was_refused():
     )
 
 
-async def test_a_token_that_is_verified_after_the_client_has_left_changes_nothing():
-    """It was slow, the client was not."""
-    world = World()
-    world.shake_hands(token=world.token())
-    world.connection.connection_lost(None)
-    await world.do_work()
-    assert world.roster.here == []
-
-
 async def test_what_is_refused_before_the_session_begins():
     """Too many connections, another origin, a token in the URL: after the handshake, so that a page sees the code."""
     for settings, handshake, code in (
@@ -188,17 +66,6 @@ async def test_what_is_refused_before_the_session_begins():
         assert (world.close_code, world.heard[0]["type"]) == (code, "error")
         world.connection.connection_lost(None)
         assert len(world.context.connections) == 0
-
-
-async def test_a_user_with_too_many_connections_is_refused_and_leaves_no_trace():
-    """The early subscription is dropped with it."""
-    world = World(connections=Connections(limit=9, limit_per_user=0))
-    world.shake_hands(token=world.token())
-    world.receive(b'{"type":"subscribe"}')
-    await world.do_work()
-    assert world.close_code == 4429
-    world.connection.connection_lost(None)
-    assert (world.roster.here, world.context.connections._of_user) == ([], {})
 
 
 async def test_a_path_that_is_no_websocket_is_answered_and_closed():
@@ -326,93 +193,3 @@ async def test_fragments_make_one_message_and_a_binary_one_is_refused():
     assert world.heard[-1]["id"] == 6
     world.receive(b"{}", first=0x82)
     assert world.close_code == 4400
-
-
-async def test_too_much_work_at_once_ends_the_client():
-    """4429: while one replay is under way, few messages may wait for it."""
-    world = await World().opened()
-    for _ in range(20):
-        world.receive(b'{"type":"subscribe"}')
-    assert world.close_code == 4429
-    world.connection.connection_lost(None)
-    await world.do_work()
-
-
-class SlowVerifier:
-    """Verifies as another does, once it is told to go on."""
-
-    def __init__(self, clock: ManualClock) -> None:
-        self.go_on = asyncio.Event()
-        self._verifier = Verifier(clock=clock, secret=SECRET, keys=None)
-
-    def verify_at_once(self, _token: str) -> Any:
-        return None
-
-    async def verify(self, token: str) -> Any:
-        await self.go_on.wait()
-        return await self._verifier.verify(token)
-
-
-async def test_answers_come_in_the_order_of_the_requests():
-    """Whatever they wait for: the first token, a subscription, a new token."""
-    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
-        world = World(spawn=lambda piece: tasks.create_task(piece) and None)
-        verifier = world.context.verifier = SlowVerifier(world.clock)  # type: ignore[misc]
-        requests = [b'{"type":"ping","id":%d}', b'{"type":"subscribe"}', b'{"type":"unsubscribe"}']
-
-        def ask(*kinds: int) -> None:
-            for n, kind in enumerate(kinds):
-                world.receive(requests[kind] % n if kind == 0 else requests[kind])
-
-        async def answers(count: int) -> list[Any]:
-            while len(world.heard) < count:
-                await asyncio.sleep(0)
-                world.loop.turn()
-            return [m.get("id", m["type"]) for m in world.heard]
-
-        world.shake_hands(token=world.token())
-        ask(0, 1, 0, 2, 0)
-        verifier.go_on.set()
-        first = ["connected", "status", 0, "subscribed", 2, "unsubscribed", 4]
-        assert await answers(len(first)) == first
-
-        verifier.go_on.clear()
-        world.receive(json.dumps({"type": "auth", "token": world.token(ttl_s=90)}).encode())
-        await asyncio.sleep(0)  # it has begun
-        ask(0, 1, 0)
-        verifier.go_on.set()
-        second = [*first, "authenticated", 0, "subscribed", 2]
-        assert await answers(len(second)) == second
-
-        ask(1, 0, 2)
-        third = [*second, "subscribed", 1, "unsubscribed"]
-        assert await answers(len(third)) == third
-        ask(0)
-        assert [m.get("id") for m in world.heard][-1] == 0  # nothing to wait for: at once
-
-
-async def test_messages_after_a_close_are_not_looked_at():
-    """Whatever the client still sends."""
-    world = await World().opened()
-    world.connection.send_reconnect(5)
-    assert (world.heard[-1], world.close_code) == ({"type": "reconnect", "after_ms": 5}, 1012)
-    world.receive(b"nonsense")
-    world.connection.ping()
-    world.connection.crash()
-    assert world.close_code == 1012
-    assert not world.connection.eof_received()
-
-
-async def test_unsubscribing_and_refreshing():
-    """Through the hub, in order with the rest."""
-    world = await World().opened()
-    world.receive(b'{"type":"unsubscribe"}')
-    world.receive(json.dumps({"type": "auth", "token": world.token(ttl_s=90)}).encode())
-    await world.do_work()
-    world.loop.turn()
-    assert [m["type"] for m in world.heard[3:]] == ["unsubscribed", "authenticated"]
-    assert world.connection.facts()["subscribed"] is False
-    assert isinstance(world.roster.here[0], Principal)
-    world.receive(b'{"type":"auth","token":"nonsense"}')
-    await world.do_work()
-    assert world.close_code == 4401
