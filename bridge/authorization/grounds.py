@@ -214,12 +214,12 @@ class _Reader:
 
 
 def _statements(fields: Any) -> Any:
-    """Return what an expression of plpgsql is: a statement, a value, or an assignment."""
+    """Return the statements that an expression of plpgsql is: a value, too, may have FROM and WHERE."""
     text: str = fields["query"]
     match fields.get("parseMode", 0):
         case 0:
             return parse_statements(text)
         case 2:
-            return parse_expression(text)
+            return parse_statements(f"SELECT {text}")
         case _:
-            return parse_expression(_ASSIGNMENT.sub("", text, count=1))
+            return parse_statements(f"SELECT {_ASSIGNMENT.sub('', text, count=1)}")

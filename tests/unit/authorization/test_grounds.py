@@ -62,6 +62,8 @@ def test_the_row_and_the_claims_are_no_tables(using: str) -> None:
             "declare n int := (select max(s.rank) from staff s); begin n := n + 1; return n > 2; end",
             {"public.staff"},
         ),
+        ("begin return true from staff s where s.id = auth.uid(); end", {"public.staff"}),
+        ("begin note := max(s.note_id) from shares s; return note > 1; end", {"public.shares"}),
         (
             "begin note := (select 1 from shares); return true; exception when others then return false; end",
             {"public.shares"},
