@@ -118,7 +118,7 @@ class Journal:
         self._ready: deque[_Ready] = deque()
         self._held: dict[int, Held] = {}
         self._absent: dict[int, int] = {}
-        """Rows that are held and were not in a read, with the end of its snapshot."""
+        """Rows that are held and were not in a read, with what a later one's ``xmin`` has to reach."""
         self._aside: dict[int, float] = {}
         """Rows that a read has found and the stream may yet bring, with when they were first found."""
         self._streaming = False
@@ -330,7 +330,8 @@ class Journal:
         for id_ in sorted(unseen.intersection(self._held)):
             known = self._absent.get(id_)
             if known is None:
-                self._absent[id_] = xmax
+                # The snapshot may end before its transaction, which has been sent and is not in sight yet.
+                self._absent[id_] = max(xmax, self._held[id_].xid + 1)
             elif xmin >= known:
                 # Its transaction has ended and it is not there: somebody has deleted it from the journal.
                 del self._absent[id_]

@@ -88,6 +88,11 @@ class Held(msgspec.Struct, frozen=True):
     entry: Entry
     txid: str
 
+    @property
+    def xid(self) -> int:
+        """The transaction's number; 0 where the stream does not say, as that of a journal of an older form."""
+        return int(self.txid) if self.txid.isdecimal() else 0
+
 
 def as_committed(arrived: Sequence[Held]) -> list[int]:
     """Return the ids of rows in the order of their commits, where the stream tells it, or else as they are.

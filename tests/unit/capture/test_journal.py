@@ -307,6 +307,18 @@ def test_a_row_that_is_not_in_sight_yet_stays_for_the_next_read():
     assert reader.read() == [1, 2]
 
 
+def test_a_row_whose_transaction_has_not_come_into_sight_is_not_taken_for_deleted():
+    """However often one looks: with a synchronous standby that takes as long as the standby does."""
+    reader = Reader()
+    slow = reader.model.begin()
+    for _ in range(2):
+        reader.model.write(slow, 1)
+    reader.model.send(slow)
+    assert (reader.bring(2), [reader.read() for _ in range(3)]) == ([], [[], [], []])
+    reader.model.end(slow)
+    assert reader.read() == [1, 2]
+
+
 def test_a_row_that_somebody_has_deleted_leaves_all_the_same():
     """It was committed, and nobody waits for what no read will find."""
     reader = Reader()
