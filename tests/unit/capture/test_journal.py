@@ -86,18 +86,25 @@ class Interleaving:
 
     def read(self) -> None:
         """Ask, and be answered after the database has gone on; where nothing waits for it, the stream too."""
-        position, asked = self.journal.position, self.journal.ask()
-        after, holes = position.after, position.holes
-        snapshot = self.model.snapshot()
+        asked, flows = self.journal.ask(), self.journal.flows
+        if flows:
+            self.flow(self.random.choice([0, 0, 1]))
+        position, snapshot = self.journal.position, self.model.snapshot()
         self.go_on()
-        if self.journal.flows:
-            self.random.choice([self.bring, self.bring, self.bring, self.move_stream, self.go_on])()
-            self.go_on()
         max_rows = self.random.choice([1, 2, 100, 100, 100])
+        page = self.model.page(snapshot, position.after, position.holes, max_rows)
+        self.go_on()
+        if flows:
+            self.flow(self.random.choice([0, 1, 4, 16]))
         self.clock.advance(self.random.choice([0.0, 0.0, ARRIVE_S / 3, ARRIVE_S]))
-        page = self.model.page(snapshot, after, holes, max_rows)
         self.journal.receive_page(page, self.clock.monotonic_s(), asked)
         self.take()
+
+    def flow(self, steps: int) -> None:
+        """Go on with the database and the stream."""
+        for _ in range(steps):
+            moves = [self.move_stream] * self.random.randrange(2)
+            self.random.choice([self.bring, self.bring, self.go_on, self.go_on, self.commit, *moves])()
 
     def fail(self) -> None:
         self.go_on()
@@ -275,6 +282,37 @@ def test_a_hole_stays_open_under_whoever_began_after_the_last_that_ended(during_
         reader.model.send(younger)
         reader.model.end(younger)
     assert reader.read() == [1]
+
+
+def test_what_the_stream_brings_during_a_read_is_not_taken_for_looked_at():
+    """The hole before it is somebody's whom the read has not seen begin."""
+    reader = Reader(lossless=True)
+    asked = reader.journal.ask()
+    page = reader.model.page(reader.model.snapshot(), 0, [], 100)
+    slow = reader.model.begin()
+    reader.model.write(slow, 1)
+    reader.model.commit(2)
+    assert reader.bring(2) == [2]
+    reader.journal.receive_page(page, 0.0, asked)
+    assert (reader.take(), reader.read()) == ([], [])
+    reader.model.send(slow)
+    reader.model.end(slow)
+    assert reader.bring(1) == [1]
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_an_answer_from_before_the_stream_was_lost_counts_for_nothing(lossless: bool):  # noqa: FBT001
+    """What the stream did not bring meanwhile is in none of both: a read is due at once."""
+    reader = Reader(lossless=lossless)
+    asked = reader.journal.ask()
+    page = reader.model.page(reader.model.snapshot(), 0, [], 100)
+    reader.model.commit(1)
+    for lives in (False, True):
+        reader.journal.receive_stream(lives=lives)
+    reader.model.commit(1)
+    reader.journal.receive_page(page, 0.0, asked)
+    assert (reader.bring(2), reader.read_in_s()) == ([], float("-inf"))
+    assert reader.read() == [1, 2]
 
 
 def test_nothing_leaves_by_itself_until_a_read_has_found_what_came_before_the_stream():
