@@ -175,7 +175,8 @@ class Journal:
         """
         if self._held and (self.full or not stream_waits):
             return self._wait_until_s
-        return min(self._due_s, min(self._aside.values(), default=math.inf) + ARRIVE_S)
+        soon_s = min(self._due_s, min(self._aside.values(), default=math.inf) + ARRIVE_S)
+        return max(soon_s, self._wait_until_s)  # a database that fails at once is not asked at once again
 
     def take(self) -> Event | None:
         """Return the next event that may leave; None if there is none.

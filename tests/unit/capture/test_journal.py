@@ -243,6 +243,13 @@ def test_frames_out_of_order_do_not_tell_the_order():
     reader.model.commit(1)
     reader.model.commit(1)
     assert reader.bring(2, 1) == [1, 2]
+    torn = reader.model.begin()
+    for _ in range(2):
+        reader.model.write(torn, 1)
+    reader.model.commit(2)
+    reader.model.send(torn)
+    reader.model.end(torn)
+    assert reader.bring(4, 5, 3) == [3, 4, 5]
 
 
 def test_behind_a_hole_each_row_waits_for_a_read():
@@ -373,6 +380,18 @@ def test_a_cut_page_is_followed_at_once_by_the_next():
     reader.model.commit(1, 2, 3)
     assert (reader.read(2), reader.read_in_s()) == ([1, 2], float("-inf"))
     assert (reader.read(2), reader.read_in_s()) == ([3], READ_EVERY_S)
+
+
+def test_a_database_that_fails_at_once_is_not_asked_at_once_again():
+    """Also where a row that was found has waited for the stream for long enough."""
+    reader = Reader()
+    reader.model.commit(1)
+    assert (reader.read_once(), reader.read_in_s()) == ([], pytest.approx(ARRIVE_S))
+    reader.clock.advance(ARRIVE_S)
+    assert reader.fail() == []
+    assert reader.read_in_s() == pytest.approx(POLL_EVERY_S)
+    reader.clock.advance(POLL_EVERY_S)
+    assert reader.read() == [1]
 
 
 def test_a_failed_read_is_told_only_where_something_waits():
