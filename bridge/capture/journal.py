@@ -231,6 +231,11 @@ class Journal:
         self._begun = self._whole = False
         self._aside.clear()
         self._due_s = self._wait_until_s
+        if not lives:
+            # A read finds them, if they are of this line of time.  After a fail-over they are not, and
+            # their ids are others' now.
+            self._held.clear()
+            self._absent.clear()
 
     def receive_row(self, row: JournalRow) -> None:
         """Take a row of the stream: at once if nothing can be missing before it, else after a read."""

@@ -364,6 +364,23 @@ def test_a_row_whose_transaction_has_not_come_into_sight_is_not_taken_for_delete
     assert reader.read() == [1, 2]
 
 
+def test_a_row_of_a_stream_that_ends_is_not_taken_for_one_of_the_next_epoch():
+    """What the old primary had sent arrives after the new one was read: its id is another row's by now."""
+    reader = Reader()
+    reader.model.commit(1, 2)
+    sent = reader.model.wal
+    reader.model = JournalModel()
+    reader.model.epoch = "2"
+    for _ in range(3):
+        reader.model.commit()
+    reader.journal.restart(Position(0), "2")
+    reader.journal.receive_row(sent[1])
+    reader.journal.receive_stream(lives=False)
+    assert [reader.read() for _ in range(3)] == [[], [], []]
+    reader.model.commit(1, 2)
+    assert reader.read() == [1, 2]
+
+
 def test_a_row_that_somebody_has_deleted_leaves_all_the_same():
     """It was committed, and nobody waits for what no read will find."""
     reader = Reader()
