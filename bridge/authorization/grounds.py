@@ -122,6 +122,8 @@ class _Reader:
                     self._check_schema(name)
                 case "typeName":
                     self._type(strings(fields.get("names", [])), path)
+                case "LockingClause":
+                    raise CompileError("what is locked has to pass the policies of UPDATE, too")
                 case _ if kind.endswith("Stmt") and kind != "SelectStmt":
                     raise CompileError(f"{kind} may run triggers")
             self.read(fields, path, outside)

@@ -121,6 +121,7 @@ def test_what_is_not_known_may_be_anything(using: str) -> None:
         "begin update notes set body = ''; return true; end",
         "begin perform similarity(note::text, 'x') > 0.5; return true; end",
         "begin return exists (select 1 from nowhere); end",
+        "begin perform 1 from shares for update; return true; end",
         "begin perform set_config('role', 'anon', true); return exists (select 1 from rooms); end",
         "nonsense",
     ],
