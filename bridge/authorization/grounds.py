@@ -30,6 +30,9 @@ _BUILT_IN = re.compile(
 )
 """Built-in functions; where other schemas are searched, any other name may be an extension's function."""
 
+_OTHERS = frozenset({"role", "session_authorization"})
+"""Settings by which a function runs as somebody else."""
+
 _ASSIGNMENT = re.compile(r"^[^:='\"]*:?=")
 
 
@@ -119,6 +122,8 @@ class _Reader:
                     self._check_schema(name)
                 case "typeName":
                     self._type(strings(fields.get("names", [])), path)
+                case "LockingClause":
+                    raise CompileError("what is locked has to pass the policies of UPDATE, too")
                 case _ if kind.endswith("Stmt") and kind != "SelectStmt":
                     raise CompileError(f"{kind} may run triggers")
             self.read(fields, path, outside)
@@ -138,9 +143,10 @@ class _Reader:
     def _table(self, table: Table, outside: tuple[str, ...]) -> None:
         if table.kind not in ("r", "p") or table.inherits:
             raise CompileError(f"{table.qualified} shows rows of other tables")
-        if (table.qualified, self._roles) in self._known:
+        identity = (table.qualified, outside, self._roles)
+        if identity in self._known:
             return
-        self._known.add((table.qualified, self._roles))
+        self._known.add(identity)
         self.tables.add(table.qualified)
         for policy in table.policies if table.rls else ():
             counts = self._roles is None or not self._roles.isdisjoint(policy.roles)
@@ -149,6 +155,9 @@ class _Reader:
 
     def _call(self, written: Sequence[str], path: Sequence[str], outside: tuple[str, ...]) -> None:
         *schema, name = written
+        # Before those that somebody made: without a schema it is pg_catalog's, if the arguments fit.
+        if schema in ([], ["pg_catalog"]) and _READS_OTHERWISE.fullmatch(name):
+            raise CompileError(f"function {name}() may have anything read")
         if schema != ["pg_catalog"]:
             known = [
                 function
@@ -161,13 +170,11 @@ class _Reader:
                 return
             if schema or (path and not _BUILT_IN.fullmatch(name)):
                 raise CompileError(f"function {'.'.join(written)}() is not known")
-        if _READS_OTHERWISE.fullmatch(name):
-            raise CompileError(f"function {name}() may have anything read")
 
     def _body(self, function: Function, outside: tuple[str, ...]) -> None:
         path = function.search_path(outside)
         caller = self._roles
-        if function.security_definer or any(setting.startswith("role=") for setting in function.config):
+        if function.security_definer or not _OTHERS.isdisjoint(function.settings):
             self._roles = None
         identity = (function.qualified, function.arguments, path, self._roles)
         if identity not in self._known:
@@ -214,12 +221,12 @@ class _Reader:
 
 
 def _statements(fields: Any) -> Any:
-    """Return what an expression of plpgsql is: a statement, a value, or an assignment."""
+    """Return the statements that an expression of plpgsql is: a value, too, may have FROM and WHERE."""
     text: str = fields["query"]
     match fields.get("parseMode", 0):
         case 0:
             return parse_statements(text)
         case 2:
-            return parse_expression(text)
+            return parse_statements(f"SELECT {text}")
         case _:
-            return parse_expression(_ASSIGNMENT.sub("", text, count=1))
+            return parse_statements(f"SELECT {_ASSIGNMENT.sub('', text, count=1)}")

@@ -14,7 +14,8 @@ and ``refusal`` why there is none, without sockets; ``slot`` is one replication 
 it again for ever.
 
 Over either of them comes the journal, which loses nothing: ``journal`` says which of its rows may leave
-when (``journal_rows`` what they say), ``journal_source`` reads what the stream has lost.  The task is the
+when (``journal_rows`` what they say, and in which order they were committed), ``journal_source`` reads what
+the stream has lost, ``beside`` it where nothing waits for that; ``ports`` is what it needs.  The task is the
 caller's: ``RealtimeSource.run``, ``WalSource.run``, ``JournalSource.run``.
 """
 

@@ -118,7 +118,7 @@ class Journal:
         self._ready: deque[_Ready] = deque()
         self._held: dict[int, Held] = {}
         self._absent: dict[int, int] = {}
-        """Rows that are held and were not in a read, with the end of its snapshot."""
+        """Rows that are held and were not in a read, with what a later one's ``xmin`` has to reach."""
         self._aside: dict[int, float] = {}
         """Rows that a read has found and the stream may yet bring, with when they were first found."""
         self._streaming = False
@@ -175,7 +175,8 @@ class Journal:
         """
         if self._held and (self.full or not stream_waits):
             return self._wait_until_s
-        return min(self._due_s, min(self._aside.values(), default=math.inf) + ARRIVE_S)
+        soon_s = min(self._due_s, min(self._aside.values(), default=math.inf) + ARRIVE_S)
+        return max(soon_s, self._wait_until_s)  # a database that fails at once is not asked at once again
 
     def take(self) -> Event | None:
         """Return the next event that may leave; None if there is none.
@@ -230,6 +231,11 @@ class Journal:
         self._begun = self._whole = False
         self._aside.clear()
         self._due_s = self._wait_until_s
+        if not lives:
+            # A read finds them, if they are of this line of time.  After a fail-over they are not, and
+            # their ids are others' now.
+            self._held.clear()
+            self._absent.clear()
 
     def receive_row(self, row: JournalRow) -> None:
         """Take a row of the stream: at once if nothing can be missing before it, else after a read."""
@@ -330,7 +336,8 @@ class Journal:
         for id_ in sorted(unseen.intersection(self._held)):
             known = self._absent.get(id_)
             if known is None:
-                self._absent[id_] = xmax
+                # The snapshot may end before its transaction, which has been sent and is not in sight yet.
+                self._absent[id_] = max(xmax, self._held[id_].xid + 1)
             elif xmin >= known:
                 # Its transaction has ended and it is not there: somebody has deleted it from the journal.
                 del self._absent[id_]

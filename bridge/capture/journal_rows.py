@@ -88,6 +88,11 @@ class Held(msgspec.Struct, frozen=True):
     entry: Entry
     txid: str
 
+    @property
+    def xid(self) -> int:
+        """The transaction's number; 0 where the stream does not say, as with a journal of an older form."""
+        return int(self.txid) if self.txid.isdecimal() else 0
+
 
 def as_committed(arrived: Sequence[Held]) -> list[int]:
     """Return the ids of rows in the order of their commits, where the stream tells it, or else as they are.
@@ -98,15 +103,18 @@ def as_committed(arrived: Sequence[Held]) -> list[int]:
     Args:
         arrived: The rows as the stream brought them: in the order of commits, if it is in order itself.
     """
-    for one, other in pairwise(arrived):
-        if one.entry.id < other.entry.id:
-            continue
-        # Frames out of order are no order: then times go back, or what one transaction wrote does.
-        if one.txid == other.txid or _time(one.entry) > _time(other.entry):
-            break
-    else:
-        return [held.entry.id for held in arrived]
-    return sorted(held.entry.id for held in arrived)
+    ids = [held.entry.id for held in arrived]
+    by_id = sorted(ids)
+    if ids == by_id:
+        return ids
+    # Frames out of order are no order: then times go back, or what one transaction wrote does.
+    times = [_time(held.entry) for held in arrived]
+    last: dict[str, int] = {}
+    for held in arrived:
+        if last.get(held.txid, 0) > held.entry.id:
+            return by_id
+        last[held.txid] = held.entry.id
+    return ids if all(one <= other for one, other in pairwise(times)) else by_id
 
 
 def _time(entry: Entry) -> dt.datetime:

@@ -37,7 +37,8 @@ class JournalSource:
     """Changes of the journalled tables, none lost and each once.
 
     ``Live`` comes first.  Then, as after each further ``Live`` and each ``Gap`` of a table that it reads, the
-    caller has to call :meth:`rewind`, read the rows that it needs, and call :meth:`past` to its end.
+    caller has to call :meth:`rewind`, read the rows that it needs, and call :meth:`past` to its end.  ``run``
+    has to run all the while: a read that is begun beside the stream is made there.
 
     Args:
         stream: Brings rows as they are committed.

@@ -90,6 +90,10 @@ FUNCTIONS = {
         f"create function o.f(room uuid) returns boolean {PLPGSQL} as $$ begin perform max(m.level) from o.members m where m.room_id = room; return found; end $$",
         "o.f(id)",
     ),
+    "a value from a table": (
+        f"create function o.f(room uuid) returns boolean {PLPGSQL} as $$ begin return true from o.members m where m.room_id = room and m.user_id = auth.uid(); end $$",
+        "o.f(id)",
+    ),
     "elsif with null": (
         f"create function o.f(a uuid, b uuid) returns boolean {PLPGSQL} as $$ begin if a = b then return true; elsif a <> b then return false; else return a is null; end if; end $$",
         "o.f(owner_id, org_id)",

@@ -19,6 +19,9 @@ Node: TypeAlias = dict[str, Any]
 RowFilter: TypeAlias = Callable[[Table, int, frozenset[str], str], Expr]
 """What a role may see of a table in a subquery: ``(table, scope, columns read, role) -> condition``."""
 
+_OF_AN_EXPRESSION = frozenset({"targetList", "limitOption", "op"})
+"""What a SELECT of an expression alone has."""
+
 MAX_NODES = 20_000
 """Expressions translated for one plan: inlining may double with each level, and has to end."""
 
@@ -120,8 +123,10 @@ def parse_expression(text: str) -> Node:
         CompileError: Postgres's grammar does not accept it.
     """
     statements = parse_statements(f"SELECT {text}")
-    targets = statements[0]["SelectStmt"].get("targetList", [])
-    if len(statements) != 1 or len(targets) != 1:
+    select = statements[0]["SelectStmt"]
+    targets = select.get("targetList", [])
+    # plpgsql takes "true FROM t WHERE ..." for an expression too, which has no value where there is no row.
+    if len(statements) != 1 or len(targets) != 1 or not select.keys() <= _OF_AN_EXPRESSION:
         raise CompileError("the text is not one expression")
     value: Node = targets[0]["ResTarget"]["val"]
     return value

@@ -62,6 +62,8 @@ def test_the_row_and_the_claims_are_no_tables(using: str) -> None:
             "declare n int := (select max(s.rank) from staff s); begin n := n + 1; return n > 2; end",
             {"public.staff"},
         ),
+        ("begin return true from staff s where s.id = auth.uid(); end", {"public.staff"}),
+        ("begin note := max(s.note_id) from shares s; return note > 1; end", {"public.shares"}),
         (
             "begin note := (select 1 from shares); return true; exception when others then return false; end",
             {"public.shares"},
@@ -119,6 +121,7 @@ def test_what_is_not_known_may_be_anything(using: str) -> None:
         "begin update notes set body = ''; return true; end",
         "begin perform similarity(note::text, 'x') > 0.5; return true; end",
         "begin return exists (select 1 from nowhere); end",
+        "begin perform 1 from shares for update; return true; end",
         "begin perform set_config('role', 'anon', true); return exists (select 1 from rooms); end",
         "nonsense",
     ],
@@ -159,6 +162,40 @@ def test_policies_of_a_table_that_is_read_count_for_whoever_reads_it() -> None:
         made = function("public.helper", "note int", "bool", "select true from public.marks", definer=definer)
         known = catalog(notes, marks, *OTHERS, functions=[made])
         assert tables_read(known, notes, "authenticated") == {"public.marks", "public.staff"} | tables
+
+
+def test_a_function_that_is_set_to_run_as_somebody_else_reads_as_they_do() -> None:
+    """Whoever that is."""
+    marks = table("marks", "id int", policy("(EXISTS ( SELECT 1 FROM public.staff))", roles=["anon"]))
+    notes = table("notes", NOTES, "public.helper(id)")
+    made = function("public.helper", "note int", "bool", "select true from public.marks")
+    for setting, tables in (
+        ("work_mem=4MB", set()),
+        ("role=anon", {"public.staff"}),
+        ("session_authorization=anon", {"public.staff"}),
+    ):
+        known = catalog(notes, marks, *OTHERS, functions=[msgspec.structs.replace(made, config=(setting,))])
+        assert tables_read(known, notes, "authenticated") == {"public.marks"} | tables
+
+
+def test_policies_of_a_table_look_for_names_where_who_reads_it_does() -> None:
+    """A helper of theirs without a search path finds another table when a helper with one reads the first."""
+    notes = table("notes", NOTES, "(EXISTS ( SELECT 1 FROM public.marks))", "app.seen()")
+    marks = table("marks", "id int", "public.of_staff()")
+    staff = msgspec.structs.replace(STAFF, schema="app")
+    of_staff = function("public.of_staff", "", "bool", "select exists (select 1 from staff)")
+    seen = function("app.seen", "", "bool", "select exists (select 1 from public.marks)")
+    seen = msgspec.structs.replace(seen, config=("search_path=app",))
+    known = catalog(notes, marks, staff, *OTHERS, functions=[of_staff, seen])
+    assert tables_read(known, notes, "authenticated") == {"public.marks", "public.staff", "app.staff"}
+
+
+def test_a_built_in_function_comes_before_one_of_its_name() -> None:
+    """Where it has no schema."""
+    made = function("public.query_to_xml", "a text, b bool, c bool, d text", "xml", "select null::xml")
+    call = "query_to_xml('select 1', true, true, '') is not null"
+    assert read("public.helper(id)", made, helper(f"begin return {call}; end")) is None
+    assert read("public.helper(id)", made, helper(f"begin return public.{call}; end")) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -86,18 +86,25 @@ class Interleaving:
 
     def read(self) -> None:
         """Ask, and be answered after the database has gone on; where nothing waits for it, the stream too."""
-        position, asked = self.journal.position, self.journal.ask()
-        after, holes = position.after, position.holes
-        snapshot = self.model.snapshot()
+        asked, flows = self.journal.ask(), self.journal.flows
+        if flows:
+            self.flow(self.random.choice([0, 0, 1]))
+        position, snapshot = self.journal.position, self.model.snapshot()
         self.go_on()
-        if self.journal.flows:
-            self.random.choice([self.bring, self.bring, self.bring, self.move_stream, self.go_on])()
-            self.go_on()
         max_rows = self.random.choice([1, 2, 100, 100, 100])
+        page = self.model.page(snapshot, position.after, position.holes, max_rows)
+        self.go_on()
+        if flows:
+            self.flow(self.random.choice([0, 1, 4, 16]))
         self.clock.advance(self.random.choice([0.0, 0.0, ARRIVE_S / 3, ARRIVE_S]))
-        page = self.model.page(snapshot, after, holes, max_rows)
         self.journal.receive_page(page, self.clock.monotonic_s(), asked)
         self.take()
+
+    def flow(self, steps: int) -> None:
+        """Go on with the database and the stream."""
+        for _ in range(steps):
+            moves = [self.move_stream] * self.random.randrange(2)
+            self.random.choice([self.bring, self.bring, self.go_on, self.go_on, self.commit, *moves])()
 
     def fail(self) -> None:
         self.go_on()
@@ -236,6 +243,13 @@ def test_frames_out_of_order_do_not_tell_the_order():
     reader.model.commit(1)
     reader.model.commit(1)
     assert reader.bring(2, 1) == [1, 2]
+    torn = reader.model.begin()
+    for _ in range(2):
+        reader.model.write(torn, 1)
+    reader.model.commit(2)
+    reader.model.send(torn)
+    reader.model.end(torn)
+    assert reader.bring(4, 5, 3) == [3, 4, 5]
 
 
 def test_behind_a_hole_each_row_waits_for_a_read():
@@ -277,6 +291,37 @@ def test_a_hole_stays_open_under_whoever_began_after_the_last_that_ended(during_
     assert reader.read() == [1]
 
 
+def test_what_the_stream_brings_during_a_read_is_not_taken_for_looked_at():
+    """The hole before it is somebody's whom the read has not seen begin."""
+    reader = Reader(lossless=True)
+    asked = reader.journal.ask()
+    page = reader.model.page(reader.model.snapshot(), 0, [], 100)
+    slow = reader.model.begin()
+    reader.model.write(slow, 1)
+    reader.model.commit(2)
+    assert reader.bring(2) == [2]
+    reader.journal.receive_page(page, 0.0, asked)
+    assert (reader.take(), reader.read()) == ([], [])
+    reader.model.send(slow)
+    reader.model.end(slow)
+    assert reader.bring(1) == [1]
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_an_answer_from_before_the_stream_was_lost_counts_for_nothing(lossless: bool):  # noqa: FBT001
+    """What the stream did not bring meanwhile is in none of both: a read is due at once."""
+    reader = Reader(lossless=lossless)
+    asked = reader.journal.ask()
+    page = reader.model.page(reader.model.snapshot(), 0, [], 100)
+    reader.model.commit(1)
+    for lives in (False, True):
+        reader.journal.receive_stream(lives=lives)
+    reader.model.commit(1)
+    reader.journal.receive_page(page, 0.0, asked)
+    assert (reader.bring(2), reader.read_in_s()) == ([], float("-inf"))
+    assert reader.read() == [1, 2]
+
+
 def test_nothing_leaves_by_itself_until_a_read_has_found_what_came_before_the_stream():
     """Ids may belong to another line of time, or a lossless stream may have begun late."""
     for lossless in (False, True):
@@ -307,6 +352,35 @@ def test_a_row_that_is_not_in_sight_yet_stays_for_the_next_read():
     assert reader.read() == [1, 2]
 
 
+def test_a_row_whose_transaction_has_not_come_into_sight_is_not_taken_for_deleted():
+    """However often one looks: with a synchronous standby that takes as long as the standby does."""
+    reader = Reader()
+    slow = reader.model.begin()
+    for _ in range(2):
+        reader.model.write(slow, 1)
+    reader.model.send(slow)
+    assert (reader.bring(2), [reader.read() for _ in range(3)]) == ([], [[], [], []])
+    reader.model.end(slow)
+    assert reader.read() == [1, 2]
+
+
+def test_a_row_of_a_stream_that_ends_is_not_taken_for_one_of_the_next_epoch():
+    """What the old primary had sent arrives after the new one was read: its id is another row's by now."""
+    reader = Reader()
+    reader.model.commit(1, 2)
+    sent = reader.model.wal
+    reader.model = JournalModel()
+    reader.model.epoch = "2"
+    for _ in range(3):
+        reader.model.commit()
+    reader.journal.restart(Position(0), "2")
+    reader.journal.receive_row(sent[1])
+    reader.journal.receive_stream(lives=False)
+    assert [reader.read() for _ in range(3)] == [[], [], []]
+    reader.model.commit(1, 2)
+    assert reader.read() == [1, 2]
+
+
 def test_a_row_that_somebody_has_deleted_leaves_all_the_same():
     """It was committed, and nobody waits for what no read will find."""
     reader = Reader()
@@ -323,6 +397,18 @@ def test_a_cut_page_is_followed_at_once_by_the_next():
     reader.model.commit(1, 2, 3)
     assert (reader.read(2), reader.read_in_s()) == ([1, 2], float("-inf"))
     assert (reader.read(2), reader.read_in_s()) == ([3], READ_EVERY_S)
+
+
+def test_a_database_that_fails_at_once_is_not_asked_at_once_again():
+    """Also where a row that was found has waited for the stream for long enough."""
+    reader = Reader()
+    reader.model.commit(1)
+    assert (reader.read_once(), reader.read_in_s()) == ([], pytest.approx(ARRIVE_S))
+    reader.clock.advance(ARRIVE_S)
+    assert reader.fail() == []
+    assert reader.read_in_s() == pytest.approx(POLL_EVERY_S)
+    reader.clock.advance(POLL_EVERY_S)
+    assert reader.read() == [1]
 
 
 def test_a_failed_read_is_told_only_where_something_waits():

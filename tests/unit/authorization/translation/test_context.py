@@ -36,7 +36,22 @@ def test_a_text_is_parsed_to_nodes() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "select", "a b c", "(", "'", "1; select 2", "1 from t where"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "select",
+        "a b c",
+        "(",
+        "'",
+        "1; select 2",
+        "1 from t where",
+        "true from t",
+        "true where false",
+        "distinct a",
+        "1 limit 0",
+    ],
+)
 def test_what_is_no_expression_is_refused(text: str) -> None:
     """As Postgres's grammar does, or because nothing is selected."""
     with pytest.raises(CompileError):
