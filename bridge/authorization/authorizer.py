@@ -58,7 +58,7 @@ class Authorizer:
         }
         asker = Asker(planset.catalog)
         self._sharing = Sharing(self._plans_of, memory, roster, asker)
-        self._shifting = Shifting(self._plans, memory, roster, asker, planset.catalog.fits)
+        self._shifting = Shifting(self._plans, memory, roster, asker, planset.catalog)
         self._decider = Decider(self._plans_of, memory, asker)
         for plan in self._plans:
             plan.cohorts.meet(roster)

@@ -58,10 +58,11 @@ class Reference(msgspec.Struct, frozen=True):
 
 
 class ForeignKey(msgspec.Struct, frozen=True):
-    """A foreign key of a table."""
+    """A foreign key of a table; where it is ``checked``, no row is there before the one that it names."""
 
     columns: tuple[str, ...]
     references: Reference
+    checked: bool = False
 
 
 class Table(msgspec.Struct, frozen=True, dict=True):

@@ -44,6 +44,7 @@ def probes(
     *,
     primary_keys: Mapping[str, Sequence[str]],
     fits: Callable[[str, str, str, str], bool] = lambda *_names: True,
+    counts: Callable[[Plan, Reach], bool] = lambda *_: True,
 ) -> list[Probe]:
     """Return what to ask before and after ``lookup`` changes from ``before`` to ``after``.
 
@@ -55,13 +56,14 @@ def probes(
         primary_keys: Primary keys of the plans' tables.
         fits: Tells whether a value of a look-up column is one of a plan's column: ``(look-up table, its
             column, plan's table, its column)``.
+        counts: Tells whether the change can matter to a plan in this way.
     """
     if same(before, after):
         return []  # only columns changed that no policy reads
     merged: dict[tuple[int, tuple[tuple[str, Any], ...]], Probe] = {}
     for plan in plans:
         for reach in plan.reaches:
-            if reach.lookup != lookup.name:
+            if reach.lookup != lookup.name or not counts(plan, reach):
                 continue
             for row in (before, after):
                 if row is None:

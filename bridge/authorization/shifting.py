@@ -1,13 +1,15 @@
 """Whose sight of other rows a look-up row shifts when it changes: what to ask, and what that comes to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bridge.authorization.asking import Questions
+from bridge.authorization.catalog import Catalog
 from bridge.authorization.deciding import Asker
 from bridge.authorization.effects import Probe, concerned, probes, viewers
 from bridge.authorization.experience import Sees, Shift
 from bridge.authorization.lookup import LookupRow
 from bridge.authorization.plan import Plan
+from bridge.authorization.references import comes_first
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import ReadRow, RowMemory
 from bridge.authorization.sightings import Sighting
@@ -22,7 +24,7 @@ class Shifting:
         memory: What is known of the rows.
         roster: Who is here.
         asker: Puts what memory does not know into questions.
-        fits: As of :func:`~bridge.authorization.effects.probes`.
+        catalog: What the plans were compiled from.
     """
 
     def __init__(
@@ -31,13 +33,13 @@ class Shifting:
         memory: RowMemory,
         roster: Roster,
         asker: Asker,
-        fits: Callable[[str, str, str, str], bool],
+        catalog: Catalog,
     ) -> None:
         self._plans = plans
         self._memory = memory
         self._roster = roster
         self._asker = asker
-        self._fits = fits
+        self._catalog = catalog
 
     def probes(self, change: Change, old: LookupRow | None, new: LookupRow | None) -> list[Probe]:
         """Return the questions whose answers may change with a look-up row."""
@@ -47,7 +49,10 @@ class Shifting:
             old,
             new,
             primary_keys=self._memory.keys,
-            fits=self._fits,
+            fits=self._catalog.fits,
+            counts=lambda plan, reach: (
+                change.action != "INSERT" or not comes_first(self._catalog, plan.table, reach)
+            ),
         )
 
     def is_own(self, probe: Probe, change: Change) -> bool:

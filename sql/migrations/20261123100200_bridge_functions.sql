@@ -139,7 +139,8 @@ tables as (
                         from unnest(fk.confkey) with ordinality as k (attnum, position)
                         join pg_catalog.pg_attribute as a on a.attrelid = fk.confrelid and a.attnum = k.attnum
                     )
-                )
+                ),
+                'checked', fk.convalidated and not fk.condeferrable  -- no row is there before the one it names
             ) order by fk.conname), '[]')
             from pg_catalog.pg_constraint as fk
             join pg_catalog.pg_class as fc on fc.oid = fk.confrelid

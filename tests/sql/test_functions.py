@@ -62,7 +62,7 @@ def test_the_catalog_is_what_the_worker_decodes(connection: Connection):
     messages = catalog.by_name["public.messages"]
     assert (messages.rls, messages.replica_identity, messages.primary_key) == (True, "f", ("id",))
     assert messages.publications == ("supabase_realtime",)
-    assert [fk.references.name for fk in messages.foreign_keys] == ["dialogs"]
+    assert [(fk.references.name, fk.checked) for fk in messages.foreign_keys] == [("dialogs", True)]
     assert "public.dialog_participants" in (messages.policies[0].using or "")
     assert {grant.role for grant in messages.grants} >= {"authenticated", "service_role"}
     assert [f.name for f in catalog.functions if f.schema == "bridge_private"] == [
