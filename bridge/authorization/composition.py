@@ -7,6 +7,7 @@ count is decided as ``get_row_security_policies`` in ``rewrite/rowsecurity.c`` d
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -184,6 +185,9 @@ class _Composer:
         readable = self._catalog.readable_columns(acting, table)
         # Without a named column (`select 1 from t`) Postgres wants the privilege on any one of them.
         if readable is not None and (not readable or not used <= readable):
+            with suppress(CompileError):
+                # Postgres finds a circle before it leaves out what a constant makes unneeded.
+                self._visible(table, scope, acting)
             return Fails(
                 f"a policy reads {table.qualified}, where role {acting} lacks SELECT (Postgres answers 42501)"
             )

@@ -22,15 +22,12 @@ def refusal(t: Translating, node: Node, names: Names) -> Fails | None:
     Raises:
         QueryFailsError: the policies of its tables refer to each other in a circle.
     """
+    refused = None
     for kind, fields in _nodes(node):
-        failed = None
-        if kind == "RangeVar":
-            failed = _of_table(t, fields, names)
-        elif kind == "FuncCall":
-            failed = _of_function(t, fields, names)
-        if failed is not None:
-            return failed
-    return None
+        # All of them are looked at: a circle counts wherever it is.
+        failed = _of_table(t, fields, names) if kind == "RangeVar" else _of_function(t, fields, names)
+        refused = refused or failed
+    return refused
 
 
 def _of_table(t: Translating, fields: Node, names: Names) -> Fails | None:
