@@ -315,16 +315,6 @@ REFUSED = {
         "revoke select on o.members from authenticated; grant select (room_id, level) on o.members to authenticated",
         "owner_id = auth.uid() or (select max(m::text) from o.members m) > 'a'",
     ),
-    "beside what is asked": (
-        "revoke select on o.members from authenticated; grant select (room_id) on o.members to authenticated;"
-        "create policy n1 on o.notes for select using (exists (select 1 from o.members m where m.user_id = author_id));"
-        "create policy n2 on o.notes for select using (body ~ 'x')",
-        "owner_id = auth.uid() or exists (select 1 from o.notes n where n.room_id = rooms.id)",
-    ),
-    "a function": (
-        "create function o.f() returns text language plpgsql as $$ begin return 'x'; end $$; revoke execute on function o.f() from public",
-        "owner_id = auth.uid() or email ~ o.f()",
-    ),
 }  # fmt: skip
 
 

@@ -226,6 +226,20 @@ def test_a_circle_behind_a_missing_grant_shows_nothing(world: World, asked: str)
     assert "42P17" in plans.nobody["o.rooms", "authenticated"]
 
 
+def test_a_missing_grant_counts_beside_what_is_asked(world: World) -> None:
+    """In a policy of a table that is read, of which another policy is asked about."""
+    plans = agree(
+        world,
+        "revoke select on o.members from authenticated; grant select (room_id) on o.members to authenticated",
+        "create policy a on o.notes for select using (exists (select 1 from o.members m where m.role = notes.body))",
+        "create policy z on o.notes for select using (notes.body ~ 'a')",
+        select(
+            "rooms", "owner_id = auth.uid() or exists (select 1 from o.notes n where n.room_id = rooms.id)"
+        ),
+    )
+    assert "42501" in plans.nobody["o.rooms", "authenticated"]
+
+
 def test_a_definer_function_breaks_the_circle(world: World) -> None:
     """Its owner is not bound by the policies, so the table can be looked into."""
     agree(
