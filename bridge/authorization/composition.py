@@ -225,7 +225,7 @@ class _Composer:
     def _conditions(
         self, policies: Sequence[Policy], table: Table, scope: int, acting: str
     ) -> tuple[list[Expr], CompileError | None]:
-        """Return what each policy asks, and why Postgres has to be asked: what fails beside that counts too."""
+        """Return what each policy asks, and why Postgres has to be asked; what fails beside that counts."""
         conditions: list[Expr] = []
         unknown: CompileError | None = None
         for policy in policies:

@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from bridge.authorization import Deliver, Effect, Resync
 from bridge.clock import ManualClock
-from bridge.events import Change, Live, Principal
+from bridge.events import Change, Delivery, Live, Principal, RowEvent, View
 from bridge.fanout import History
 from bridge.position import Position
-from bridge.transactions import net, whole_transaction
+from bridge.transactions import Begun, committed, net, whole_transaction
 from tests.support.events import message
 
 KEYS = {"public.notes": ("id",), "public.seats": ("room", "person")}
@@ -128,6 +129,68 @@ def test_a_row_that_gets_another_key_leaves_the_others_one_change():
     assert rest is not None
     assert (rest.old, rest.new) == (note(1, "a"), note(2, "a"))
     assert left is None
+
+
+ANN = Principal(role="authenticated", user_id="ann", claims_json="{}")
+LOOKUPS = {"public.seats"}
+
+
+def seat(person: str) -> Change:
+    return change(None, {"room": 1, "person": person}, table="public.seats")
+
+
+def told(
+    action: Any, old: dict[str, Any] | None, new: dict[str, Any] | None, *, announced: Any = None
+) -> Deliver:
+    event = RowEvent(
+        table="public.notes",
+        new=new,
+        old=old,
+        key={"id": 1},
+        dialog_id="a",
+        dialog_column="body",
+        commit_timestamp="t",
+        received_s=0,
+        announced=announced,
+    )
+    return Deliver(event, (Delivery(view=View(action=action, columns=None), principals=[ANN]),))
+
+
+def ended(*made: tuple[Change, list[Effect]], txid: str = "7") -> list[list[Effect]]:
+    """Let the changes of look-up rows count, and tell of all of them."""
+    begun, moves = [], 0
+    for one, effects in made:
+        moves += one.table in LOOKUPS
+        begun.append(Begun(msgspec.structs.replace(one, txid=txid), effects, moves))
+    return committed(begun, [effects for _, effects in made], KEYS, LOOKUPS)
+
+
+def test_a_row_that_comes_into_sight_is_shown_as_the_transaction_leaves_it():
+    """Who is let in by it never saw what it replaces; what it deletes does not come."""
+    shown = told("INSERT", None, note(1, "a"), announced="INSERT")
+    update = change(note(1, "a"), note(1, "b"))
+    ((came,), _) = ended((seat("ann"), [shown]), (update, []))
+    assert isinstance(came, Deliver)
+    assert (came.event.new, came.event.dialog_id) == (note(1, "b"), "b")
+    assert ended((seat("ann"), [shown]), (change(note(1, "a"), None), [])) == [[], []]
+    assert ended((seat("ann"), [shown]), (change(note(1, "a"), note(2, "a")), [])) == [[Resync((ANN,))], []]
+    assert ended((seat("ann"), [shown]), (change(note(2, "a"), note(2, "b")), [])) == [[shown], []]
+    assert ended((seat("ann"), [shown]), (update, []), txid="") == [[shown], []]
+
+
+def test_the_row_before_is_shown_to_nobody_whom_the_same_transaction_let_in():
+    """They are not told apart from those who had it: an UPDATE does without."""
+    seen = told("UPDATE", note(1, "a"), note(1, "b"))
+    update = change(note(1, "a"), note(1, "b"))
+    (_, (after,)) = ended((seat("ann"), []), (update, [seen]))
+    assert isinstance(after, Deliver)
+    assert [d.view.hides_old for d in after.deliveries] == [True]
+    later = change(note(2, "a"), note(2, "b"))
+    assert ended((update, [seen]), (seat("ann"), []), (later, []))[0] == [seen]
+    (*_, (last,)) = ended((later, []), (seat("ann"), []), (update, [seen]))
+    assert isinstance(last, Deliver)
+    assert [d.view.hides_old for d in last.deliveries] == [True]
+    assert ended((seat("ann"), []), (update, [seen]), txid="")[1] == [seen]
 
 
 class Waiting:
