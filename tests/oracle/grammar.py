@@ -100,6 +100,7 @@ class WorldSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A database, the statements that make it, and what then happens to it.
 
     The first table is the dialogs', the second the messages', ``dialog_column`` is the latter's.
+    A transaction makes ``together`` of the changes.
     """
 
     tables: tuple[TableSpec, ...]
@@ -108,11 +109,14 @@ class WorldSpec(msgspec.Struct, frozen=True, kw_only=True):
     statements: tuple[str, ...]
     rows: tuple[tuple[dict[str, Any], ...], ...]
     changes: tuple[ChangeSpec, ...]
+    together: int = 1
 
     def __repr__(self) -> str:
         rows = [f"{t.name}: {row}" for t, rows in zip(self.tables, self.rows, strict=True) for row in rows]
         changes = [f"{self.tables[c.table].name}: {c}" for c in self.changes]
-        return "\n".join(["", *self.statements, *rows, *changes, f"watched: {self.watched}", ""])
+        return "\n".join(
+            ["", *self.statements, *rows, *changes, f"watched: {self.watched}, together: {self.together}", ""]
+        )
 
 
 def literal(family: str, value: Any) -> str:
@@ -763,6 +767,7 @@ def worlds(draw: Draw, *, max_changes: int = 6) -> WorldSpec:
         statements=tuple(statements),
         rows=tuple(_rows(draw, table) for table in tables),
         changes=tuple(_changes(draw, tables, read, max_changes)),
+        together=draw(chance.sampled_from((1, 1, 1, 1, 2, 3))),
     )
 
 
