@@ -14,10 +14,12 @@ import msgspec
 import psycopg
 
 from bridge.authorization.algebra import Const
-from bridge.authorization.authorizer import Authorizer, Deliver, Effect
+from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
+from bridge.authorization.experience import Shifted
 from bridge.authorization.expressions import own_sources, walk
 from bridge.authorization.plan import Plan
-from bridge.events import Change, Principal, Row
+from bridge.authorization.undecided import UndecidedError
+from bridge.events import Change, Delivery, Principal, Row, RowEvent
 from bridge.transactions import Begun, committed, net
 from tests.oracle.agreement import audience, visible
 from tests.oracle.chance import drawing
@@ -60,15 +62,18 @@ class Judge:
         counts["opaque"] += sum(bool(plan.opaque) for plan in self.plans.values())
         keys = {table.qualified: table.key for table in self.watched}
         dialogs, messages = spec.tables[0].qualified, spec.tables[1].qualified
-        self.clients = [
-            Client(
-                principal,
-                keys=keys,
-                dialog_table=dialogs,
-                dialog_columns={dialogs: "id", messages: spec.dialog_column},
-            )
-            for principal in PRINCIPALS
-        ]
+        self.clients, self.away = (
+            [
+                Client(
+                    principal,
+                    keys=keys,
+                    dialog_table=dialogs,
+                    dialog_columns={dialogs: "id", messages: spec.dialog_column},
+                )
+                for principal in PRINCIPALS
+            ]
+            for _ in range(2)
+        )
 
     def decided(self) -> list[tuple[TableSpec, Plan]]:
         """Return the watched tables and plans that were not refused."""
@@ -117,9 +122,9 @@ class Judge:
             if plan.role == client.principal.role and not self.stage._asker.grounds_of(plan).row_only:
                 client.rows[table.qualified] = self.now(client.principal)[table.qualified]
 
-    def compare_clients(self, truth: Truth) -> None:
+    def compare_clients(self, clients: Sequence[Client], truth: Truth) -> None:
         """What a client has after what it was told is what it would read."""
-        for client in self.clients:
+        for client in clients:
             for table in self.watched:
                 plan = self.plans.get((table.qualified, client.principal.role))
                 if plan is not None:
@@ -131,9 +136,10 @@ class Judge:
     def run(self) -> None:
         truth = self.world.seen(self.watched)
         self.compare_plans(truth)
-        for client in self.clients:
+        for client in (*self.clients, *self.away):
             client.read(self.now(client.principal))
         self.remember(truth)
+        missed: list[Effect] = []
         for few in transactions(self.spec):
             made = [self.world.make(change_spec, is_whole=len(few) > 1) for change_spec in few]
             tables = self.stage.planset.upstream_tables
@@ -154,7 +160,39 @@ class Judge:
                     # In a transaction somebody may be told twice.
                     assert not wrong or len(changes) > 1, f"{client.principal} after {changes}: {wrong}"
                 self.read_asked(client)
-            self.compare_clients(truth)
+            self.compare_clients(self.clients, truth)
+            missed += (effect for effects in told for effect in effects)
+        if self.spec.together > 1:  # its changes have the whole rows that a replay needs
+            for client in self.away:
+                self.come_back(client, missed)
+            self.compare_clients(self.away, truth)
+
+    def come_back(self, client: Client, missed: Sequence[Effect]) -> None:
+        """Let somebody resume who was away from the start on, as the hub does it."""
+        me = client.principal
+        events: list[RowEvent] = []
+        for effect in missed:
+            match effect:
+                case Resync(principals=principals) if any(p.user_id == me.user_id for p in principals):
+                    return client.read(self.now(me))
+                case Shifted(role=role, users=users, by_row=False) if role == me.role:
+                    if users is None or me.user_id in users:
+                        return client.read(self.now(me))
+                case Deliver(event=event) if event.only is None or me.user_id in event.only:
+                    events.append(event)
+        try:
+            views = finish(self.stage.decide(me, events, self.world)) if events else []
+        except UndecidedError:
+            return client.read(self.now(me))
+        told = [
+            Deliver(event, (Delivery(view=view, principals=(me,)),))
+            for event, view in zip(events, views, strict=True)
+            if view is not None
+        ]
+        self.compare_shown([told])
+        client.receive(told, self.now(me))
+        self.read_asked(client)
+        return None
 
     def told(self, changes: Sequence[Change]) -> list[Sequence[Effect]]:
         """Return what is told of the changes of one transaction, as the pipeline does it."""
