@@ -33,7 +33,7 @@ from bridge.loading import Loading
 from bridge.ports import Audience, Database, Source
 from bridge.telling import Teller
 from bridge.tracing import Tracing
-from bridge.transactions import Begun, net, whole_transaction
+from bridge.transactions import Begun, committed, net, whole_transaction
 from bridge.watching import CatalogWatch
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -287,7 +287,8 @@ class Pipeline:
             return False
         if any(isinstance(one.effects, Pending) for one in begun):
             self._pace.note(len(begun), self._clock.monotonic_s() - started_s)
-        for one, effects in zip(begun, settled, strict=True):
+        memory = self._authorizer.memory
+        for one, effects in zip(begun, committed(begun, settled, memory.keys, memory.lookups), strict=True):
             # Several were applied before any is told: nobody is shown what the later ones took from them.
             self._teller.tell(one.change, self._authorizer.still_seen(effects, one.moves))
         return True

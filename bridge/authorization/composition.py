@@ -7,6 +7,7 @@ count is decided as ``get_row_security_policies`` in ``rewrite/rowsecurity.c`` d
 import itertools
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 import structlog
@@ -184,6 +185,9 @@ class _Composer:
         readable = self._catalog.readable_columns(acting, table)
         # Without a named column (`select 1 from t`) Postgres wants the privilege on any one of them.
         if readable is not None and (not readable or not used <= readable):
+            with suppress(CompileError):
+                # Postgres finds a circle before it leaves out what a constant makes unneeded.
+                self._visible(table, scope, acting)
             return Fails(
                 f"a policy reads {table.qualified}, where role {acting} lacks SELECT (Postgres answers 42501)"
             )
@@ -205,13 +209,32 @@ class _Composer:
         self._expanding.append(table.qualified)
         try:
             # In the order in which Postgres asks them: an error in one hides what a later one would show.
-            permissive = [self._using(p, table, scope, acting) for p in reversed(policies) if p.permissive]
-            restrictive = [self._using(p, table, scope, acting) for p in policies if not p.permissive]
+            permissive = [p for p in reversed(policies) if p.permissive]
+            restrictive = [p for p in policies if not p.permissive]
+            conditions, unknown = self._conditions([*permissive, *restrictive], table, scope, acting)
         finally:
             self._expanding.pop()
-        parts = [folded_qualifier(part) for part in (any_of(permissive), *restrictive)]
+        count = len(conditions) - len(restrictive)
+        parts = [folded_qualifier(part) for part in (any_of(conditions[:count]), *conditions[count:])]
         # Each restrictive policy is a qualifier of its own: a false one does not spare the others.
-        return failure(parts) or all_of(parts)
+        failed = failure(parts)
+        if failed is None and unknown is not None:
+            raise unknown
+        return failed or all_of(parts)
+
+    def _conditions(
+        self, policies: Sequence[Policy], table: Table, scope: int, acting: str
+    ) -> tuple[list[Expr], CompileError | None]:
+        """Return what each policy asks, and why Postgres has to be asked; what fails beside that counts."""
+        conditions: list[Expr] = []
+        unknown: CompileError | None = None
+        for policy in policies:
+            try:
+                conditions.append(self._using(policy, table, scope, acting))
+            except CompileError as error:
+                conditions.append(FALSE)
+                unknown = unknown or error
+        return conditions, unknown
 
     def _using(self, policy: Policy, table: Table, scope: int, acting: str) -> Expr:
         where = f'policy "{policy.name}" on {table.qualified}'

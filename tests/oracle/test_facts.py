@@ -211,6 +211,35 @@ def test_a_policy_that_reads_its_own_table_shows_nothing(world: World) -> None:
     assert "42P17" in plans.nobody["o.members", "authenticated"]
 
 
+@pytest.mark.parametrize("asked", ["", " and n.body ~ 'a'"])
+def test_a_circle_behind_a_missing_grant_shows_nothing(world: World, asked: str) -> None:
+    """A constant spares the subquery the look at privileges, but not at policies."""
+    plans = agree(
+        world,
+        "revoke select on o.notes, o.blocks from authenticated; grant select (id) on o.notes to authenticated",
+        select(
+            "rooms",
+            "exists (select 1 from o.blocks b, o.notes n where n.body = rooms.title" + asked + ") or true",
+        ),
+        select("notes", "room_id in (select r.id from o.rooms r)"),
+    )
+    assert "42P17" in plans.nobody["o.rooms", "authenticated"]
+
+
+def test_a_missing_grant_counts_beside_what_is_asked(world: World) -> None:
+    """In a policy of a table that is read, of which another policy is asked about."""
+    plans = agree(
+        world,
+        "revoke select on o.members from authenticated; grant select (room_id) on o.members to authenticated",
+        "create policy a on o.notes for select using (exists (select 1 from o.members m where m.role = notes.body))",
+        "create policy z on o.notes for select using (notes.body ~ 'a')",
+        select(
+            "rooms", "owner_id = auth.uid() or exists (select 1 from o.notes n where n.room_id = rooms.id)"
+        ),
+    )
+    assert "42501" in plans.nobody["o.rooms", "authenticated"]
+
+
 def test_a_definer_function_breaks_the_circle(world: World) -> None:
     """Its owner is not bound by the policies, so the table can be looked into."""
     agree(

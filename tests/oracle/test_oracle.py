@@ -7,22 +7,25 @@ prints what was decided about: how many decisions came after a change of a look-
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 import psycopg
 
 from bridge.authorization.algebra import Const
-from bridge.authorization.authorizer import Authorizer
+from bridge.authorization.authorizer import Authorizer, Deliver, Effect, Resync
+from bridge.authorization.experience import Shifted
 from bridge.authorization.expressions import own_sources, walk
 from bridge.authorization.grounds import grounds
 from bridge.authorization.plan import Plan
-from bridge.events import Principal, Row
+from bridge.authorization.undecided import UndecidedError
+from bridge.events import Change, Delivery, Principal, Row, RowEvent
+from bridge.transactions import Begun, committed, net
 from tests.oracle.agreement import audience, visible
 from tests.oracle.chance import drawing
 from tests.oracle.client import Client, Key
-from tests.oracle.grammar import TableSpec, WorldSpec, worlds
+from tests.oracle.grammar import ChangeSpec, TableSpec, WorldSpec, worlds
 from tests.oracle.world import PRINCIPALS, World, canonical, finish, project
 
 DECISIONS = int(os.environ.get("ORACLE_DECISIONS", "8000"))
@@ -50,6 +53,7 @@ class Judge:
         self.watched = spec.tables[: spec.watched]
         self.counts = counts
         self.after = "the start"
+        self.seen: Truth = {}
         self.world.create(spec)
         self.stage: Authorizer = self.world.load(
             [table.qualified for table in self.watched], dialog_column=spec.dialog_column
@@ -59,15 +63,18 @@ class Judge:
         counts["opaque"] += sum(bool(plan.opaque) for plan in self.plans.values())
         keys = {table.qualified: table.key for table in self.watched}
         dialogs, messages = spec.tables[0].qualified, spec.tables[1].qualified
-        self.clients = [
-            Client(
-                principal,
-                keys=keys,
-                dialog_table=dialogs,
-                dialog_columns={dialogs: "id", messages: spec.dialog_column},
-            )
-            for principal in PRINCIPALS
-        ]
+        self.clients, self.away = (
+            [
+                Client(
+                    principal,
+                    keys=keys,
+                    dialog_table=dialogs,
+                    dialog_columns={dialogs: "id", messages: spec.dialog_column},
+                )
+                for principal in PRINCIPALS
+            ]
+            for _ in range(2)
+        )
 
     def decided(self) -> list[tuple[TableSpec, Plan]]:
         """Return the watched tables and plans that were not refused."""
@@ -117,9 +124,9 @@ class Judge:
             if plan.role == client.principal.role and not asked.row_only:
                 client.rows[table.qualified] = self.now(client.principal)[table.qualified]
 
-    def compare_clients(self, truth: Truth) -> None:
+    def compare_clients(self, clients: Sequence[Client], truth: Truth) -> None:
         """What a client has after what it was told is what it would read."""
-        for client in self.clients:
+        for client in clients:
             for table in self.watched:
                 plan = self.plans.get((table.qualified, client.principal.role))
                 if plan is not None:
@@ -131,22 +138,109 @@ class Judge:
     def run(self) -> None:
         truth = self.world.seen(self.watched)
         self.compare_plans(truth)
-        for client in self.clients:
+        for client in (*self.clients, *self.away):
             client.read(self.now(client.principal))
-        for change_spec in self.spec.changes:
-            change = self.world.make(change_spec)
-            if change is None or change.table not in self.stage.planset.upstream_tables:
+        self.remember(truth)
+        missed: list[Effect] = []
+        for few in transactions(self.spec):
+            made = [self.world.make(change_spec, is_whole=len(few) > 1) for change_spec in few]
+            tables = self.stage.planset.upstream_tables
+            changes = [change for change in made if change is not None and change.table in tables]
+            if not changes:
                 continue
-            self.counts["changes"] += 1
-            self.after = "a look-up row" if change.table in self.stage.planset.lookups else "another row"
-            effects = finish(self.stage.apply(change, self.world))
+            self.counts["changes"] += len(changes)
+            looked_up = any(change.table in self.stage.planset.lookups for change in changes)
+            self.after = "a look-up row" if looked_up else "another row"
+            told = self.told(changes)
             truth = self.world.seen(self.watched)
             self.compare_plans(truth)
+            self.remember(truth)
+            self.compare_shown(told)
             for client in self.clients:
-                wrong = client.receive(effects, self.now(client.principal))
-                assert not wrong, f"{client.principal} after {change}: {wrong}"
+                for effects in told:
+                    wrong = client.receive(effects, self.now(client.principal))
+                    # In a transaction somebody may be told twice.
+                    assert not wrong or len(changes) > 1, f"{client.principal} after {changes}: {wrong}"
                 self.read_asked(client)
-            self.compare_clients(truth)
+            self.compare_clients(self.clients, truth)
+            missed += (effect for effects in told for effect in effects)
+        if self.spec.together > 1:  # its changes have the whole rows that a replay needs
+            for client in self.away:
+                self.come_back(client, missed)
+            self.compare_clients(self.away, truth)
+
+    def come_back(self, client: Client, missed: Sequence[Effect]) -> None:
+        """Let somebody resume who was away from the start on, as the hub does it."""
+        me = client.principal
+        events: list[RowEvent] = []
+        for effect in missed:
+            match effect:
+                case Resync(principals=principals) if any(p.user_id == me.user_id for p in principals):
+                    return client.read(self.now(me))
+                case Shifted(role=role, users=users, by_row=False) if role == me.role:
+                    if users is None or me.user_id in users:
+                        return client.read(self.now(me))
+                case Deliver(event=event) if event.only is None or me.user_id in event.only:
+                    events.append(event)
+        try:
+            views = finish(self.stage.decide(me, events, self.world)) if events else []
+        except UndecidedError:
+            return client.read(self.now(me))
+        told = [
+            Deliver(event, (Delivery(view=view, principals=(me,)),))
+            for event, view in zip(events, views, strict=True)
+            if view is not None
+        ]
+        self.compare_shown([told])
+        client.receive(told, self.now(me))
+        self.read_asked(client)
+        return None
+
+    def told(self, changes: Sequence[Change]) -> list[Sequence[Effect]]:
+        """Return what is told of the changes of one transaction, as the pipeline does it."""
+        if len(changes) == 1:
+            return [finish(self.stage.apply(changes[0], self.world))]
+        memory = self.stage.memory
+        begun = []
+        for whole in net([msgspec.structs.replace(c, txid="1") for c in changes], memory.keys):
+            if whole is not None:
+                effects = finish(self.stage.begin(whole, self.world))
+                begun.append(Begun(whole, effects, self.stage.moves))
+        settled = finish(self.stage.settle([one.effects for one in begun], self.world)) if begun else []
+        ended = committed(begun, settled, memory.keys, memory.lookups)
+        return [self.stage.still_seen(effects, one.moves) for one, effects in zip(begun, ended, strict=True)]
+
+    def remember(self, truth: Truth) -> None:
+        """Take note of the versions of rows that each principal could read at some time."""
+        for whose, rows in truth.items():
+            self.seen.setdefault(whose, []).extend(rows)
+
+    def compare_shown(self, told: Sequence[Sequence[Effect]]) -> None:
+        """Nobody is shown a version of a row, before or after a change, that no select showed them."""
+        shown = [
+            (effect.event, delivery.view, principal)
+            for effects in told
+            for effect in effects
+            if isinstance(effect, Deliver)
+            for delivery in effect.deliveries
+            for principal in delivery.principals
+        ]
+        for event, view, principal in shown:
+            assert view.columns == self.plans[event.table, principal.role].columns
+            known = self.seen[principal, event.table]
+            if view.action != "DELETE" and event.new is not None:
+                row = project(event.new, view.columns)
+                assert row in known, f"{event.table}: {principal} is shown {row}"
+            if view.action == "UPDATE" and not view.hides_old and event.old is not None:
+                old = project(event.old, view.columns).items()
+                was_seen = any(all(row[name] == value for name, value in old) for row in known)
+                assert was_seen, f"{event.table}: {principal} is shown what it was: {dict(old)}"
+
+
+def transactions(spec: WorldSpec) -> Iterator[Sequence[ChangeSpec]]:
+    """Yield the changes, as many together as the world has it."""
+    for start in range(0, len(spec.changes), spec.together):
+        yield spec.changes[start : start + spec.together]
 
 
 def judge(connection: psycopg.Connection[Any], spec: WorldSpec, counts: Counter[str]) -> None:

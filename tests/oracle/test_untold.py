@@ -185,3 +185,26 @@ def test_who_seemed_to_see_a_row_is_told_that_it_went(world: World) -> None:
         change = world.make(ChangeSpec(table=1, action=action, row=0, values=values, full_old=False))  # type: ignore[arg-type]
         assert change is not None
         assert told(finish(stage.apply(change, world))) == expected, (action, values)
+
+
+@pytest.mark.parametrize("column", ["data", "js", "ints"])
+def test_what_an_update_leaves_alone_was_what_it_is(world: World, column: str) -> None:
+    """So it is known who saw the row before, and who has to lose it."""
+    value, seen = {
+        "data": ("null", "data is not null"),
+        "js": ("null", "js is not null"),
+        "ints": ("[0:0]={1}", "ints[1] is null"),
+    }[column]
+    world.execute(f"delete from o.docs; {seen_if(f'{seen} and firm = $${{}}$$')}")
+    stage = world.load(["o.rooms", "o.docs"], dialog_column="room_id")
+    everybody = set(PRINCIPALS)
+    world.execute(f"alter table o.docs alter {column} set default '{value}'")
+    for action, values, expected in (
+        ("INSERT", {"id": R[6], "firm": {}}, {"INSERT": everybody}),
+        ("UPDATE", {"owner_id": BOB}, {"UPDATE": everybody}),
+        ("UPDATE", {"firm": []}, {"DELETE": everybody}),
+        ("UPDATE", {"firm": {}}, {"INSERT": everybody}),
+    ):
+        change = world.make(ChangeSpec(table=1, action=action, row=0, values=values, full_old=True))  # type: ignore[arg-type]
+        assert change is not None
+        assert told(finish(stage.apply(change, world))) == expected, (action, values)

@@ -235,8 +235,13 @@ class World:
             (answer,) = self._one("select oracle.seen(%s, %s)", *asked)
         return answer if isinstance(answer, list) else []
 
-    def make(self, spec: ChangeSpec) -> Change | None:
-        """Make the change and return it as upstream would send it; None if it does not apply."""
+    def make(self, spec: ChangeSpec, *, is_whole: bool = False) -> Change | None:
+        """Make the change and return it as upstream would send it; None if it does not apply.
+
+        Args:
+            spec: The change.
+            is_whole: True to have the whole row before it, as the journal has it.
+        """
         table = self.tables[spec.table]
         rows = self.table_rows(table)
         given = f"jsonb_populate_record(null::{table.qualified}, %s)"
@@ -267,7 +272,7 @@ class World:
                 json.dumps(spec.values),
                 *key,
             )
-        full = spec.full_old and not (spec.action == "DELETE" and table.rls)
+        full = is_whole or (spec.full_old and not (spec.action == "DELETE" and table.rls))
         old = before if full else {column: before[column] for column in table.key}
         return self._change(table, spec.action, new=new, old=old)
 

@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from bridge.authorization import Deliver, Effect, Resync
 from bridge.clock import ManualClock
-from bridge.events import Change, Live, Principal
+from bridge.events import Change, Delivery, Live, Principal, RowEvent, View
 from bridge.fanout import History
 from bridge.position import Position
-from bridge.transactions import net, whole_transaction
+from bridge.transactions import Begun, committed, net, whole_transaction
 from tests.support.events import message
 
 KEYS = {"public.notes": ("id",), "public.seats": ("room", "person")}
@@ -35,6 +36,12 @@ def note(n: int, body: str) -> dict[str, Any]:
         ),
         ([change(note(1, "a"), note(1, "b")), change(note(1, "b"), None)], (note(1, "a"), None)),
         ([change(note(1, "a"), None), change(None, note(1, "b"))], (note(1, "a"), note(1, "b"))),
+        ([change(None, note(1, "a")), change(note(1, "a"), note(2, "b"))], (None, note(2, "b"))),
+        (
+            [change(note(1, "a"), note(2, "b")), change(note(2, "b"), note(1, "c"))],
+            (note(1, "a"), note(1, "c")),
+        ),
+        ([change(note(1, "a"), note(2, "b")), change(note(2, "b"), None)], (note(1, "a"), None)),
     ],
 )
 def test_a_row_that_changes_twice_changes_once(made: list[Change], kept: tuple[Any, Any]):
@@ -78,18 +85,38 @@ def test_who_got_a_transaction_in_parts_elsewhere_gets_the_rest(has: str, lacks:
     assert [entry.id for entry in entries] == lacks
 
 
-def test_what_cannot_be_told_apart_stays_as_it_is():
-    """Rows of a table without a known key, and those that get another key."""
-    moved = [
-        change(None, note(1, "a")),
+@pytest.mark.parametrize(
+    "made",
+    [
+        # Two rows exchange their keys, one takes the key that another has left, and one is not the one before.
+        [change(note(1, "a"), note(3, "a")), change(note(2, "b"), note(1, "b")), change(note(3, "a"), note(2, "a"))],
+        [change(note(1, "a"), note(2, "a")), change(None, note(1, "b"))],
+        [change(note(2, "b"), None), change(note(1, "a"), note(2, "a"))],
+        [change(note(1, "a"), note(2, "a")), change(note(2, "b"), note(1, "b"))],
+        [change(None, note(1, "a"), table="public.others"), change(note(1, "a"), None, table="public.others")],
+    ],
+)  # fmt: skip
+def test_what_cannot_be_told_apart_stays_as_it_is(made: list[Change]):
+    """Rows of a table without a known key, and those whose keys pass from one to another."""
+    assert net(made, KEYS) == made
+
+
+def test_a_row_with_another_key_in_between_changes_once():
+    """However its changes are found to be of one row: the first and the last may have no key in common."""
+    made = [
         change(note(1, "a"), note(2, "a")),
-        change(note(2, "a"), note(2, "b")),
+        change(None, note(7, "x")),
+        change(note(2, "a"), note(3, "b")),
+        change(note(3, "b"), note(4, "b")),
+        change(note(7, "x"), note(7, "y")),
     ]
-    unknown = [
-        change(None, note(1, "a"), table="public.others"),
-        change(note(1, "a"), None, table="public.others"),
+    assert net(made, KEYS) == [
+        change(note(1, "a"), note(4, "b")),
+        change(None, note(7, "y")),
+        None,
+        None,
+        None,
     ]
-    assert net(moved + unknown, KEYS) == moved + unknown
 
 
 def test_a_row_that_gets_another_key_leaves_the_others_one_change():
@@ -102,6 +129,68 @@ def test_a_row_that_gets_another_key_leaves_the_others_one_change():
     assert rest is not None
     assert (rest.old, rest.new) == (note(1, "a"), note(2, "a"))
     assert left is None
+
+
+ANN = Principal(role="authenticated", user_id="ann", claims_json="{}")
+LOOKUPS = {"public.seats"}
+
+
+def seat(person: str) -> Change:
+    return change(None, {"room": 1, "person": person}, table="public.seats")
+
+
+def told(
+    action: Any, old: dict[str, Any] | None, new: dict[str, Any] | None, *, announced: Any = None
+) -> Deliver:
+    event = RowEvent(
+        table="public.notes",
+        new=new,
+        old=old,
+        key={"id": 1},
+        dialog_id="a",
+        dialog_column="body",
+        commit_timestamp="t",
+        received_s=0,
+        announced=announced,
+    )
+    return Deliver(event, (Delivery(view=View(action=action, columns=None), principals=[ANN]),))
+
+
+def ended(*made: tuple[Change, list[Effect]], txid: str = "7") -> list[list[Effect]]:
+    """Let the changes of look-up rows count, and tell of all of them."""
+    begun, moves = [], 0
+    for one, effects in made:
+        moves += one.table in LOOKUPS
+        begun.append(Begun(msgspec.structs.replace(one, txid=txid), effects, moves))
+    return committed(begun, [effects for _, effects in made], KEYS, LOOKUPS)
+
+
+def test_a_row_that_comes_into_sight_is_shown_as_the_transaction_leaves_it():
+    """Who is let in by it never saw what it replaces; what it deletes does not come."""
+    shown = told("INSERT", None, note(1, "a"), announced="INSERT")
+    update = change(note(1, "a"), note(1, "b"))
+    ((came,), _) = ended((seat("ann"), [shown]), (update, []))
+    assert isinstance(came, Deliver)
+    assert (came.event.new, came.event.dialog_id) == (note(1, "b"), "b")
+    assert ended((seat("ann"), [shown]), (change(note(1, "a"), None), [])) == [[], []]
+    assert ended((seat("ann"), [shown]), (change(note(1, "a"), note(2, "a")), [])) == [[Resync((ANN,))], []]
+    assert ended((seat("ann"), [shown]), (change(note(2, "a"), note(2, "b")), [])) == [[shown], []]
+    assert ended((seat("ann"), [shown]), (update, []), txid="") == [[shown], []]
+
+
+def test_the_row_before_is_shown_to_nobody_whom_the_same_transaction_let_in():
+    """They are not told apart from those who had it: an UPDATE does without."""
+    seen = told("UPDATE", note(1, "a"), note(1, "b"))
+    update = change(note(1, "a"), note(1, "b"))
+    (_, (after,)) = ended((seat("ann"), []), (update, [seen]))
+    assert isinstance(after, Deliver)
+    assert [d.view.hides_old for d in after.deliveries] == [True]
+    later = change(note(2, "a"), note(2, "b"))
+    assert ended((update, [seen]), (seat("ann"), []), (later, []))[0] == [seen]
+    (*_, (last,)) = ended((later, []), (seat("ann"), []), (update, [seen]))
+    assert isinstance(last, Deliver)
+    assert [d.view.hides_old for d in last.deliveries] == [True]
+    assert ended((seat("ann"), []), (update, [seen]), txid="")[1] == [seen]
 
 
 class Waiting:
