@@ -299,5 +299,6 @@ def test_plans_and_events_agree_with_postgres(connection: psycopg.Connection[Any
             print(f"\n{dict(sorted(counts.items()))}")
     assert counts["opaque"] <= 0.1 * counts["plans"], dict(counts)
     if counts["decisions"] >= 5_000:
-        # What the plans follow: it is generated often enough to be judged.
-        assert counts["after a look-up row"] >= 0.25 * counts["decisions"], dict(counts)
+        # What the plans follow: it is generated often enough to be judged.  A third are; fewer than a quarter in one
+        # run of a hundred, by chance.
+        assert counts["after a look-up row"] >= counts["decisions"] / 6, dict(counts)
