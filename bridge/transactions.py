@@ -53,8 +53,8 @@ def net(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[Ch
 
     Args:
         changes: With their whole rows, in order.
-        keys: Columns of the primary key, by table.  Rows of others are left as they are, and so are those
-            whose keys pass from one row to another.
+        keys: Columns of the primary key, by table.  Rows of others are left as they are; where a key passes
+            from one row to another, what was done before and after that stays apart.
     """
     rows = _rows(changes, keys)
     result: list[Change | None] = list(changes)
@@ -186,7 +186,8 @@ def _rows(changes: Sequence[Change], keys: Mapping[str, Sequence[str]]) -> list[
                 places = earlier
             places_of[change.table, key] = places
     several = {id(places): sorted(places) for places in places_of.values() if len(places) > 1}
-    return [places for places in several.values() if _is_one_row([changes[p] for p in places], places, known)]
+    runs = [run for places in several.values() for run in _runs(changes, places, known)]
+    return [run for run in runs if len(run) > 1]
 
 
 def _join(
@@ -202,11 +203,20 @@ def _join(
         places_of.update(((table, key), places) for key in known[place])
 
 
-def _is_one_row(some: Sequence[Change], places: Sequence[int], known: Sequence[set[RowKey]]) -> bool:
-    """True if the changes are of one row, whatever keys it had: each begins where the one before it ended."""
+def _runs(changes: Sequence[Change], places: Sequence[int], known: Sequence[set[RowKey]]) -> list[list[int]]:
+    """Return the places, those together that are of one row: each change begins where the last one ended.
+
+    With none between them that concerns one of these keys, they can be taken as one.
+    """
     if len({key for place in places for key in known[place]}) == 1:
-        return True
-    return all(before.new == after.old for before, after in pairwise(some))
+        return [list(places)]
+    runs = [[places[0]]]
+    for before, after in pairwise(places):
+        if changes[before].new is not None and changes[before].new == changes[after].old:
+            runs[-1].append(after)
+        else:
+            runs.append([after])
+    return runs
 
 
 def _keys(change: Change, key: Sequence[str] | None) -> set[RowKey]:

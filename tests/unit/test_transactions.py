@@ -101,6 +101,21 @@ def test_what_cannot_be_told_apart_stays_as_it_is(made: list[Change]):
     assert net(made, KEYS) == made
 
 
+def test_a_row_that_takes_the_key_of_another_changes_once():
+    """What was done to the other one stays before that."""
+    gone, moved, after = (
+        change(note(2, "b"), None),
+        change(note(1, "a"), note(2, "a")),
+        change(note(2, "a"), note(2, "c")),
+    )
+    assert net([gone, moved, after], KEYS) == [gone, change(note(1, "a"), note(2, "c")), None]
+    assert net([moved, after, change(None, note(1, "n"))], KEYS) == [
+        change(note(1, "a"), note(2, "c")),
+        None,
+        change(None, note(1, "n")),
+    ]
+
+
 def test_a_row_with_another_key_in_between_changes_once():
     """However its changes are found to be of one row: the first and the last may have no key in common."""
     made = [
