@@ -38,6 +38,7 @@ from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
 from bridge.events import Change, Principal, ResyncReason, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
+from bridge.logs import log_unhandled
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
 from bridge.position import Position
@@ -176,6 +177,7 @@ async def serve(
     if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
+    asyncio.get_running_loop().set_exception_handler(log_unhandled)
     worker = _Worker(config, clock, routes, tracing, shares_ports=shares_ports)
     worker.server.open()
     supervisor = supervisor or Supervisor()

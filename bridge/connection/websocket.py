@@ -32,7 +32,7 @@ from bridge.connection.session import (
     Verify,
 )
 from bridge.connection.tokens import Identity
-from bridge.connection.work import Piece, Work
+from bridge.connection.work import Piece, Work, ends_its_owner
 from bridge.connection.writer import Writer
 from bridge.errors import ClientError, MalformedMessageError, SlowConsumerError, TooManyError
 
@@ -70,7 +70,7 @@ class WebSocketConnection(asyncio.Protocol):
         self._session: Session | None = None
         self._entered = False
         self._opened_s = self._heard_s = context.clock.monotonic_s()
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
         self._received = 0
         self._work = Work(context.spawn, self)
         self.id = secrets.token_hex(8)
@@ -82,6 +82,7 @@ class WebSocketConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._writer.transport = transport  # type: ignore[assignment]  # a stream transport, as TCP servers have
 
+    @ends_its_owner
     def open(self, request: Request | None) -> None:
         """Answer the handshake with which the connection began; None for one that cannot be read."""
         is_accepted, response = handshake.answer(self._protocol, request)
@@ -93,6 +94,7 @@ class WebSocketConnection(asyncio.Protocol):
             self.flush()
 
     @override
+    @ends_its_owner
     def data_received(self, data: bytes) -> None:
         if self._session is None:
             return  # refused, and about to be closed
@@ -191,6 +193,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     # What the sweeper and the server call.
 
+    @ends_its_owner
     def sweep(self) -> None:
         """Look at the clock: deadlines, expiry, answers that did not come."""
         clock, writer = self._context.clock, self._writer
@@ -211,8 +214,9 @@ class WebSocketConnection(asyncio.Protocol):
 
     def send_reconnect(self, after_ms: int) -> None:
         """Ask the client to come back, and close (1012)."""
-        goodbye = Close(1012, "restart: reconnect with the cursor")
-        self._carry_out([Send(messages.Reconnect(after_ms)), goodbye])
+        self._carry_out(
+            [Send(messages.Reconnect(after_ms)), Close(1012, "restart: reconnect with the cursor")]
+        )
 
     def facts(self) -> dict[str, Any]:
         """Return what the admin port shows of this connection."""
@@ -250,12 +254,11 @@ class WebSocketConnection(asyncio.Protocol):
             case Opcode.TEXT if frame.fin:
                 self._text(bytes(frame.data))
             case Opcode.TEXT:
-                self._fragments = [bytes(frame.data)]
+                self._fragments = bytearray(frame.data)
             case Opcode.CONT if self._fragments is not None:
-                if frame.data:  # no end of empty ones may be kept
-                    self._fragments.append(bytes(frame.data))
+                self._fragments += frame.data
                 if frame.fin:
-                    whole, self._fragments = b"".join(self._fragments), None
+                    whole, self._fragments = bytes(self._fragments), None
                     self._text(whole)
             case Opcode.BINARY:
                 self._fail(MalformedMessageError("a binary message is not understood: send JSON as text"))
@@ -301,11 +304,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     def _enter(self, command: Enter) -> None:
         principal = command.identity.principal
-        try:
-            self._context.connections.enter_user(principal)
-        except TooManyError as error:
-            self._fail(error)
-            return
+        self._context.connections.enter_user(principal)
         self.subscriber = self._context.hub.connect(principal, self)
         self._writer.send_text(messages.encode(command.message))
         self.offer(self._context.hub.status())
@@ -313,13 +312,12 @@ class WebSocketConnection(asyncio.Protocol):
     def _verify(self, token: str) -> None:
         try:
             identity = self._context.verifier.verify_at_once(token) if self._work.is_idle else None
+            if identity is None:
+                self._do(self._verify_later(token))
+            else:  # nearly always, and without a task
+                self._verified(identity)
         except ClientError as error:
             self._fail(error)
-            return
-        if identity is None:
-            self._do(self._verify_later(token))
-        else:  # nearly always, and without a task
-            self._verified(identity)
 
     async def _verify_later(self, token: str) -> None:
         try:
@@ -353,6 +351,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def crash(self) -> None:
         """End the connection after an error that is a defect; the others go on."""
+        if self._session is None:
+            self._writer.reject(handshake.FAILED)
         self._close(1011, "internal error: reconnect with the cursor")  # RFC 6455
 
     def _close(self, code: int, reason: str, *, drop_queued: bool = False) -> None:

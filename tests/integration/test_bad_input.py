@@ -120,6 +120,24 @@ async def test_tokens_that_do_not_count(worker: Worker, stack: LocalStack):
     assert (await _close_code(worker, '{"type":"subscribe"}'))[0] == 4401
 
 
+async def test_a_token_that_jsonb_would_refuse(worker: Worker, stack: LocalStack):
+    """Half a surrogate pair in a claim, well signed: by each way a token that is not understood."""
+    user = str(uuid.uuid4())
+    half = stack.token(user, user_metadata={"x": "\ud800"})
+    auth = json.dumps({"type": "auth", "token": half})
+    for found in (
+        await _close_code(worker, token=half),
+        await _close_code(worker, auth),
+        await _close_code(worker, auth, token=stack.token(user)),
+    ):
+        assert (found[0], found[1][-1]["code"]) == (4401, "invalid_token")
+    async with httpx.AsyncClient(base_url=worker.url) as http:
+        headers = {"Origin": ORIGIN, "Authorization": f"Bearer {half}"}
+        answer = await http.get("/poll", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_token")
+    assert not [line for line in worker.log if line["event"] == "connection_crashed"]
+
+
 async def test_a_client_that_says_nothing_is_closed_in_time(worker: Worker):
     """5 s without a token, and it is over."""
     closed, _ = await _close_code(worker)
