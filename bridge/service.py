@@ -36,6 +36,7 @@ from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
+from bridge.descriptors import OpenFiles, needed_files, raise_limit
 from bridge.events import Change, Principal, ResyncReason, RowEvent, UpstreamState, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
 from bridge.logs import log_unhandled
@@ -178,6 +179,7 @@ async def serve(
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
     asyncio.get_running_loop().set_exception_handler(log_unhandled)
+    raise_limit(needed_files(config.max_connections))
     worker = _Worker(config, clock, routes, tracing, shares_ports=shares_ports)
     worker.server.open()
     supervisor = supervisor or Supervisor()
@@ -195,6 +197,7 @@ async def serve(
             tasks.create_task(worker.server.run(), name="server")
             relaying = tasks.create_task(worker.relay(rpc, live), name="relay")
             reassuring = tasks.create_task(supervisor.reassure(), name="supervisor")
+            looking = tasks.create_task(worker.open_files.watch(), name="open-files")
             await stop.wait()
             supervisor.tell("STOPPING=1", "STATUS=draining")
             log.info("drain_started", timeout_s=config.drain_timeout_s)
@@ -203,6 +206,7 @@ async def serve(
             relaying.cancel()  # the source last: until here everybody gets their events
             worker.server.close()
             reassuring.cancel()
+            looking.cancel()
     finally:
         await rpc.close()
         if tracing is not None:
@@ -233,6 +237,7 @@ class _Worker:
         self._clock = clock
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
+        self.open_files = OpenFiles()
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
         self._flusher = Flusher(asyncio.get_running_loop(), clock)
@@ -321,6 +326,8 @@ class _Worker:
         return None if self._pipeline is None else self._pipeline.audience(event)
 
     def _readiness(self) -> list[str]:
+        if self.open_files.are_exhausted:
+            return ["no further file can be opened: clients are closed at once"]
         if self._pipeline is None or self._source is None:
             return ["upstream is not live"]
         if self._pipeline.certainty.is_lost:

@@ -1,6 +1,7 @@
 """What clients may send by mistake or malice: the documented close code, no traceback, a living worker."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -183,11 +184,11 @@ async def test_a_token_that_expires_ends_the_connection_at_once(worker: Worker, 
 
 
 async def test_too_much_of_everything(stack: LocalStack):
-    """Connections in all, connections of a user, messages: 4429."""
+    """Connections in all, connections of a user, messages: 4429.  Files that run out: the log says so."""
     user, token = str(uuid.uuid4()), None
     token = stack.token(user)
     settings = {"BRIDGE_MAX_CONNECTIONS": "3", "BRIDGE_MAX_CONNECTIONS_PER_USER": "2"}
-    async with running_worker(stack, **settings) as worker:
+    async with running_worker(stack, command=("tests.support.few_files", "80"), **settings) as worker:
         async with websocket_client(worker.ws_url, token), websocket_client(worker.ws_url, token):
             assert (await _close_code(worker, token=token))[0] == 4429
             async with websocket_client(worker.ws_url, stack.token(str(uuid.uuid4()))):
@@ -195,6 +196,18 @@ async def test_too_much_of_everything(stack: LocalStack):
         closed, heard = await _close_code(worker, *(['{"type":"ping"}'] * 200), token=token)
         assert closed == 4429
         assert sum(m["type"] == "pong" for m in heard) < 100
+
+        assert (await worker.logged("open_files_few"))["limit"] == 80
+        clients = [await asyncio.open_connection("127.0.0.1", worker.port) for _ in range(100)]
+        assert (await worker.logged("open_files_exhausted"))["limit"] == 80
+        for _, writer in clients:
+            writer.transport.abort()
+        async with asyncio.timeout(20), httpx.AsyncClient() as http:
+            ready = 503
+            while ready != 200:
+                with contextlib.suppress(httpx.TransportError):
+                    ready = (await http.get(f"{worker.admin_url}/readyz")).status_code
+                await asyncio.sleep(0.05)
     assert "Traceback" not in worker.raw_log
 
 
