@@ -9,9 +9,12 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from traceback import format_tb
 from typing import Any, Literal
 
 import structlog
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _SECRETS = (
     (re.compile(r"\b[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}\b"), "[redacted]"),  # a JWT
@@ -96,3 +99,16 @@ def configure(*, log_format: Literal["json", "console"], level: str) -> None:
     )
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # noqa: TID251 - to silence it
+
+
+def log_crash(error: BaseException, **whose: str) -> None:
+    """Say that a connection met a defect; without the error's text, which may hold a row or a token."""
+    stack = "".join(format_tb(error.__traceback__, limit=-20))
+    log.error("connection_crashed", **whose, error=type(error).__name__, stack=stack)
+
+
+def log_unhandled(_loop: Any, context: Mapping[str, Any]) -> None:
+    """Say that a callback of the loop met a defect, as its handler; its own words may hold a frame."""
+    error = context.get("exception")
+    if error is not None and not {"transport", "protocol", "handle"}.isdisjoint(context):
+        log_crash(error)

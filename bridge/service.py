@@ -25,8 +25,10 @@ from bridge.clock import Clock
 from bridge.config import Config
 from bridge.connection import ProjectKeys, Server, Verifier
 from bridge.connection import Settings as ConnectionSettings
+from bridge.descriptors import OpenFiles, needed_files, raise_limit
 from bridge.events import Principal, RowEvent, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
+from bridge.logs import log_unhandled
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
 from bridge.process import STOPPED
@@ -91,6 +93,8 @@ async def serve(
     if config.jwt_secret is not None and is_of_another_secret(config.service_role_key, config.jwt_secret):
         hint = "users' tokens will be refused: take SUPABASE_JWT_SECRET and the key from the same project"
         log.warning("jwt_secret_mismatch", hint=hint)
+    asyncio.get_running_loop().set_exception_handler(log_unhandled)
+    raise_limit(needed_files(config.max_connections))
     worker = _Worker(config, clock, routes, tracing, shares_ports=shares_ports)
     worker.server.open()
     supervisor = supervisor or Supervisor()
@@ -108,6 +112,7 @@ async def serve(
             tasks.create_task(worker.server.run(), name="server")
             relaying = tasks.create_task(worker.relay(rpc, live), name="relay")
             reassuring = tasks.create_task(supervisor.reassure(), name="supervisor")
+            looking = tasks.create_task(worker.open_files.watch(), name="open-files")
             await stop.wait()
             supervisor.tell("STOPPING=1", "STATUS=draining")
             log.info("drain_started", timeout_s=config.drain_timeout_s)
@@ -116,6 +121,7 @@ async def serve(
             relaying.cancel()  # the source last: until here everybody gets their events
             worker.server.close()
             reassuring.cancel()
+            looking.cancel()
     finally:
         await rpc.close()
         if tracing is not None:
@@ -146,6 +152,7 @@ class _Worker:
         self._clock = clock
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
+        self.open_files = OpenFiles()
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
         self._flusher = Flusher(asyncio.get_running_loop(), clock)
@@ -234,6 +241,8 @@ class _Worker:
         return None if self._pipeline is None else self._pipeline.audience(event)
 
     def _readiness(self) -> list[str]:
+        if self.open_files.are_exhausted:
+            return ["no further file can be opened: clients are closed at once"]
         if self._pipeline is None or self._source is None:
             return ["upstream is not live"]
         if self._pipeline.certainty.is_lost:

@@ -9,10 +9,8 @@ import msgspec
 
 from bridge.checking.report import Check, bad, ok
 from bridge.config import Config
+from bridge.descriptors import needed_files, suffices
 from bridge.listening import bind, free_port
-
-SPARE_FILES = 256
-"""Files and sockets that the worker has open beside those of its clients."""
 
 _ASK_TIMEOUT_S = 2.0
 
@@ -49,8 +47,8 @@ async def check_machine(config: Config) -> list[Check]:
         says = f"{where} is reached from every network that leads here, and /connections names users"
         fix = "export BRIDGE_ADMIN_HOST=127.0.0.1   # or the address of a private network"
         checks[1] = bad("port", says, fix, "shell", subject=ports[1].setting, status="warning")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return [*checks, check_files(soft, hard, config.max_connections)]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return [*checks, check_files(hard, config.max_connections)]
 
 
 def _refusal(port: Port, taken: contextlib.ExitStack) -> OSError | None:
@@ -91,20 +89,15 @@ async def _is_bridge(port: Port) -> bool:
     return False
 
 
-def check_files(soft: int, hard: int, max_connections: int) -> Check:
-    """Judge the limit of open files, which is the shell's: a service manager sets another one."""
-    needed = max_connections + SPARE_FILES
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+def check_files(hard: int, max_connections: int) -> Check:
+    """Judge the hard limit of open files, to which the worker raises its own; systemd sets another."""
+    needed = needed_files(max_connections)
+    if suffices(hard, needed):
         return ok("open_files", f"{max_connections:,} connections fit into the limit of open files")
     says = (
-        f"this shell allows {soft:,} open files, and BRIDGE_MAX_CONNECTIONS is {max_connections:,}: beyond "
+        f"this shell allows {hard:,} open files, and BRIDGE_MAX_CONNECTIONS is {max_connections:,}: beyond "
         "the limit clients are not accepted (ops/systemd and ops/docker set their own)"
     )
     wanted = max(65_536, needed)
-    if hard == resource.RLIM_INFINITY or hard >= needed:
-        fix = f"ulimit -n {wanted if hard == resource.RLIM_INFINITY or hard >= wanted else needed}"
-    else:
-        fix = (
-            f"echo '* - nofile {wanted}' | sudo tee /etc/security/limits.d/bridge.conf   # then sign in again"
-        )
+    fix = f"echo '* - nofile {wanted}' | sudo tee /etc/security/limits.d/bridge.conf   # then sign in again"
     return bad("open_files", says, fix, "shell", status="warning")

@@ -34,6 +34,9 @@ UNREADABLE = (
 )
 """Response to a request that is no handshake; the HTTP server could read it."""
 
+FAILED = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+"""Response to a handshake that met a defect of ours."""
+
 _SWITCHING = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 
 _USUAL_CONNECTION = (["Upgrade"], ["upgrade"], ["keep-alive, Upgrade"])

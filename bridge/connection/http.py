@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from bridge import metrics
 from bridge.connection.files import file_routes
 from bridge.connection.origins import Origins
-from bridge.connection.poll import Polls
+from bridge.connection.poll import Polls, failure
 
 Readiness = Callable[[], Sequence[str]]
 """Returns why the process is not ready to serve; nothing if it is."""
@@ -54,7 +54,7 @@ def public_application(
         allow_headers=["Authorization"],
         max_age=600,
     )
-    application = Starlette(routes=[*served, *routes], middleware=[cors])
+    application = _application([*served, *routes], [cors])
     # A redirect would name http, behind a proxy that speaks https to the client: 404 is the better answer.
     application.router.redirect_slashes = False
     return application
@@ -82,11 +82,18 @@ def admin_application(readiness: Readiness, connections: Callable[[], list[dict[
     async def show_connections(_request: Request) -> Response:
         return JSONResponse(connections())
 
-    return Starlette(
-        routes=[
+    return _application(
+        [
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", show_metrics),
             Route("/connections", show_connections),
         ]
     )
+
+
+def _application(routes: Sequence[BaseRoute], middleware: Sequence[Middleware] = ()) -> Starlette:
+    async def failed(_request: Request, error: Exception) -> Response:
+        return failure(error)
+
+    return Starlette(routes=routes, middleware=middleware, exception_handlers={Exception: failed})

@@ -14,7 +14,14 @@ from bridge.connection import messages
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
 from bridge.connection.tokens import Identity
-from bridge.errors import ClientError, InvalidTokenError, MalformedMessageError, TokenExpiredError
+from bridge.errors import (
+    BridgeError,
+    ClientError,
+    InvalidTokenError,
+    MalformedMessageError,
+    TokenExpiredError,
+)
+from bridge.logs import log_crash
 
 DEFAULT_TIMEOUT_S = 25.0
 MAX_TIMEOUT_S = 55.0
@@ -122,21 +129,26 @@ class Polls:
             self._context.origins.check(request.headers.get("origin"))
             query = _Query.read(request)
             identity = await self._context.verifier.verify(self._token(request))
-            self._context.connections.enter()
+            answer = await self._counted(request, identity, query)
         except ClientError as error:
             return refusal(error)
+        except Exception as error:  # noqa: BLE001 - a defect; the pages of other origins can read this answer
+            metrics.POLLS.labels(BridgeError.code).inc()
+            return failure(error)
+        metrics.POLLS.labels("ok").inc()
+        return answer
+
+    async def _counted(self, request: Request, identity: Identity, query: "_Query") -> Response:
+        connections = self._context.connections
+        connections.enter()
         try:
-            self._context.connections.enter_user(identity.principal)
+            connections.enter_user(identity.principal)
             try:
-                answer = await self._poll(request, identity, query)
-                metrics.POLLS.labels("ok").inc()
-                return answer
+                return await self._poll(request, identity, query)
             finally:
-                self._context.connections.leave_user(identity.principal)
-        except ClientError as error:
-            return refusal(error)
+                connections.leave_user(identity.principal)
         finally:
-            self._context.connections.leave()
+            connections.leave()
 
     def _token(self, request: Request) -> str:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -197,12 +209,12 @@ class _Query(msgspec.Struct, frozen=True):
             timeout_s = -1.0
         if not 0.0 <= timeout_s < float("inf"):
             raise MalformedMessageError(f"timeout_s is no number of seconds: give 0 to {MAX_TIMEOUT_S:g}")
-        ids: Sequence[messages.DialogId] | None = None
-        if parameters.get("dialogs"):
+        ids: list[messages.DialogId] | None = None
+        if "dialogs" in parameters:  # an empty list wants none, as over WebSocket: anything but all
             ids = [id_.strip() for id_ in parameters["dialogs"].split(",") if id_.strip()]
         return cls(
             since=parameters.get("since") or None,
-            dialogs=messages.dialog_ids(None if ids is None else list(ids)),
+            dialogs=messages.dialog_ids(ids),
             timeout_s=min(timeout_s, MAX_TIMEOUT_S),
         )
 
@@ -242,3 +254,11 @@ def refusal(error: ClientError) -> Response:
         headers["WWW-Authenticate"] = "Bearer"
     body = {"error": {"code": error.code, "message": str(error)}}
     return JSONResponse(body, status_code=error.http_status, headers=headers)
+
+
+def failure(error: Exception) -> Response:
+    """Log a defect and return the HTTP answer to the request that met it."""
+    log_crash(error)
+    says = "a defect of the worker: try again, with the cursor if you have one"
+    body = {"error": {"code": BridgeError.code, "message": says}}
+    return JSONResponse(body, status_code=500, headers={"Cache-Control": "no-store"})

@@ -32,6 +32,9 @@ Key: TypeAlias = Any
 _jwt = jwt.PyJWT(
     {"require": ["exp"], "verify_exp": False, "verify_aud": False, "verify_iat": False}  # exp by our clock
 )
+_UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+"""What reading a token raises: its parts are JSON that anybody may have written."""
+
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -121,7 +124,7 @@ class Verifier:
         """Return the algorithm that ``token`` names, its key's id, and who has that; None: the secret."""
         try:
             algorithm, kid = _named(token.partition(".")[0])
-        except (jwt.InvalidTokenError, ValueError):
+        except _UNREADABLE:
             raise _no_jwt() from None
         # The key decides the algorithm, never the token alone.
         if algorithm == "HS256" and self._secret is not None:
@@ -159,7 +162,7 @@ class Verifier:
             raise InvalidTokenError("the token's signature is wrong: is it of another project?") from None
         except jwt.ImmatureSignatureError:
             raise InvalidTokenError("the token is not valid yet: check the clocks") from None
-        except (jwt.InvalidTokenError, ValueError):
+        except _UNREADABLE:
             raise _no_jwt() from None
 
     def _identity(self, claims: dict[str, Any]) -> Identity:
@@ -167,6 +170,11 @@ class Verifier:
             expires_at = dt.datetime.fromtimestamp(float(claims["exp"]), dt.UTC)
         except (TypeError, ValueError, OverflowError, OSError):
             raise InvalidTokenError("the token's exp is no time: sign in again") from None
+        stable = {name: value for name, value in claims.items() if name not in self._left_out}
+        try:
+            claims_json = _encoder.encode(stable).decode()
+        except _UNREADABLE:  # half a surrogate pair: JSON may spell it, and jsonb refuses it
+            raise _no_jwt() from None
         role, subject = claims.get("role"), claims.get("sub")
         if role not in ROLES:
             raise InvalidTokenError(
@@ -183,9 +191,7 @@ class Verifier:
                 raise InvalidTokenError("the token's sub is no uuid: sign in again") from None
         elif role == "authenticated":
             raise InvalidTokenError("the token has no sub: sign in again")
-        stable = {name: value for name, value in claims.items() if name not in self._left_out}
-        principal = Principal(role=role, user_id=user_id, claims_json=_encoder.encode(stable).decode())
-        return Identity(principal, expires_at)
+        return Identity(Principal(role=role, user_id=user_id, claims_json=claims_json), expires_at)
 
 
 def _secret_key(secret: str) -> jwt.PyJWK:
@@ -214,8 +220,10 @@ def _named(head: str) -> tuple[str, str | None]:
         jwt.InvalidTokenError, ValueError: it is none.
     """
     header = jwt.get_unverified_header(f"{head}..")
-    algorithm, kid = header.get("alg"), header.get("kid")
-    return str(algorithm), kid if isinstance(kid, str) else None
+    algorithm, kid = str(header.get("alg")), header.get("kid")
+    if not algorithm.isascii():  # it is named in the answer
+        raise _no_jwt()
+    return algorithm, kid if isinstance(kid, str) else None
 
 
 def _no_jwt() -> InvalidTokenError:

@@ -21,7 +21,7 @@ from bridge.connection.handshake import Protocol
 from bridge.connection.ports import Context
 from bridge.connection.ports import Frame as OutFrame
 from bridge.connection.session import AUTH_TIMEOUT_S, Close, Send, Session
-from bridge.connection.work import Work
+from bridge.connection.work import Work, ends_its_owner
 from bridge.connection.writer import Writer
 from bridge.errors import ClientError, MalformedMessageError, SlowConsumerError
 
@@ -59,7 +59,7 @@ class WebSocketConnection(asyncio.Protocol):
         self.session: Session | None = None
         self._entered = False
         self._opened_s = self._heard_s = context.clock.monotonic_s()
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
         self._received = 0
         self.work = Work(context.spawn, self)
         self.id = secrets.token_hex(8)
@@ -71,6 +71,7 @@ class WebSocketConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.writer.transport = transport  # type: ignore[assignment]  # a stream transport, as TCP servers have
 
+    @ends_its_owner
     def open(self, request: Request | None) -> None:
         """Answer the handshake with which the connection began; None for one that cannot be read."""
         is_accepted, response = handshake.answer(self._protocol, request)
@@ -82,6 +83,7 @@ class WebSocketConnection(asyncio.Protocol):
             self.flush()
 
     @override
+    @ends_its_owner
     def data_received(self, data: bytes) -> None:
         if self.session is None:
             return  # refused, and about to be closed
@@ -180,6 +182,7 @@ class WebSocketConnection(asyncio.Protocol):
 
     # What the sweeper and the server call.
 
+    @ends_its_owner
     def sweep(self) -> None:
         """Look at the clock: deadlines, expiry, answers that did not come."""
         clock, writer = self.context.clock, self.writer
@@ -239,12 +242,11 @@ class WebSocketConnection(asyncio.Protocol):
             case Opcode.TEXT if frame.fin:
                 self._text(bytes(frame.data))
             case Opcode.TEXT:
-                self._fragments = [bytes(frame.data)]
+                self._fragments = bytearray(frame.data)
             case Opcode.CONT if self._fragments is not None:
-                if frame.data:  # no end of empty ones may be kept
-                    self._fragments.append(bytes(frame.data))
+                self._fragments += frame.data
                 if frame.fin:
-                    whole, self._fragments = b"".join(self._fragments), None
+                    whole, self._fragments = bytes(self._fragments), None
                     self._text(whole)
             case Opcode.BINARY:
                 fail(self, MalformedMessageError("a binary message is not understood: send JSON as text"))
@@ -260,6 +262,8 @@ class WebSocketConnection(asyncio.Protocol):
 
     def crash(self) -> None:
         """End the connection after an error that is a defect; the others go on."""
+        if self.session is None:
+            self.writer.reject(handshake.FAILED)
         self.close(1011, "internal error: reconnect with the cursor")  # RFC 6455
 
     def close(self, code: int, reason: str, *, drop_queued: bool = False) -> None:

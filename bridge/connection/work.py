@@ -2,13 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from traceback import format_tb
-from typing import Any, Protocol, TypeAlias
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
-import structlog
+from bridge.logs import log_crash
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
+Arguments = ParamSpec("Arguments")
 Piece: TypeAlias = Coroutine[Any, Any, None]
 
 MAX_PIECES = 16
@@ -22,6 +21,25 @@ class Owner(Protocol):
 
     def crash(self) -> None:
         """End the client: a piece of its work failed in a way that nobody expected."""
+
+
+Owned = TypeVar("Owned", bound=Owner)
+
+
+def ends_its_owner(
+    call: Callable[Concatenate[Owned, Arguments], None],
+) -> Callable[Concatenate[Owned, Arguments], None]:
+    """Have what a client's method raises logged, and the client ended: the loop would only drop it."""
+
+    @wraps(call)
+    def guarded(owner: Owned, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            call(owner, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - a defect
+            log_crash(error, connection_id=owner.id)
+            owner.crash()
+
+    return guarded
 
 
 class Work:
@@ -71,14 +89,7 @@ class Work:
             try:
                 await self._pieces.popleft()
             except Exception as error:  # noqa: BLE001 - a defect; logged, and the client is ended
-                # Without the error's text, which may hold a row or a token.
-                stack = "".join(format_tb(error.__traceback__))
-                log.error(
-                    "connection_crashed",
-                    connection_id=self._owner.id,
-                    error=type(error).__name__,
-                    stack=stack,
-                )
+                log_crash(error, connection_id=self._owner.id)
                 self.cancel()
                 self._owner.crash()
         self._pieces = None

@@ -36,7 +36,10 @@ async def run_local(stop: asyncio.Event, *, as_json: bool) -> None:
                 "# paste these into another terminal, then: bridge run    (Ctrl-C here ends the stack)",
                 err=True,
             )
-        await stop.wait()
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(stack.watch_api(), name="api")
+            await stop.wait()
+            watching.cancel()
 
 
 async def run_demo(stop: asyncio.Event, *, port: int, admin_port: int, as_json: bool, quiet: bool) -> None:
@@ -62,6 +65,7 @@ async def run_demo(stop: asyncio.Event, *, port: int, admin_port: int, as_json: 
             _print_demo({**facts, **_urls(addresses)}, as_json=as_json)
 
         async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(stack.watch_api(), name="api")
             writer = None
             if not quiet:
                 writer = tasks.create_task(
@@ -69,6 +73,7 @@ async def run_demo(stop: asyncio.Event, *, port: int, admin_port: int, as_json: 
                     name="demo-writer",
                 )
             await serve(config, stop=stop, clock=SystemClock(), on_ready=ready, routes=pages.routes())
+            watching.cancel()
             if writer is not None:
                 writer.cancel()
 

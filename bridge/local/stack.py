@@ -22,6 +22,7 @@ from bridge.local.realtime import Timing
 from bridge.minting import mint_key, mint_token
 
 START_TIMEOUT_S = 20.0
+WATCH_S = 0.2
 
 
 class LocalStack:
@@ -113,6 +114,17 @@ class LocalStack:
                     break
                 await asyncio.sleep(0.05)
         raise SourceError(f"the local API did not start on port {self._port}: see what it printed above")
+
+    async def watch_api(self) -> None:
+        """Wait for as long as the API runs.
+
+        Raises:
+            SourceError: it has ended.
+        """
+        while self._api is None or self._api.poll() is None:  # noqa: ASYNC110 - a process that Popen has
+            await asyncio.sleep(WATCH_S)
+        ended = f"process {self._api.pid}, code {self._api.returncode}"
+        raise SourceError(f"the local API has ended ({ended}), and with it the stack: start it again")
 
     def kill_api(self) -> None:
         """Kill the API as a crash would; its port refuses connections from now on."""

@@ -1,6 +1,7 @@
 """What clients may send by mistake or malice: the documented close code, no traceback, a living worker."""
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import AsyncIterator
@@ -120,6 +121,24 @@ async def test_tokens_that_do_not_count(worker: Worker, stack: LocalStack):
     assert (await _close_code(worker, '{"type":"subscribe"}'))[0] == 4401
 
 
+async def test_a_token_that_jsonb_would_refuse(worker: Worker, stack: LocalStack):
+    """Half a surrogate pair in a claim, well signed: by each way a token that is not understood."""
+    user = str(uuid.uuid4())
+    half = stack.token(user, user_metadata={"x": "\ud800"})
+    auth = json.dumps({"type": "auth", "token": half})
+    for found in (
+        await _close_code(worker, token=half),
+        await _close_code(worker, auth),
+        await _close_code(worker, auth, token=stack.token(user)),
+    ):
+        assert (found[0], found[1][-1]["code"]) == (4401, "invalid_token")
+    async with httpx.AsyncClient(base_url=worker.url) as http:
+        headers = {"Origin": ORIGIN, "Authorization": f"Bearer {half}"}
+        answer = await http.get("/poll", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_token")
+    assert not [line for line in worker.log if line["event"] == "connection_crashed"]
+
+
 async def test_a_client_that_says_nothing_is_closed_in_time(worker: Worker):
     """5 s without a token, and it is over."""
     closed, _ = await _close_code(worker)
@@ -165,11 +184,11 @@ async def test_a_token_that_expires_ends_the_connection_at_once(worker: Worker, 
 
 
 async def test_too_much_of_everything(stack: LocalStack):
-    """Connections in all, connections of a user, messages: 4429."""
+    """Connections in all, connections of a user, messages: 4429.  Files that run out: the log says so."""
     user, token = str(uuid.uuid4()), None
     token = stack.token(user)
     settings = {"BRIDGE_MAX_CONNECTIONS": "3", "BRIDGE_MAX_CONNECTIONS_PER_USER": "2"}
-    async with running_worker(stack, **settings) as worker:
+    async with running_worker(stack, command=("tests.support.few_files", "80"), **settings) as worker:
         async with websocket_client(worker.ws_url, token), websocket_client(worker.ws_url, token):
             assert (await _close_code(worker, token=token))[0] == 4429
             async with websocket_client(worker.ws_url, stack.token(str(uuid.uuid4()))):
@@ -177,6 +196,18 @@ async def test_too_much_of_everything(stack: LocalStack):
         closed, heard = await _close_code(worker, *(['{"type":"ping"}'] * 200), token=token)
         assert closed == 4429
         assert sum(m["type"] == "pong" for m in heard) < 100
+
+        assert (await worker.logged("open_files_few"))["limit"] == 80
+        clients = [await asyncio.open_connection("127.0.0.1", worker.port) for _ in range(100)]
+        assert (await worker.logged("open_files_exhausted"))["limit"] == 80
+        for _, writer in clients:
+            writer.transport.abort()
+        async with asyncio.timeout(20), httpx.AsyncClient() as http:
+            ready = 503
+            while ready != 200:
+                with contextlib.suppress(httpx.TransportError):
+                    ready = (await http.get(f"{worker.admin_url}/readyz")).status_code
+                await asyncio.sleep(0.05)
     assert "Traceback" not in worker.raw_log
 
 

@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import jwt
 import psycopg
@@ -61,6 +62,11 @@ async def _line(process: asyncio.subprocess.Process) -> str:
         return (await process.stdout.readline()).decode()
 
 
+def _api_of(local: int) -> int:
+    children = map(int, Path(f"/proc/{local}/task/{local}/children").read_text().split())
+    return next(p for p in children if b"bridge.local.api" in Path(f"/proc/{p}/cmdline").read_bytes())
+
+
 async def test_run_serves_a_stack_that_local_started_in_another_process():
     """`bridge local --json` in one process, `bridge run` in another: a message arrives."""
     async with _started("local", "--json") as local:
@@ -82,10 +88,16 @@ async def test_run_serves_a_stack_that_local_started_in_another_process():
         await psycopg.AsyncConnection.connect(facts["database_url"])
 
 
-async def test_local_prints_exports():
-    """The lines can be pasted into a shell."""
+async def test_local_prints_exports_and_ends_with_its_api():
+    """The lines can be pasted into a shell; what is left without the API would be of no use, and says so."""
     async with _started("local") as local:
         lines = [await _line(local) for _ in range(4)]
+        api = _api_of(local.pid)
+        os.kill(api, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            said = (await local.communicate())[1].decode().splitlines()[-1]
+        assert local.returncode == 2
+        assert said.startswith(f"bridge: the local API has ended (process {api}, code -9)")
     names = [line.removeprefix("export ").split("=", 1)[0] for line in lines]
     assert names == ["SUPABASE_URL", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.connection import poll as module
 from bridge.errors import AskedTimeoutError
@@ -16,6 +17,9 @@ from tests.support.bridge import ANN, BOB, Bridge, running_bridge, token
 from tests.support.events import message
 
 ORIGIN = "https://app.example.com"
+
+
+ROW = "a-row"
 
 
 @contextlib.asynccontextmanager
@@ -115,6 +119,16 @@ async def test_only_the_chosen_dialogs_and_only_the_users_events():
             bridge.publish(2, dialog="b", user=BOB)
             bridge.publish(3, dialog="c")
         assert ids(asked.result()) == [3]
+        # A list that holds nothing yet is no wish for everything; to leave it out is.
+        assert [ids(await poll(http, since=cursor, dialogs=none, timeout_s=0)) for none in ("", " ,")] == [
+            [],
+            [],
+        ]
+        assert ids(await poll(http, since=cursor, timeout_s=0)) == [
+            1,
+            2,
+            3,
+        ]  # this roster lets everybody replay all
 
 
 async def test_a_long_absence_comes_in_pieces_without_holes(monkeypatch: pytest.MonkeyPatch):
@@ -308,3 +322,20 @@ async def test_a_worker_that_leaves_keeps_nobody_who_is_ahead_of_it():
             ahead,
             True,
         )
+
+
+async def test_a_defect_is_logged_and_answered_and_nothing_is_kept(monkeypatch: pytest.MonkeyPatch):
+    """500 that a page of another origin can read, as JSON; the next poll is answered."""
+
+    def broken(*_args: Any) -> None:
+        raise KeyError(ROW)
+
+    async with polling(max_connections=1) as (bridge, http):
+        with monkeypatch.context() as patched, capture_logs() as logs:
+            patched.setattr(bridge.hub, "connect", broken)
+            answer = await http.get("/poll", headers={"Origin": "https://a.example.com"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert [(e["event"], e["error"]) for e in logs] == [("connection_crashed", "KeyError")]
+        assert ROW not in str(logs) + answer.text
+        assert (await poll(http))["events"] == []

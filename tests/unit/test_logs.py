@@ -1,5 +1,6 @@
 """Logs: no token, no key, no row gets into them."""
 
+import asyncio
 import json
 import logging
 import os
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import structlog
+import structlog.testing
 
-from bridge.logs import configure, redact
+from bridge.logs import configure, log_unhandled, redact
 
+ROW = "a-row"
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.c2lnbmF0dXJlLWNhbmFyeQ"
 
 
@@ -125,3 +128,22 @@ def test_a_log_that_nobody_can_read_any_more_stops_nothing(log_format: Any, monk
         with pytest.raises(OSError, match="space"):
             full.flush()  # as it was: nothing could be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+async def test_what_a_callback_of_the_loop_raises_is_said_without_its_words() -> None:
+    """Asyncio's own logger is silent: it prints what it was about."""
+
+    def fail() -> None:
+        raise KeyError(ROW)
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_unhandled)
+    with structlog.testing.capture_logs() as logs:
+        loop.call_soon(fail)
+        loop.call_exception_handler({"message": ROW, "future": loop.create_future()})
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+    assert [(e["event"], e["error"]) for e in logs] == [("connection_crashed", "KeyError")]
+    assert "in fail" in logs[0]["stack"]
+    assert ROW not in str(logs)

@@ -13,18 +13,16 @@ PORT = Port("BRIDGE_PORT", "127.0.0.1", 3002, "/healthz")
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "status", "fix"),
+    ("hard", "status", "fix"),
     [
-        (65_536, 65_536, "ok", ""),
-        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, "ok", ""),
-        (1024, 1_048_576, "warning", "ulimit -n 65536"),
-        (1024, 30_000, "warning", "ulimit -n 20256"),
-        (1024, 4096, "warning", "limits.d"),
+        (20_256, "ok", ""),
+        (resource.RLIM_INFINITY, "ok", ""),
+        (20_255, "warning", "limits.d"),
     ],
 )
-def test_the_limit_of_open_files(soft: int, hard: int, status: str, fix: str) -> None:
-    """Each connection is one; what may be raised here is, else the system's file is named."""
-    found = check_files(soft, hard, 20_000)
+def test_the_limit_of_open_files(hard: int, status: str, fix: str) -> None:
+    """Each connection is one; the worker takes what the system lets it, so that only the hard limit counts."""
+    found = check_files(hard, 20_000)
     assert (found.status, fix in found.fix) == (status, True)
 
 

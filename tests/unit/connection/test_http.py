@@ -7,9 +7,12 @@ import httpx
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from structlog.testing import capture_logs
 
 from bridge.connection.http import admin_application, public_application
 from bridge.connection.origins import Origins
+
+ROW = "a-row"
 
 
 class Polls:
@@ -76,3 +79,18 @@ async def test_the_admin_port():
     answer = await get(application, "/metrics")
     assert "# HELP bridge_connections" in answer.text
     assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+
+
+async def test_a_defect_is_logged_and_answered():
+    """On either port: JSON, and a line without what the error says."""
+
+    def broken() -> list[str]:
+        raise KeyError(ROW)
+
+    transport = httpx.ASGITransport(admin_application(broken, list), raise_app_exceptions=False)
+    with capture_logs() as logs:
+        async with httpx.AsyncClient(transport=transport, base_url="http://bridge") as http:
+            answer = await http.get("/readyz")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
+    assert [(e["event"], e["error"]) for e in logs] == [("connection_crashed", "KeyError")]
+    assert ROW not in str(logs) + answer.text

@@ -136,9 +136,20 @@ async def test_an_expired_token_is_told_apart():
         await verifier().verify(signed(exp=int(CLOCK.now().timestamp())))
 
 
+def headed(**header: Any) -> str:
+    return f"{base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip('=')}.e30.e30"
+
+
 @pytest.mark.parametrize(
     "token",
     [
+        *(signed(**{name: "\ud800"}) for name in ("x", "role", "sub", "nbf", "iss", "exp")),
+        signed(user_metadata={"\udfff": ["x"]}),
+        *(signed(nbf=no_time) for no_time in ([], {}, float("inf"), float("nan"), "9" * 400)),
+        *(signed(exp=no_time) for no_time in ([], float("inf"), float("nan"), "\ud800")),
+        headed(alg="\ud800"),
+        headed(alg="ES256", kid="\ud800"),
+        headed(alg=["\ud800"]),
         "",
         "x",
         "a.b.c",
@@ -152,9 +163,10 @@ async def test_an_expired_token_is_told_apart():
     ],
 )
 async def test_nonsense_is_no_token(token: str):
-    """One error, whatever it is."""
-    with pytest.raises(InvalidTokenError):
+    """One error, whatever it is, whose words can be sent."""
+    with pytest.raises(InvalidTokenError) as refused:
         await verifier(keys=Keys()).verify(token)
+    assert str(refused.value).encode()
 
 
 class Rotating:

@@ -1,12 +1,19 @@
 """One WebSocket connection, byte by byte, with a clock that the test moves."""
 
+import json
+from typing import Any
+
+import pytest
 from structlog.testing import capture_logs
 
+from bridge.connection import handshake
 from bridge.connection.limits import Connections
 from bridge.connection.origins import Origins
 from bridge.fanout import Frame
 from tests.support.connection import ANN, BIG, World
 from tests.support.events import message, to
+
+ROW = "a-row"
 
 
 async def test_a_client_connects_subscribes_and_gets_events():
@@ -20,6 +27,18 @@ async def test_a_client_connects_subscribes_and_gets_events():
     world.loop.turn()
     assert [m["new"]["id"] for m in world.heard[3:]] == [1, 2]
     assert len(world.transport.writes) == writes + 1
+
+
+async def test_an_empty_list_of_dialogs_wants_none():
+    """As over polling: a page whose user has no dialogs yet does not get everything."""
+    world = World()
+    world.shake_hands(token=world.token())
+    world.receive(b'{"type":"subscribe","dialogs":[]}')
+    await world.do_work()
+    world.hub.publish(message(1, body=""), to(world.roster.here[0]))
+    world.loop.turn()
+    assert [m["type"] for m in world.heard] == ["connected", "status", "subscribed"]
+    assert world.heard[-1]["dialogs"] == []
 
 
 async def test_nothing_is_kept_of_a_client_that_has_left():
@@ -56,13 +75,13 @@ async def test_the_log_says_why_a_client_was_refused():
 
 async def test_what_is_refused_before_the_session_begins():
     """Too many connections, another origin, a token in the URL: after the handshake, so that a page sees the code."""
-    for settings, handshake, code in (
+    for settings, asked, code in (
         ({"connections": Connections(limit=0, limit_per_user=9)}, {}, 4429),
         ({"origins": Origins(("https://app.example.com",))}, {"origin": "https://evil.example.com"}, 4403),
         ({}, {"path": "/ws?token=x"}, 4401),
     ):
         world = World(**settings)
-        world.shake_hands(**handshake)
+        world.shake_hands(**asked)
         assert (world.close_code, world.heard[0]["type"]) == (code, "error")
         world.connection.connection_lost(None)
         assert len(world.context.connections) == 0
@@ -188,8 +207,50 @@ async def test_fragments_make_one_message_and_a_binary_one_is_refused():
     world.receive(b'{"type":', first=0x01)
     for _ in range(50):
         world.receive(b"", first=0x00)
-    assert world.connection._fragments == [b'{"type":']  # there could be no end of them
+    assert world.connection._fragments == b'{"type":'  # there could be no end of them
     world.receive(b'"ping","id":6}', first=0x80)
     assert world.heard[-1]["id"] == 6
     world.receive(b"{}", first=0x82)
     assert world.close_code == 4400
+
+
+@pytest.mark.parametrize("way", ["handshake", "auth", "refresh"])
+async def test_a_defect_is_logged_and_ends_its_client_only(way: str, monkeypatch: pytest.MonkeyPatch):
+    """1011 and `connection_crashed`, without what the error says."""
+    world = World()
+
+    def broken(*_args: Any) -> None:
+        raise KeyError(ROW)
+
+    if way == "refresh":
+        await world.opened()
+    monkeypatch.setattr(world.hub, "connect" if way != "refresh" else "renew", broken)
+    with capture_logs() as logs:
+        if way == "handshake":
+            world.shake_hands(token=world.token())
+        elif way == "auth":
+            world.shake_hands()
+        if way != "handshake":
+            world.receive(json.dumps({"type": "auth", "token": world.token()}).encode())
+        await world.do_work()
+    assert world.transport.written.startswith(b"HTTP/1.1 101 ")
+    assert world.close_code == 1011
+    assert [(e["event"], e["connection_id"], e["error"]) for e in logs] == [
+        ("connection_crashed", world.connection.id, "KeyError")
+    ]
+    assert ROW not in str(logs)
+
+
+async def test_a_defect_before_the_handshake_is_answered_is_a_500(monkeypatch: pytest.MonkeyPatch):
+    """There is no WebSocket yet that could be closed with a code."""
+    world = World()
+
+    def broken(*_args: Any) -> None:
+        raise KeyError(ROW)
+
+    monkeypatch.setattr(handshake, "answer", broken)
+    with capture_logs() as logs:
+        world.shake_hands(token=world.token())
+    assert world.transport.written.startswith(b"HTTP/1.1 500 ")
+    assert world.transport.is_closing()
+    assert [e["event"] for e in logs] == ["connection_crashed"]

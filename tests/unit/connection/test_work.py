@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.connection import work as module
-from bridge.connection.work import Work
+from bridge.connection.work import Work, ends_its_owner
 
 
 class Owner:
@@ -78,3 +78,21 @@ async def test_a_piece_that_fails_ends_its_client_and_nobody_else():
     ]
     assert "in broken" in logs[0]["stack"]
     assert row not in str(logs)
+
+
+def test_what_a_clients_method_raises_ends_that_client():
+    """The loop would only drop its connection, and say so to nobody."""
+
+    class Client(Owner):
+        @ends_its_owner
+        def take(self, what: str) -> None:
+            raise KeyError(what)
+
+    client = Client()
+    with capture_logs() as logs:
+        client.take("a-row")
+    assert client.crashed
+    assert [(e["event"], e["connection_id"], e["error"]) for e in logs] == [
+        ("connection_crashed", "c1", "KeyError")
+    ]
+    assert "a-row" not in str(logs)
