@@ -96,6 +96,10 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     """Publications that leave out some changes: not all of insert, update and delete, or only some rows."""
     journalled: bool = False
     """True if each change of it is appended to ``bridge.journal`` under its name."""
+    journalled_by: str = ""
+    """Names the trigger that appends them as it is: another text once it was off meanwhile."""
+    skips_replicas: bool = False
+    """True if that trigger is not enabled ``always``: writes of a replica role are not appended."""
 
     @cached_property
     def qualified(self) -> str:

@@ -22,6 +22,7 @@ from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
 from bridge.clock import Clock
 from bridge.events import Row
+from bridge.identifiers import literal
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -118,7 +119,7 @@ async def compile_catalog(
     return planset, columns
 
 
-def _say_what_hides_rows(planset: PlanSet, settings: Settings) -> None:
+def _say_what_is_amiss(planset: PlanSet, settings: Settings) -> None:
     tables = planset.catalog.by_name
     for (table, role), plan in planset.plans.items():
         for part in plan.opaque:
@@ -134,6 +135,12 @@ def _say_what_hides_rows(planset: PlanSet, settings: Settings) -> None:
                 table=table,
                 hint=f"alter table {tables[table].quoted} enable row level security",
             )
+    for one in planset.skipping_replicas:
+        log.warning(
+            "replica_writes_missed",
+            table=one.qualified,
+            hint=f"select public.bridge_watch({literal(one.quoted)})",
+        )
 
 
 async def load(database: CatalogReader, settings: Settings, roster: Roster, clock: Clock) -> Authorizer:
@@ -149,7 +156,7 @@ async def load(database: CatalogReader, settings: Settings, roster: Roster, cloc
     marker = await database.catalog_marker()  # before the catalog: better to read that once too often
     planset, columns = await compile_catalog(database, settings, clock)
     settings = settings.of(planset.catalog)
-    _say_what_hides_rows(planset, settings)
+    _say_what_is_amiss(planset, settings)
     memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)
     metrics.expect_tables(planset.watched)
     metrics.LOOKUP_ROWS.clear()  # those of tables that the policies do not read any more

@@ -8,12 +8,14 @@ from bridge.identifiers import folded, plain
 def named_table(catalog: Catalog, text: str) -> Table | None:
     """Return the table that ``text`` names; None if there is none.
 
-    ``public.Rooms`` is ``public.rooms``, as in SQL, or else ``public."Rooms"``.
+    ``public.Rooms`` is ``public.rooms``, as in SQL, or else ``public."Rooms"``; ``My Chat.People``, which is
+    no name in SQL, is ``"My Chat"."People"``, as for ``bridge_watch()``.
 
     Raises:
         ConfigError: there are both.
     """
-    meant = dict.fromkeys((folded(text), plain(text)))
+    spelt = () if '"' in text or text.count(".") != 1 else tuple(text.split("."))
+    meant = dict.fromkeys((folded(text), plain(text), spelt))
     found = [table for parts in meant for table in catalog.tables if (table.schema, table.name) == parts]
     if len(found) > 1:
         raise ConfigError(

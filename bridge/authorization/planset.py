@@ -45,6 +45,7 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             and self.catalog.types == other.catalog.types  # rows in memory hold the labels of enums
             and self.asked_basis == other.asked_basis
             and self.upstream_keys == other.upstream_keys
+            and self.recorders == other.recorders
             and {key: plan.sight for key, plan in self.plans.items()}
             == {key: plan.sight for key, plan in other.plans.items()}
             and {name: lookup.columns for name, lookup in self.lookups.items()}
@@ -61,6 +62,7 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             catalog.types,
             self.asked_basis,
             self.upstream_keys,
+            self.recorders,
             {key: plan.sight for key, plan in self.plans.items()},
             {name: lookup.columns for name, lookup in self.lookups.items()},
             # Of a table that was made anew no change says that its rows are gone.
@@ -101,6 +103,34 @@ class PlanSet(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def upstream_keys(self) -> dict[str, tuple[str, ...]]:
         """The same tables, each with the columns of its primary key."""
         return {name: self.catalog.by_name[name].primary_key for name in self.upstream_tables}
+
+    @property
+    def recorders(self) -> dict[str, frozenset[str]]:
+        """What names the triggers that wrote the journal of each of them, parts included.
+
+        Others than before have let changes go by: rows in memory, and what cursors lead to, lack these.
+        """
+        if self.capture != "journal":
+            return {}
+        return {
+            name: frozenset(table.journalled_by for table in self._with_parts(name)) - {""}
+            for name in self.upstream_tables
+        }
+
+    @property
+    def skipping_replicas(self) -> list[Table]:
+        """Those of them of which the journal lacks what a replica role writes."""
+        if self.capture != "journal":
+            return []
+        return [
+            self.catalog.by_name[name]
+            for name in self.upstream_tables
+            if any(table.skips_replicas for table in self._with_parts(name))
+        ]
+
+    def _with_parts(self, name: str) -> list[Table]:
+        table = self.catalog.by_name[name]
+        return [table, *self.catalog.partitions(table)]
 
     @property
     def read_columns(self) -> dict[str, frozenset[str]]:

@@ -62,6 +62,13 @@ select jsonb_build_object(
                     or g.tgrelid in (select p.relid from pg_catalog.pg_partition_tree(c.oid) as p)
                 )
             ),
+            'skips_replicas', exists (
+                select from pg_catalog.pg_trigger as g
+                where g.tgname in ('!bridge_journal', '!bridge_journal_truncate') and g.tgenabled = 'O' and (
+                    g.tgrelid = c.oid
+                    or g.tgrelid in (select p.relid from pg_catalog.pg_partition_tree(c.oid) as p)
+                )
+            ),
             'untold', exists (
                 select from (
                     select c.oid as relid union
@@ -85,10 +92,18 @@ select jsonb_build_object(
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """A table with the journal's trigger: whether one is disabled, and whether a TRUNCATE goes untold."""
+    """A table with the journal's trigger.
+
+    Attributes:
+        table: Its name, as SQL has it.
+        off: One of them is disabled.
+        skips_replicas: One is enabled, but not ``always``.
+        untold: A TRUNCATE goes untold.
+    """
 
     table: str
     off: bool
+    skips_replicas: bool
     untold: bool
 
 
@@ -210,11 +225,17 @@ def check_triggers(facts: Facts) -> Iterator[Check]:
         if watched.off:
             says = "the journal's trigger is disabled, so changes go untold"
             yield bad("triggers", says, fix, "sql", subject=watched.table)
+        elif watched.skips_replicas:
+            says = (
+                "the journal's trigger is not enabled always (`enable trigger user` does that), so what is "
+                "written under session_replication_role = replica goes untold"
+            )
+            yield bad("triggers", says, fix, "sql", subject=watched.table)
         elif watched.untold:
             yield bad(
                 "triggers", "a TRUNCATE would go untold", fix, "sql", subject=watched.table, status="warning"
             )
-    if facts.watched and not any(w.off or w.untold for w in facts.watched):
+    if facts.watched and not any(w.off or w.skips_replicas or w.untold for w in facts.watched):
         yield ok("triggers", f"{len(facts.watched)} tables are journalled")
 
 

@@ -1,6 +1,7 @@
 """What the policies of a table come to: everybody, nobody, an error, or a question to Postgres."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -93,7 +94,7 @@ def check_policies(
         if to_watch is not None and "bridge_watch(" in fix:
             fix = SEE_CAPTURE
         elif not paste:
-            reason, fix, paste = part.reason, f"bridge explain '{table.qualified}'", "shell"
+            reason, fix, paste = part.reason, _explained(table), "shell"
         elif paste == "sql":
             fix = f"{fix};"
         says = f"asks Postgres for each change because {reason} ({cost(plan)})"
@@ -135,7 +136,7 @@ def _reason(catalog: Catalog, table: Table, sight: Sight) -> tuple[str, str, Whe
     if because is None:
         counting = [p for p in table.policies if p.using and catalog.acting_roles(role) & set(p.roles)]
         if any(policy.permissive for policy in counting):
-            return "its policies are never true", f"bridge explain '{table.qualified}'", "shell"
+            return "its policies are never true", _explained(table), "shell"
         fix = _first_policy(table, role)
         return f"no policy lets role {role} pass", fix, "" if "<" in fix else "sql"
     lacking = _LACKS_SELECT.search(because)
@@ -156,7 +157,11 @@ def _reason(catalog: Catalog, table: Table, sight: Sight) -> tuple[str, str, Whe
         grants.append(f"grant usage on schema {quoted(table.schema)} to {role};")
     if any(grant.startswith("grant") for grant in grants):
         return because, "\n".join(grants), "sql"
-    return because, f"bridge explain '{table.qualified}'", "shell"
+    return because, _explained(table), "shell"
+
+
+def _explained(table: Table) -> str:
+    return f"bridge explain {shlex.quote(table.quoted)}"
 
 
 def _first_policy(table: Table, role: str) -> str:

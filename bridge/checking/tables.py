@@ -28,7 +28,7 @@ def existing(catalog: Catalog, config: Config) -> tuple[list[Table], list[Check]
         table = catalog.by_name.get(name)
         if table is not None and table.other_than_table is None:
             tables.append(table)
-            wanted.append(name)
+            wanted.append(table.quoted)
         elif table is not None:
             says = f"{name} is {table.other_than_table}, which has no changes of its own"
             wrong[name] = (says, "   # the tables that it reads")
@@ -45,11 +45,13 @@ def existing(catalog: Catalog, config: Config) -> tuple[list[Table], list[Check]
 
 
 def _meant(catalog: Catalog, name: str, watched: Sequence[str]) -> str | None:
-    known = [t.qualified for t in catalog.tables if t.other_than_table is None and t.schema not in MANAGED]
+    known = {t.qualified: t for t in catalog.tables if t.other_than_table is None and t.schema not in MANAGED}
     bare = name.replace('"', "")
-    close = difflib.get_close_matches(bare, [other for other in known if other not in watched], n=1)
+    left = [other for other, t in known.items() if not {other, t.quoted} & set(watched)]
+    close = difflib.get_close_matches(bare, left, n=1)
     same = [other for other in known if bare.lower() in (other.lower(), other.lower().partition(".")[2])]
-    return next(iter([*same, *close]), None)
+    meant = next(iter([*same, *close]), None)
+    return None if meant is None else known[meant].quoted
 
 
 def watch_fix(catalog: Catalog, tables: Sequence[Table]) -> str | None:
@@ -162,12 +164,17 @@ def check_dialogs(catalog: Catalog, config: Config) -> Check:
         if "BRIDGE_DIALOG_COLUMN" in fix:
             if _links(catalog, config.dialogs, config.messages):
                 says += ", but the other way round: they are in each other's place"
-                parts = (f"DIALOG_TABLE={config.messages}", f"MESSAGE_TABLE={config.dialogs}")
-                fix = "; ".join(f"export BRIDGE_{part}" for part in parts)
+                swapped = {"DIALOG": config.messages, "MESSAGE": config.dialogs}
+                fix = "; ".join(
+                    f"export BRIDGE_{which}_TABLE={shlex.quote(catalog.by_name[name].quoted)}"
+                    for which, name in swapped.items()
+                )
                 return bad("dialogs", says, fix, "shell")
             guess, note = _link(catalog, config)
             if guess is not None:
-                return bad("dialogs", says, f"export BRIDGE_DIALOG_COLUMN={guess}{note}", "shell")
+                return bad(
+                    "dialogs", says, f"export BRIDGE_DIALOG_COLUMN={shlex.quote(guess)}{note}", "shell"
+                )
         return bad("dialogs", says, fix)
     column = found.get(config.messages, "")
     return ok("dialogs", f"{config.messages}.{column} names the dialog of a message")

@@ -82,13 +82,27 @@ tables as (
                   and ix.indpred is null and ix.indexprs is null
             ) as u
         ),
-        'journalled', exists (  -- under its own name, and each partition of it
+        -- Under its own name, and each partition of it.  Also by a trigger that is not enabled always: ordinary writes are
+        -- recorded, and telling nothing of the table would be worse than to miss what a replica role writes.
+        'journalled', exists (
             select from pg_catalog.pg_trigger as g
             where g.tgrelid = r.oid and g.tgname = '!bridge_journal' and g.tgparentid = 0 and g.tgenabled in ('O', 'A')
         ) and not exists (
             select from pg_catalog.pg_partition_tree(r.oid) as part
             join pg_catalog.pg_trigger as g on g.tgrelid = part.relid
             where g.tgname = '!bridge_journal' and g.tgenabled not in ('O', 'A')
+        ),
+        -- Another text once it was off, or not there, meanwhile: changes went by that nobody recorded.  Empty while it is as it
+        -- was made with the table, as with a new partition: what nobody updates in pg_attribute has the table's own xmin.
+        'journalled_by', coalesce((
+            select format('%s:%s', g.oid, g.xmin)
+            from pg_catalog.pg_trigger as g
+            join pg_catalog.pg_attribute as a on a.attrelid = g.tgrelid and a.attname = 'tableoid'
+            where g.tgrelid = r.oid and g.tgname = '!bridge_journal' and (g.tgenabled <> 'A' or g.xmin <> a.xmin)
+        ), ''),
+        'skips_replicas', exists (
+            select from pg_catalog.pg_trigger as g
+            where g.tgrelid = r.oid and g.tgname = '!bridge_journal' and g.tgenabled = 'O'
         ),
         'partition_of', (
             select format('%s.%s', wn.nspname, w.relname)

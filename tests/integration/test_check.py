@@ -230,6 +230,11 @@ CASES = {
         "select public.bridge_watch('public.posts');",
         sql='alter table public.posts disable trigger "!bridge_journal"',
     ),
+    "journal triggers that are not enabled always": Case(
+        "triggers public.posts",
+        "select public.bridge_watch('public.posts');",
+        sql="alter table public.posts disable trigger user; alter table public.posts enable trigger user",
+    ),
     "a TRUNCATE that goes untold": Case(
         "triggers public.posts",
         "select public.bridge_watch('public.posts');",
@@ -327,10 +332,22 @@ CASES = {
     ),
     "a policy that asks Postgres": Case(
         "policies public.posts",
-        "bridge explain 'public.posts'",
+        "bridge explain public.posts",
         status="warning",
         sql="create policy words on public.posts for select to authenticated using (body ~ '^public')",
         undo="drop policy words on public.posts",
+        mends=False,
+    ),
+    "a policy that asks Postgres, of a table whose name needs quotes": Case(
+        "policies public.Weird.name",
+        """bridge explain 'public."Weird.name"'""",
+        status="warning",
+        sql='create table public."Weird.name" (id int primary key, body text);'
+        'alter table public."Weird.name" enable row level security;'
+        "create policy words on public.\"Weird.name\" for select using (body ~ '^public');"
+        """select public.bridge_watch('public."Weird.name"')""",
+        settings={"BRIDGE_TABLES": 'public.rooms,public.posts,public."Weird.name"'},
+        undo='drop table public."Weird.name"',
         mends=False,
     ),
     "a policy reads a table whose changes do not arrive": Case(

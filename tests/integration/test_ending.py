@@ -23,7 +23,9 @@ UPGRADE = (
 @pytest.mark.parametrize(("command", "left"), [(RUN, "connections"), ((*RUN, "--workers", "2"), "workers")])
 async def test_who_insists_is_told_what_was_left(stack: LocalStack, command: tuple[str, ...], left: str):
     """A second SIGTERM ends everything at once; the last line counts who was still there."""
+    count = 1 if command == RUN else 2
     async with running_worker(stack, command=command, BRIDGE_DRAIN_TIMEOUT_S="60") as worker:
+        await worker.logged("service_ready", count=count)
         clients = []
         for _ in range(200):  # one after the other is sent away: that takes ten seconds
             reader, writer = await asyncio.open_connection("127.0.0.1", worker.port)
@@ -31,7 +33,7 @@ async def test_who_insists_is_told_what_was_left(stack: LocalStack, command: tup
             await reader.readuntil(b"\r\n\r\n")
             clients.append(writer)
         worker.process.send_signal(signal.SIGTERM)
-        await worker.logged("drain_started", count=1 if command == RUN else 2)
+        await worker.logged("drain_started", count=count)
         worker.process.send_signal(signal.SIGTERM)
         said = await worker.logged("drain_cut_short")
         async with asyncio.timeout(20):

@@ -259,6 +259,52 @@ async def test_who_leaves_a_dialog_gets_its_withdrawal_and_no_message_after_it(s
             assert not [m for m in client.messages if m["type"] == "resync"]
 
 
+@pytest.mark.parametrize("upstream", ["realtime", "wal"])
+async def test_what_the_triggers_missed_for_a_moment_is_loaded_and_read_again(
+    stack: LocalStack, upstream: str
+):
+    """Off and on again in one transaction, as a data fix does: no row of the journal says what happened."""
+    owner, member = str(uuid.uuid4()), str(uuid.uuid4())
+    database = {"SUPABASE_DB_URL": stack.database_url} if upstream == "wal" else {}
+    async with (
+        await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as connection,
+        running_worker(stack, BRIDGE_UPSTREAM=upstream, **database) as worker,
+        websocket_client(worker.ws_url, stack.token(owner)) as owners,
+    ):
+        dialog = await _dialog(connection, owner, member)
+        await _say(connection, dialog, owner, "for both")
+        await owners.until(lambda m: m.get("new", {}).get("body") == "for both")
+        async with websocket_client(worker.ws_url, stack.token(member)) as client:
+            await _say(connection, dialog, owner, "for both, too")
+            cursor = (await client.until(lambda m: m.get("new", {}).get("body") == "for both, too"))["cursor"]
+            async with connection.transaction():
+                for table in ("dialog_participants", "messages"):
+                    await connection.execute(f"alter table public.{table} disable trigger user".encode())
+                await connection.execute(
+                    "delete from public.dialog_participants where user_id = %s", (member,)
+                )
+                await _say(connection, dialog, owner, "unheard")
+                for table in ("dialog_participants", "messages"):
+                    await connection.execute(f"alter table public.{table} enable trigger user".encode())
+            assert (await client.until_type("resync"))["reason"] == "policies_changed"
+            await owners.until_type("resync")
+            missed = await worker.logged("replica_writes_missed", count=2)
+            assert missed["hint"].startswith("select public.bridge_watch('public.")
+            await connection.execute("update public.messages set body = 'heard' where body = 'unheard'")
+            await _say(connection, dialog, owner, "not for the one who left")
+            await owners.until(lambda m: m.get("new", {}).get("body") == "not for the one who left")
+            assert [e["new"]["body"] for e in owners.events if e["table"] == "messages"][-2:] == [
+                "heard",
+                "not for the one who left",
+            ]
+            for table in ("dialog_participants", "messages"):
+                await connection.execute("select public.bridge_watch(%s)", (f"public.{table}",))
+            assert "not for the one who left" not in str(client.messages)
+            assert "heard" not in str(client.messages)
+        async with websocket_client(worker.ws_url, stack.token(owner), since=cursor) as late:
+            assert (await late.until_type("subscribed"))["recovered"] is False
+
+
 async def _status(client: Client, upstream: str, *, after: int = 0) -> None:
     async with asyncio.timeout(20), client.changed:
         await client.changed.wait_for(

@@ -502,6 +502,48 @@ def test_the_catalog_tells_which_tables_are_journalled(logs: Connection):
     assert not in_catalog(logs, "public.messages").journalled
 
 
+@pytest.mark.parametrize("which", ["user", "all", '"!bridge_journal"'])
+def test_a_trigger_that_was_off_for_a_moment_leaves_a_trace(db: Connection, which: str):
+    """Off and on again in one transaction, the catalog would look as before; and the trigger is not always on."""
+    watch(db, "id int primary key")
+    first, marker = in_catalog(db, "public.t"), told(db, "select public.bridge_catalog_marker()")
+    with db.transaction():
+        db.execute(f"alter table public.t disable trigger {which}".encode())
+        db.execute("insert into public.t values (1)")
+        db.execute(f"alter table public.t enable trigger {which}".encode())
+    assert recorded(db) == []
+    then = in_catalog(db, "public.t")
+    assert told(db, "select public.bridge_catalog_marker()") != marker
+    assert then.journalled
+    assert then.skips_replicas
+    assert first.journalled_by != then.journalled_by
+    assert told(db, "select public.bridge_watch('public.t')") == "public.t is watched"
+    last = in_catalog(db, "public.t")
+    assert not last.skips_replicas
+    assert last.journalled_by not in (first.journalled_by, then.journalled_by)  # so that all is loaded anew
+    db.execute("set session_replication_role = replica")
+    db.execute("insert into public.t values (2)")
+    assert len(recorded(db)) == 1
+    db.execute("set session_replication_role = origin")
+    assert in_catalog(db, "public.t") == last
+
+
+def test_a_new_partition_was_recorded_from_its_beginning(logs: Connection):
+    """It disturbs nobody; one in which the trigger was off for a moment does."""
+    assert in_catalog(logs, "public.logs").journalled_by
+    assert in_catalog(logs, "public.logs_1").journalled_by
+    assert in_catalog(logs, "public.logs_2").journalled_by == ""
+    told(logs, "select public.bridge_watch('public.logs')")  # for its TRUNCATE
+    assert in_catalog(logs, "public.logs_2").journalled_by == ""
+    logs.execute(
+        "alter table public.logs_2 disable trigger user; alter table public.logs_2 enable trigger user"
+    )
+    assert in_catalog(logs, "public.logs_2").journalled_by
+    assert in_catalog(logs, "public.logs_2").skips_replicas
+    told(logs, "select public.bridge_watch('public.logs')")
+    assert not in_catalog(logs, "public.logs_2").skips_replicas
+
+
 @pytest.mark.parametrize(
     "statement",
     [

@@ -6,7 +6,15 @@ from bridge.authorization.naming import named_table
 from bridge.errors import ConfigError
 from tests.support.catalogs import catalog, table
 
-KNOWN = catalog(table("rooms"), table("Mixed"), table("both"), table("Both"), table("a.b"), table("it, too"))
+KNOWN = catalog(
+    table("rooms"),
+    table("Mixed"),
+    table("both"),
+    table("Both"),
+    table("a.b"),
+    table("it, too"),
+    table("My Chat"),
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +29,7 @@ KNOWN = catalog(table("rooms"), table("Mixed"), table("both"), table("Both"), ta
         ('public."Both"', "Both"),
         ('public."a.b"', "a.b"),
         ('public."it, too"', "it, too"),
+        ("public.My Chat", "My Chat"),
     ],
 )
 def test_a_table_is_found_by_either_spelling(text: str, name: str) -> None:

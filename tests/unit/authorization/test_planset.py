@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from bridge.authorization.capturing import Capture
 from bridge.authorization.catalog import Table
 from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.errors import ConfigError
@@ -129,6 +130,39 @@ def test_a_digest_changes_with_the_meaning_alone() -> None:
     assert re.fullmatch("[0-9a-f]{8}", one.digest)
     made_anew = msgspec.structs.replace(one.catalog.by_name["public.notes"], storage="2")
     assert compiled(made_anew).digest != one.digest  # nobody was told that its rows are gone
+
+
+def test_a_trigger_that_was_off_is_noticed_where_the_journal_is_captured() -> None:
+    """Whatever it let go by is in no journal: neither rows in memory nor cursors of before hold."""
+
+    def by(trigger: str, part: str = "", *, capture: Capture = "journal") -> PlanSet:
+        rooms = msgspec.structs.replace(
+            table("rooms", kind="p" if capture == "journal" else "r"), journalled=True, journalled_by=trigger
+        )
+        may = msgspec.structs.replace(
+            table("may"),
+            partition_of="public.rooms",
+            storage="5",
+            journalled_by=part,
+            skips_replicas=bool(part),
+        )
+        return compile_plans(
+            catalog(rooms, may),
+            watched=("public.rooms",),
+            roles=("authenticated",),
+            now_us=lambda: 0,
+            capture=capture,
+        )
+
+    first = by("1:7")
+    for later in (by("1:8"), by("1:7", "2:8")):
+        assert not later.means_the_same(first)
+        assert later.digest != first.digest
+    assert by("1:7").means_the_same(first)
+    assert [t.qualified for t in by("1:7", "2:8").skipping_replicas] == ["public.rooms"]
+    of_tables = by("1:7", "2:8", capture="tables")
+    assert of_tables.means_the_same(by("", capture="tables"))
+    assert of_tables.skipping_replicas == []
 
 
 def test_a_policy_that_is_the_same_only_in_python_is_another() -> None:

@@ -70,13 +70,19 @@ def test_another_database_is_told_by_its_catalog() -> None:
 
 def test_triggers_are_judged_by_table() -> None:
     """A disabled one loses changes, a missing one for TRUNCATE only those."""
-    tables = [Watched("public.a", off=True, untold=False), Watched("public.b", off=False, untold=True)]
+    tables = [
+        Watched("public.a", off=True, skips_replicas=False, untold=False),
+        Watched("public.b", off=False, skips_replicas=False, untold=True),
+    ]
     assert [(c.subject, c.status) for c in check_triggers(facts(watched=tables))] == [
         ("public.a", "fail"),
         ("public.b", "warning"),
     ]
     assert [
-        c.status for c in check_triggers(facts(watched=[Watched("public.a", off=False, untold=False)]))
+        c.status
+        for c in check_triggers(
+            facts(watched=[Watched("public.a", off=False, skips_replicas=False, untold=False)])
+        )
     ] == ["ok"]
 
 
