@@ -98,7 +98,7 @@ def committed(
     settled: Sequence[Sequence[Effect]],
     keys: Mapping[str, Sequence[str]],
     lookups: Container[str],
-) -> list[list[Effect]]:
+) -> Sequence[Sequence[Effect]]:
     """Return what each change comes to with the rows as they are at the end of its transaction.
 
     Who is let in by a transaction never saw what the same transaction replaces: neither as a row that comes
@@ -110,6 +110,8 @@ def committed(
         keys: Columns of the primary key, by table.
         lookups: Tables whose rows policies read.
     """
+    if len(begun) == 1:  # nearly always
+        return settled
     result = [list(effects) for effects in settled]
     for _, some in groupby(range(len(begun)), key=lambda place: begun[place].change.txid or place):
         first, *_ = places = list(some)

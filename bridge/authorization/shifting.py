@@ -39,7 +39,14 @@ class Shifting:
         self._memory = memory
         self._roster = roster
         self._asker = asker
-        self._catalog = catalog
+        self._fits = catalog.fits
+        self._first = {
+            (plan.table, reach)
+            for plan in plans
+            for reach in plan.reaches
+            if comes_first(catalog, plan.table, reach)
+        }
+        """Where a new look-up row shifts nobody's sight."""
 
     def probes(self, change: Change, old: LookupRow | None, new: LookupRow | None) -> list[Probe]:
         """Return the questions whose answers may change with a look-up row."""
@@ -49,10 +56,8 @@ class Shifting:
             old,
             new,
             primary_keys=self._memory.keys,
-            fits=self._catalog.fits,
-            counts=lambda plan, reach: (
-                change.action != "INSERT" or not comes_first(self._catalog, plan.table, reach)
-            ),
+            fits=self._fits,
+            counts=lambda plan, reach: change.action != "INSERT" or (plan.table, reach) not in self._first,
         )
 
     def is_own(self, probe: Probe, change: Change) -> bool:

@@ -250,14 +250,14 @@ class JournalSource:
             self._receive_answer(*answered)
             return
         now_s = self._clock.monotonic_s()
-        at_s = journal.read_at_s(stream_waits=self._stream.waiting > 0)
-        if at_s <= now_s and not self._beside.is_reading:
+        reading = self._beside.is_reading
+        at_s = math.inf if reading else journal.read_at_s(stream_waits=self._stream.waiting > 0)
+        if at_s <= now_s:
             asked = journal.ask()
             if not journal.flows:
                 self._receive_answer(await self._answer_of(journal.position), asked)
                 return
             self._beside.begin(asked)  # nothing waits for it, so nothing that comes meanwhile shall
-        if self._beside.is_reading:
             at_s = math.inf
         if journal.full:
             await asyncio.sleep(min(at_s - now_s, AGAIN_S))  # what the stream has stays there
