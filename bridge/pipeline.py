@@ -5,6 +5,7 @@ changes wait in the source's queue, and clients are told by ``status``.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -40,6 +41,9 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 TURN_S = 0.01
 """Time for changes that wait before the others on the loop have their turn."""
+
+TOGETHER = 64
+"""Changes that one stage takes before the next one does: its code is in the processor's caches by then."""
 
 
 class Pipeline:
@@ -90,6 +94,8 @@ class Pipeline:
             self, database=database, compile_again=compile_again, certainty=self.certainty, audience=audience
         )
         self._pace = Pace()
+        self._ahead: deque[Event] = deque()
+        """What was taken of the source and is still to be relayed; behind the last may be more of what it is of."""
         self._turn_ends_s = 0.0
         self.reminders = self._teller.reminders
         # Who connects before the first Live may have read rows that changed before it.
@@ -102,14 +108,13 @@ class Pipeline:
 
     async def run(self) -> None:
         """Carry events for ever."""
-        event: Event | None = None
         while True:
-            if event is None:
+            if not self._ahead:
                 has_waited = not self._source.waiting
-                event = await self._source.next_event()
+                self._ahead.append(await self._source.next_event())
                 if has_waited:  # so the others have had theirs
                     self._turn_ends_s = self._clock.monotonic_s() + TURN_S
-            taken, event = event, None
+            taken = self._ahead.popleft()
             match taken:
                 case Live():
                     await self._catch_up()
@@ -124,10 +129,11 @@ class Pipeline:
                     self.show()
                 case Change() as change:
                     if await self.certainty.wait():
-                        event = await self._relay(change)
+                        await self._relay(change)
                     else:
                         error = CatalogChangedError("the policies changed while they could not be checked")
                         await self._retry_afresh([change], error)
+                        self._skip_past()
 
     @property
     def in_use(self) -> Authorizer | None:
@@ -201,58 +207,86 @@ class Pipeline:
             on_first_live, self._on_first_live = self._on_first_live, None
             on_first_live()
 
-    async def _relay(self, change: Change) -> Event | None:
-        """Relay ``change`` and the rest of its transaction; also what waits, if Postgres has to be asked.
-
-        Return what was taken of the source behind them.
-        """
-        following: Event | None = change
+    async def _relay(self, change: Change) -> None:
+        """Relay ``change`` and what waits behind it, until the others on the loop have their turn."""
+        self._ahead.appendleft(change)
         begun: list[Begun] = []
-        while isinstance(following, Change):
-            if following.last or not following.txid:  # nearly always
-                together, following = [following], None
-            else:
-                together, following = await whole_transaction(following, self._source)
-            if begun or len(together) > 1 or not self._relay_at_once(together[0]):
-                try:
-                    begun += await self._begin(together)
-                except (CatalogChangedError, RpcError) as error:
-                    await self._settle(begun)
-                    await self._retry_afresh(together, error)
-                    return self._after_loading(following)
-                if not any(isinstance(one.effects, Pending) for one in begun):
-                    await self._settle(begun)
-                    begun = []
-                elif len(begun) >= self._pace.room:
-                    break
-            if not begun and self._clock.monotonic_s() >= self._turn_ends_s:
+        while True:
+            if not begun and self._relay_inserts():
                 break
-            following = following or self._source.take()
-        settled = await self._settle(begun)
+            following = self._take()
+            if not isinstance(following, Change):
+                self._put_back(following)
+                break
+            together = [following]
+            if following.txid and not following.last:
+                together, following = await whole_transaction(following, self._source)
+                self._put_back(following)
+            try:
+                begun += await self._begin(together)
+            except (CatalogChangedError, RpcError) as error:
+                await self._settle(begun)
+                await self._retry_afresh(together, error)
+                self._skip_past()
+                return
+            if not any(isinstance(one.effects, Pending) for one in begun):
+                await self._settle(begun)
+                begun = []
+                if self._clock.monotonic_s() >= self._turn_ends_s:
+                    break
+            elif len(begun) >= self._pace.room:
+                break
+        if not await self._settle(begun):
+            self._skip_past()
         if self._clock.monotonic_s() >= self._turn_ends_s:
             await asyncio.sleep(0)
             self._turn_ends_s = self._clock.monotonic_s() + TURN_S
-        return following if settled else self._after_loading(following)
 
-    def _relay_at_once(self, change: Change) -> bool:
-        """Relay ``change`` if nothing has to be asked or looked up, as with most; False if it was not."""
+    def _relay_inserts(self) -> bool:
+        """Relay what waits, while nothing has to be asked or looked up, as with most; True if that was all for now."""
         authorizer = self._authorizer
-        if authorizer is None or not self._usable or change.table not in self._tables or self._teller.traces:
+        if authorizer is None or not self._usable or self._teller.traces:
             return False
-        try:
-            effect = authorizer.insert(change)
-        except CatalogChangedError:
-            return False  # it is raised again
-        if effect is None:
-            return False
-        metrics.CHANGES.counts[change.table, change.action] += 1
-        self._teller.begin(change)
-        self._audience.deliver(change, (effect,))
-        return True
+        while True:
+            some = self._whole_ones()
+            if not some:
+                return not self._ahead
+            try:
+                delivers = authorizer.insert(some)
+            except CatalogChangedError:
+                delivers = []  # it is raised again
+            for change, deliver in zip(some, delivers, strict=False):
+                metrics.CHANGES.counts[change.table, change.action] += 1
+                self._teller.begin(change)
+                self._audience.deliver(change, (deliver,))
+            if len(delivers) < len(some):
+                self._ahead.extendleft(reversed(some[len(delivers) :]))
+                return False
+            if self._clock.monotonic_s() >= self._turn_ends_s:
+                return True
 
-    def _after_loading(self, following: Event | None) -> Event | None:
-        # What was loaded has a change that follows, and maybe a later one.
-        return None if isinstance(following, Change) and self._source.keeps_past else following
+    def _whole_ones(self) -> list[Change]:
+        """Take the next changes of which each is a transaction by itself."""
+        some: list[Change] = []
+        while len(some) < TOGETHER:
+            event = self._take()
+            if event.__class__ is not Change or (event.txid and not event.last):
+                self._put_back(event)
+                break
+            some.append(event)
+        return some
+
+    def _take(self) -> Event | None:
+        return self._ahead.popleft() if self._ahead else self._source.take()
+
+    def _put_back(self, event: Event | None) -> None:
+        if event is not None:
+            self._ahead.appendleft(event)
+
+    def _skip_past(self) -> None:
+        """Forget the changes that were taken before everything was loaded: what was loaded has them."""
+        if self._source.keeps_past:
+            self._ahead = deque(event for event in self._ahead if not isinstance(event, Change))
 
     async def _begin(self, together: Sequence[Change]) -> list[Begun]:
         """Apply the changes of one transaction.

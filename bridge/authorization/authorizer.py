@@ -12,7 +12,7 @@ from bridge.authorization.finders import Users
 from bridge.authorization.lookup import LookupRow, same
 from bridge.authorization.planset import PlanSet
 from bridge.authorization.roster import Roster
-from bridge.authorization.rows import RowMemory
+from bridge.authorization.rows import CatalogChangedError, RowMemory
 from bridge.authorization.settling import Pending, Settler
 from bridge.authorization.shaping import Shaper
 from bridge.authorization.sharing import Sharing
@@ -93,10 +93,11 @@ class Authorizer:
             CatalogChangedError: the plans do not fit the table any more; nothing was applied.
             RpcError: the database did not answer: everything has to be loaded again.
         """
-        inserted = self.insert(change)
-        if inserted is not None:
+        inserted = self.insert([change])
+        if inserted:
             self._watch_who_comes()
-            return [inserted]
+            return [*inserted]
+        self.memory.check(change)
         answerable: list[tuple[Probe, Row]] = []
         others: list[Probe] = []
         found: list[Probe] = []
@@ -215,19 +216,36 @@ class Authorizer:
         """
         return effects if moves == self.moves else still_seen(effects, self._plans_of)
 
-    def insert(self, change: Change) -> Deliver | None:
-        """Store an INSERT, which most changes are, and say who sees the row; None where :meth:`begin` has to.
+    def insert(self, changes: Sequence[Change]) -> list[Deliver]:
+        """Store INSERTs, which most changes are, and say who sees the rows.
 
         No look-up row changes and nobody saw the row before, so there is nothing else to find out.
 
+        Args:
+            changes: In order; those from the first on for which :meth:`begin` has to be called are left.
+
         Raises:
-            CatalogChangedError: the plans do not fit the table any more; nothing was applied.
+            CatalogChangedError: the plans do not fit the table of the first any more; nothing was applied.
         """
-        self.memory.check(change)
-        row = change.new
-        if row is None or change.action != "INSERT" or change.table in self.memory.lookups:
+        found: list[Deliver] = []
+        for change in changes:
+            try:
+                one = self._insert(change)
+            except CatalogChangedError:
+                if found:
+                    break
+                raise
+            if one is None:
+                break
+            found.append(one)
+        return found
+
+    def _insert(self, change: Change) -> Deliver | None:
+        plans = self._plans_of.get(change.table)
+        row, roster = change.new, self._roster
+        if row is None or change.action != "INSERT" or plans is None or change.table in self.memory.lookups:
             return None
-        plans, roster = self._plans_of[change.table], self._roster
+        self.memory.check(change)
         deliveries = []
         for role in roster.roles():
             plan = plans.get(role)
