@@ -7,7 +7,6 @@ bridge raises on purpose end with one line that says what to do, and exit code 2
 import asyncio
 import json
 import os
-import re
 import socket
 import sys
 import warnings
@@ -18,53 +17,20 @@ from typing import Any
 
 import click
 import structlog
-from typing_extensions import override
 
 from bridge import __version__, logs
 from bridge.bench.commands import bench
 from bridge.clock import SystemClock
 from bridge.config import Config, load_config
+from bridge.duration import Duration
 from bridge.errors import ConfigError
 from bridge.minting import KEY_TTL_S, WORKER_ROLE, mint_key, mint_token
 from bridge.process import fail, run_command, run_to_its_end
 
-_DURATION = re.compile(r"(\d+)([smhd])")
 USER_TTL_S = 3600
 PORT = click.IntRange(0, 65535)
+SAMPLE = click.IntRange(1, 10_000)
 MAX_WORKERS = 64
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-class Duration(click.ParamType[int]):
-    """A time like ``30s``, ``15m``, ``1h`` or ``7d``, in seconds."""
-
-    name = "duration"
-
-    @override
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = _DURATION.fullmatch(str(value))
-        if match is None or not int(match[1]):
-            self.fail(f"{value!r} is not a duration: write a number and s, m, h or d, like 1h", param, ctx)
-        return int(match[1]) * _SECONDS[match[2]]
-
-
-class Count(click.ParamType[int]):
-    """How many of something."""
-
-    name = "count"
-    most = 10_000
-
-    @override
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            count = int(value)
-        except ValueError:
-            count = 0
-        if not 1 <= count <= self.most:
-            self.fail(f"{value} is not a whole number from 1 to {self.most:,}", param, ctx)
-        return count
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -249,9 +215,9 @@ def explain(table: str, user: Any, row: str | None, role: str) -> None:
 @main.command()
 @click.argument("tables", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Every table with row-level security.")
-@click.option("--rows", default=200, type=Count(), show_default=True, help="Rows of each table, at random.")
+@click.option("--rows", default=200, type=SAMPLE, show_default=True, help="Rows of each table, at random.")
 @click.option(
-    "--users", default=10, type=Count(), show_default=True, help="Users for each table; anon as well."
+    "--users", default=10, type=SAMPLE, show_default=True, help="Users for each table; anon as well."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def verify(tables: tuple[str, ...], rows: int, users: int, *, everything: bool, as_json: bool) -> None:

@@ -5,13 +5,12 @@ the answer is NULL.  What depends on the locale or on how a value was written is
 latest when such a value comes (:class:`~bridge.authorization.undecided.UndecidedError`).
 """
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from bridge.authorization import arrays, jsonb, temporal
+from bridge.authorization import arrays, casting, jsonb, temporal
 from bridge.authorization.algebra import Type
 from bridge.authorization.like import ilike, like
 from bridge.authorization.undecided import UndecidedError
@@ -29,37 +28,6 @@ class Builtin(msgspec.Struct, frozen=True):
     run: Callable[..., Any]
 
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_SPACE = " \t\n\r\f\v"
-_INTEGER = re.compile(rf"[{_SPACE}]*[+-]?[0-9]{{1,18}}[{_SPACE}]*")
-_BOOLEANS = {
-    **dict.fromkeys(("t", "tr", "tru", "true", "y", "ye", "yes", "on", "1"), True),
-    **dict.fromkeys(("f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"), False),
-}
-
-
-def uuid_of(text: str) -> str:
-    """``text::uuid``."""
-    if _UUID.fullmatch(text) is None:
-        raise UndecidedError("a text that is no plain uuid is cast to uuid")
-    return text.lower()
-
-
-def int_of(text: str) -> int:
-    """``text::bigint``; the caller checks narrower types."""
-    if _INTEGER.fullmatch(text) is None:
-        raise UndecidedError("a text that is no integer is cast to one")
-    return int(text)
-
-
-def bool_of(text: str) -> bool:
-    """``text::boolean``."""
-    value = _BOOLEANS.get(text.strip(_SPACE).lower())
-    if value is None:
-        raise UndecidedError("a text that is no boolean is cast to one")
-    return value
-
-
 def _ascii(change: Callable[[str], str]) -> Callable[[str], str]:
     def run(text: str) -> str:
         if not text.isascii():
@@ -67,18 +35,6 @@ def _ascii(change: Callable[[str], str]) -> Callable[[str], str]:
         return change(text)
 
     return run
-
-
-def _jsonb_int(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return value
-    raise UndecidedError("a jsonb value that is no integer is cast to one")
-
-
-def _jsonb_bool(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise UndecidedError("a jsonb value that is no boolean is cast to one")
 
 
 def _split_part(text: str, separator: str, position: int) -> str:
@@ -172,17 +128,17 @@ ARRAY_FUNCTIONS: Mapping[str, tuple[tuple[str, ...], Builtin]] = {
 """Functions of one array of any known type, with the kinds of their arguments."""
 
 CASTS: Mapping[tuple[Type, Type], Builtin] = {
-    ("text", "uuid"): Builtin("uuid", uuid_of),
-    ("text", "int"): Builtin("int", int_of),
-    ("text", "bool"): Builtin("bool", bool_of),
+    ("text", "uuid"): Builtin("uuid", casting.uuid_of),
+    ("text", "int"): Builtin("int", casting.int_of),
+    ("text", "bool"): Builtin("bool", casting.bool_of),
     ("int", "text"): Builtin("text", str),
     ("bool", "text"): Builtin("text", lambda value: "true" if value else "false"),
-    ("jsonb", "int"): Builtin("int", _jsonb_int),
-    ("jsonb", "bool"): Builtin("bool", _jsonb_bool),
+    ("jsonb", "int"): Builtin("int", casting.int_of_jsonb),
+    ("jsonb", "bool"): Builtin("bool", casting.bool_of_jsonb),
     ("timestamptz", "date"): Builtin("date", temporal.date_of),
     ("timestamp", "date"): Builtin("date", temporal.date_of),
     ("text[]", "uuid[]"): Builtin(
-        "uuid[]", lambda array: [None if item is None else uuid_of(item) for item in array]
+        "uuid[]", lambda array: [None if item is None else casting.uuid_of(item) for item in array]
     ),
 }
 """Casts that compute; those that keep the value (uuid to text, json to jsonb) are in ``coercion.py``."""
@@ -257,18 +213,6 @@ def _rank(label: str, labels: list[str]) -> int:
     return labels.index(label)
 
 
-def _label(text: str, labels: list[str]) -> str:
-    if text not in labels:
-        raise UndecidedError("a text that is no label of the enum it is cast to")
-    return text
-
-
-def _fitting(text: str, length: int) -> str:
-    if len(text) > length:
-        raise UndecidedError("a text that is longer than the variable it is assigned to")
-    return text
-
-
 def _chosen(choose: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
     def run(items: list[Any]) -> Any:
         known = [item for item in items if item is not None]
@@ -301,12 +245,13 @@ def _register() -> None:
     _BY_NAME[BUILD_ARRAY] = Builtin("jsonb", jsonb.array_of)
     _BY_NAME[BUILD_OBJECT] = Builtin("jsonb", jsonb.object_of)
     _BY_NAME[TO_JSONB] = Builtin("jsonb", lambda value: value)
-    _BY_NAME[LABEL] = Builtin("enum", _label)
+    _BY_NAME[LABEL] = Builtin("enum", casting.label_of)
     _BY_NAME[LABELS] = Builtin(
-        "enum[]", lambda array, labels: [None if item is None else _label(item, labels) for item in array]
+        "enum[]",
+        lambda array, labels: [None if item is None else casting.label_of(item, labels) for item in array],
     )
     _BY_NAME[CUT] = Builtin("text", lambda text, length: text[:length])
-    _BY_NAME[FITTING] = Builtin("text", _fitting)
+    _BY_NAME[FITTING] = Builtin("text", casting.fitting)
     _BY_NAME[LEAST] = Builtin("array", _chosen(min))
     _BY_NAME[GREATEST] = Builtin("array", _chosen(max))
     _BY_NAME[RANK] = Builtin("int", _rank)
@@ -315,18 +260,7 @@ def _register() -> None:
     for (source, target), builtin in CASTS.items():
         _BY_NAME[f"{source}::{target}"] = builtin
     for bits in (16, 32):
-        _BY_NAME[f"int{bits}"] = Builtin("int", _narrow(bits))
-
-
-def _narrow(bits: int) -> Callable[[int], int]:
-    limit = 2 ** (bits - 1)
-
-    def run(value: int) -> int:
-        if not -limit <= value < limit:
-            raise UndecidedError("an integer is out of range")
-        return value
-
-    return run
+        _BY_NAME[f"int{bits}"] = Builtin("int", casting.narrowed(bits))
 
 
 _register()

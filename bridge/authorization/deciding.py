@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from bridge import metrics
 from bridge.authorization.algebra import Now
 from bridge.authorization.asking import Questions, Visibility
 from bridge.authorization.catalog import Catalog
-from bridge.authorization.experience import Decision, Sees
+from bridge.authorization.experience import NOBODY, Sees
 from bridge.authorization.expressions import walk
 from bridge.authorization.finders import Users
 from bridge.authorization.grounds import Grounds, grounds
 from bridge.authorization.plan import Plan
 from bridge.authorization.rows import RowMemory
+from bridge.authorization.shaping import experience
 from bridge.authorization.sightings import Sighting
 from bridge.authorization.undecided import UndecidedError
 from bridge.events import Action, Principal, Row, RowEvent, View
@@ -44,6 +47,63 @@ class Asker:
         if known is None:
             known = self._grounds[plan] = grounds(self._catalog, plan.table, plan.role)
         return known
+
+
+class Decision(msgspec.Struct, kw_only=True):
+    """How one principal experiences an event: asked again as of now, when it comes back for it.
+
+    Attributes:
+        event: The event.
+        columns: What the principal may read.
+        sees_new: Whether it sees the row after the event.
+        saw_old: Whether it saw it before; None where that is not known, but that nothing changed for it.
+        unsure: True if it cannot be known any more whether it saw it.
+        row_only: True if what Postgres says comes of the row alone.
+    """
+
+    event: RowEvent
+    columns: frozenset[str] | None
+    sees_new: Sees = NOBODY
+    saw_old: Sees | None = NOBODY
+    unsure: bool = False
+    row_only: bool = True
+
+    def view(self, untold: set[tuple[object, ...]]) -> View | None:
+        """Return what the principal experiences; Postgres has been asked.
+
+        Args:
+            untold: Rows that it may see but was not told of, as they had changed again; kept up to date.
+
+        Raises:
+            UndecidedError: it may have lost sight of the row, and nobody can tell.
+        """
+        action = self._action(untold)
+        if action is None:
+            return None
+        certain = self.saw_old is not None and bool(self.saw_old.certain(row_only=self.row_only))
+        return View(action=action, columns=self.columns, hides_old=action == "UPDATE" and not certain)
+
+    def _action(self, untold: set[tuple[object, ...]]) -> Action | None:
+        event = self.event
+        if event.announced == "DELETE":
+            return "DELETE"
+        row = (event.table, *event.key.values())
+        sees = bool(self.sees_new.now)
+        saw = sees if self.saw_old is None else bool(self.saw_old.before)
+        if self.sees_new.superseded:
+            if self.sees_new.later and not saw and not self.unsure and self.saw_old is not None:
+                untold.add(row)
+            return None
+        if sees and row in untold:
+            untold.discard(row)
+            return "INSERT"
+        if self.unsure:
+            if not sees:
+                raise UndecidedError(
+                    f"who saw a row of {event.table} before it changed is not known any more"
+                )
+            return "UPDATE"
+        return experience(saw_old=saw, sees_new=sees)
 
 
 class Decider:

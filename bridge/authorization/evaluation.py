@@ -1,8 +1,7 @@
 """Compiles expressions to closures that answer them for one user and one row.
 
-Three-valued logic: a condition's closure returns True, False or None (NULL), or raises UndecidedError
-where only Postgres can tell.  AND and OR look for a part that decides without it, in the order in which
-Postgres does: it never comes to what stands after an error.
+A condition's closure returns True, False or None (NULL), or raises UndecidedError where only Postgres can
+tell.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.authorization import builtins, columns, subqueries, types
+from bridge.authorization import builtins, columns, logic, subqueries, types
 from bridge.authorization.algebra import (
     And,
     AnyOf,
@@ -76,7 +75,7 @@ def compile_value(expr: Expr, tables: Tables, layout: Layout) -> Value:
         case Rows():
             return subqueries.rows(_Compiler(tables), expr, layout)
         case And() | Or() | Exists() | IsTrue():
-            return _as_value(compile_test(expr, tables, layout))
+            return logic.as_value(compile_test(expr, tables, layout))
         case _:
             return compile_test(expr, tables, layout)
 
@@ -85,11 +84,11 @@ def compile_test(expr: Expr, tables: Tables, layout: Layout) -> Test:
     """Return a closure that answers the condition ``expr`` with True, False or None."""
     match expr:
         case And(items=items):
-            return _all([compile_test(item, tables, layout) for item in items])
+            return logic.all_true([compile_test(item, tables, layout) for item in items])
         case Or(items=items):
-            return _any([compile_test(item, tables, layout) for item in items])
+            return logic.any_true([compile_test(item, tables, layout) for item in items])
         case Not(operand=operand):
-            return _negated(compile_test(operand, tables, layout))
+            return logic.negated(compile_test(operand, tables, layout))
         case IsNull(operand=ColumnRef() as operand):
             return columns.is_null(operand, tables, layout)
         case IsNull(operand=operand):
@@ -107,37 +106,9 @@ def compile_test(expr: Expr, tables: Tables, layout: Layout) -> Test:
         case InRows():
             return subqueries.in_rows(_Compiler(tables), expr, layout)
         case Opaque(reason=reason, raises=raises):
-            return _undecided(reason, raises=raises)
+            return logic.undecided(reason, raises=raises)
         case _:
             return compile_value(expr, tables, layout)
-
-
-def _as_value(test: Test) -> Test:
-    def value(env: Env) -> bool | None:
-        try:
-            return test(env)
-        except UndecidedError as error:
-            raise error.as_value() from None
-
-    return value
-
-
-def _negated(test: Test) -> Test:
-    def negated(env: Env) -> bool | None:
-        try:
-            answer = test(env)
-        except UndecidedError as error:
-            raise error.as_value() from None
-        return None if answer is None else not answer
-
-    return negated
-
-
-def _undecided(reason: str, *, raises: bool) -> Test:
-    def test(_env: Env) -> bool | None:
-        raise UndecidedError(reason, raises=raises)
-
-    return test
 
 
 def _call(expr: Call, tables: Tables, layout: Layout) -> Value:
@@ -183,54 +154,6 @@ def _coalesce(items: Sequence[Value]) -> Value:
         return None
 
     return coalesce
-
-
-def _all(tests: Sequence[Test]) -> Test:
-    def test(env: Env) -> bool | None:
-        answer: bool | None = True
-        open_: list[UndecidedError] = []
-        for part in tests:
-            try:
-                result = part(env)
-            except UndecidedError as error:
-                open_.append(error)
-                continue
-            if result is False:
-                if open_ and any(error.raises for error in open_):
-                    raise UndecidedError.of_all(open_, untrue=True)
-                return False
-            if result is None:
-                answer = None
-        if open_:
-            raise UndecidedError.of_all(open_, untrue=answer is None)
-        return answer
-
-    return test
-
-
-def _any(tests: Sequence[Test]) -> Test:
-    def test(env: Env) -> bool | None:
-        answer: bool | None = False
-        open_: list[UndecidedError] = []
-        for part in tests:
-            try:
-                result = part(env)
-            except UndecidedError as error:
-                if error.raises and not error.untrue:
-                    raise  # Postgres may fail here, whatever comes after
-                open_.append(error)
-                continue
-            if result is True:
-                if open_ and any(error.raises for error in open_):
-                    raise UndecidedError(open_[0].reason)
-                return True
-            if result is None:
-                answer = None
-        if open_:
-            raise UndecidedError.of_any(open_)
-        return answer
-
-    return test
 
 
 def _comparison(expr: Compare, tables: Tables, layout: Layout) -> Test:

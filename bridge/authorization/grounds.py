@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from bridge.authorization.catalog import SESSION_PATH, Catalog, Function, Table
+from bridge.authorization.catalog import Catalog, Table
+from bridge.authorization.functions import SESSION_PATH, Function
 from bridge.authorization.translation.context import parse_expression, parse_statements, strings
 from bridge.authorization.translation.plpgsql import parsed
 from bridge.errors import CompileError

@@ -17,7 +17,6 @@ from bridge.authorization.algebra import (
     Call,
     Case,
     Coalesce,
-    ColumnRef,
     Compare,
     Const,
     Exists,
@@ -26,7 +25,6 @@ from bridge.authorization.algebra import (
     IsNull,
     IsTrue,
     Not,
-    Operator,
     Or,
     Rows,
     Source,
@@ -36,18 +34,15 @@ from bridge.authorization.expressions import (
     all_of,
     any_of,
     compare,
-    conjuncts,
     never_fails,
     rebuild,
     rebuilt,
-    scopes,
     spreads_user,
 )
 from bridge.authorization.failing import all_in_order, any_in_order, computed, is_false_as_written
 from bridge.authorization.folding import folded
+from bridge.authorization.rephrasing import OPPOSITE, among, opposite, some_rows
 from bridge.authorization.uniqueness import UniqueKeys, at_most_one
-
-_OPPOSITE: dict[Operator, Operator] = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 
 
 class Normalizer:
@@ -150,9 +145,9 @@ class Normalizer:
             case Not(operand=operand):
                 return self.positive(operand)
             case IsTrue(operand=operand):
-                return _opposite(self.positive(operand))
+                return opposite(self.positive(operand))
             case Exists():
-                return _opposite(self.positive(expr))
+                return opposite(self.positive(expr))
             case IsNull(operand=Rows(kind="one" | "first") as rows) if self._at_most_one(rows):
                 return self._has_value(rows)
             case Case():
@@ -160,7 +155,7 @@ class Normalizer:
             case Coalesce(items=items):
                 return self._coalesce(items, self.negative)
             case Compare(op=op, left=left, right=right):
-                return self._compare(Compare(_OPPOSITE[op], left, right))
+                return self._compare(Compare(OPPOSITE[op], left, right))
             case _:
                 same = self.neutral(expr)
                 return self.negative(same) if isinstance(same, Const) else Not(same)
@@ -198,9 +193,9 @@ class Normalizer:
         if not sources:
             return where
         if len(sources) == 1 and sources[0].elements is not None:
-            among = _among(sources[0].scope, sources[0].elements, where)
-            if among is not None:
-                return self.positive(among)
+            found = among(sources[0].scope, sources[0].elements, where)
+            if found is not None:
+                return self.positive(found)
         return Exists(rebuilt(sources, self.neutral), where)
 
     def _folded_case(self, expr: Case) -> Expr:
@@ -229,7 +224,7 @@ class Normalizer:
                 parts.append(self._in_turn([*before, taken, wanted]))
             if wanted != TRUE and test != FALSE:
                 # Where the branch is taken and true, so is the OR: later ones need not exclude it.
-                before.append(_opposite(test))
+                before.append(opposite(test))
             if test == TRUE:
                 break
         return any_in_order(parts, self._is_safe)
@@ -255,7 +250,7 @@ class Normalizer:
         )
         for side, put in sides:
             other = expr.right if side is expr.left else expr.left
-            found = self._compared(side, put, some=_some_rows(op, other) if side is expr.left else None)
+            found = self._compared(side, put, some=some_rows(op, other) if side is expr.left else None)
             if found is not None:
                 return self._beside(other, found)
         same = folded(compare(op, self.neutral(expr.left), self.neutral(expr.right)))
@@ -280,7 +275,7 @@ class Normalizer:
                 return self._any(rows, self.positive)
             case Rows(kind="count", arms=(arm,)) if some is not None:
                 found = self.positive(Exists(arm.sources, arm.where))
-                return found if some else _opposite(found)
+                return found if some else opposite(found)
             case _:
                 return None
 
@@ -291,40 +286,3 @@ class Normalizer:
                 for arm in rows.arms
             ]
         )
-
-
-def _among(scope: int, elements: Expr, where: Expr) -> Expr | None:
-    """Return what says without a subquery that an element equals something; None if more is asked."""
-    outside = [c for c in conjuncts(where) if scope not in scopes(c)]
-    match [c for c in conjuncts(where) if scope in scopes(c)]:
-        case [Compare(op="=", left=ColumnRef(scope=found, type=type_), right=other)] if found == scope:
-            pass
-        case [Compare(op="=", left=other, right=ColumnRef(scope=found, type=type_))] if found == scope:
-            pass
-        case _:
-            return None
-    if scope in scopes(other) or other.type != type_:
-        return None
-    return all_of([*outside, AnyOf(other, elements)])
-
-
-def _opposite(expr: Expr) -> Expr:
-    """NOT of a condition of which only the truth is known to be kept."""
-    if isinstance(expr, Const):
-        return FALSE if expr == TRUE else TRUE
-    if isinstance(expr, Not) and isinstance(expr.operand, Exists | IsNull | IsTrue):
-        return expr.operand  # these are never NULL
-    return Not(expr) if isinstance(expr, Exists | IsNull | IsTrue) else Not(IsTrue(expr))
-
-
-def _some_rows(op: Operator, count: Expr) -> bool | None:
-    """Return whether ``count(*) op count`` asks for some row (True) or for none (False); None if neither."""
-    if not isinstance(count, Const):
-        return None
-    match op, count.value:
-        case (">", 0) | (">=", 1) | ("<>", 0):
-            return True
-        case ("=", 0) | ("<", 1) | ("<=", 0):
-            return False
-        case _:
-            return None

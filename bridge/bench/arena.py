@@ -14,13 +14,14 @@ import msgspec
 import psycopg
 
 from bridge.bench import programs
-from bridge.bench.cores import load_core, pinned, raise_limits, server_core
+from bridge.bench.cores import load_core, pinned, server_core
 from bridge.bench.plan import Client, Message, Plan, masked, upgrade
 from bridge.bench.stage import environment
 from bridge.bench.wire import SlotWriter, ready_message
 from bridge.bench.worker import python
 from bridge.bench.world import user_id
 from bridge.clock import SystemClock
+from bridge.descriptors import needed_files, raise_limit
 from bridge.errors import SourceError
 from bridge.local.realtime import Timing
 from bridge.local.stack import LocalStack
@@ -234,7 +235,7 @@ async def arena(world: World) -> AsyncIterator[Arena]:
         ConfigError: there is no compiler for the load generator.
     """
     programs.compiled("load")
-    raise_limits()
+    raise_limit(needed_files(world.users))  # of what is started here, too
     before = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="bridge-bench-") as folder:
         async with AsyncExitStack() as exits:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import resource
 from collections.abc import Iterator
 
 _CORES = sorted(os.sched_getaffinity(0))
@@ -28,9 +27,3 @@ def pinned(core: int | None) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def raise_limits() -> None:
-    """Allow as many open files as the system lets us."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -11,7 +11,7 @@ from bridge.authorization import temporal
 from bridge.authorization.capturing import PUBLICATION, Capturing, chosen, unheard
 from bridge.authorization.catalog import Catalog, decode_catalog
 from bridge.checking import database as own
-from bridge.checking import journal, keys, policies, project, tables
+from bridge.checking import journal, keys, migrations, policies, project, tables
 from bridge.checking.machine import check_machine
 from bridge.checking.nginx import check_nginx
 from bridge.checking.privileges import check_role
@@ -92,7 +92,7 @@ async def run_check(
     try:
         answers = await _ask(rpc)
         direct = await _of_database(config, answers.marker, clock)
-        missing_fix = partial(own.missing_fix, recorded=direct.recorded)
+        missing_fix = partial(migrations.missing_fix, recorded=direct.recorded)
         checks.append(project.check_answer(config, answers.error, missing_fix))
         checks += await _of_project(config, rpc, answers, direct, clock)
     finally:
@@ -140,19 +140,19 @@ async def _of_database(config: Config, marker: str | None, clock: Clock) -> Dire
         status: Status = "fail" if is_needed else "warning"
         others = [unchecked(name, says) for name in _OF_DATABASE[1:]]
         return Direct(checks=[told("database", str(error), status=status), *others])
-    migrations = await own.check_migrations(url)
+    applied = await migrations.check_migrations(url)
     over_wal = config.upstream == "wal"
     publication = own.SLOT_PUBLICATION if over_wal else PUBLICATION
     checks = [
         own.check_database(facts, marker),
         project.check_clock("database", own.when(facts), clock.now()),
-        migrations,
+        applied,
         *await check_role(url, _worker_role(config)),
         *(own.check_published(facts, publication=publication) if config.capture != "tables" else ()),
         *own.check_wal(facts, over_wal=over_wal),
         *own.check_triggers(facts),
     ]
-    return Direct(checks=checks, idle_slots=facts.idle_slots, recorded=migrations.status in ("ok", "warning"))
+    return Direct(checks=checks, idle_slots=facts.idle_slots, recorded=applied.status in ("ok", "warning"))
 
 
 async def _of_project(
@@ -190,7 +190,7 @@ async def _of_project(
             checks += policies.check_policies(catalog, table, sights, now_us, to_watch=to_watch)
     if len(watched) == len(config.tables) and {config.dialogs, config.messages} <= set(config.tables):
         checks.append(tables.check_dialogs(catalog, config))
-    missing_fix = partial(own.missing_fix, recorded=direct.recorded)
+    missing_fix = partial(migrations.missing_fix, recorded=direct.recorded)
     checks += journal.check_journal(config, capture, answers.first, clock.now(), missing_fix)
     if capture == "tables" and config.upstream == "wal":
         return [*checks, unchecked("wal", "logical replication brings the journal only, see capture")]

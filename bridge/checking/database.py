@@ -1,7 +1,6 @@
-"""What only the database itself tells: its clock, its limits, the triggers of the journal, the migrations."""
+"""What only the database itself tells: its clock, its limits, the triggers of the journal."""
 
 import datetime as dt
-import shlex
 from collections.abc import Iterator
 
 import msgspec
@@ -9,10 +8,8 @@ import psycopg
 
 from bridge.checking.report import Check, bad, ok, unchecked
 from bridge.database import connect, first_line
-from bridge.errors import BridgeError, SourceError
+from bridge.errors import SourceError
 from bridge.identifiers import literal, quoted
-from bridge.migration.database import MigratedDatabase
-from bridge.migration.state import Standing, compare, files, read
 
 GIBIBYTE = 2**30
 
@@ -262,47 +259,3 @@ def check_published(facts: Facts, *, publication: str) -> Iterator[Check]:
             f"alter publication {name} add table bridge.journal;"
         )
         yield bad("captured", says, fix, "sql", subject="bridge.journal")
-
-
-async def check_migrations(url: str) -> Check:
-    """Judge the record of the migrations."""
-    try:
-        async with MigratedDatabase.open(url, lambda _notice: None) as database:
-            standings = compare(read(files()), await database.recorded())
-    except BridgeError as error:
-        return unchecked("migrations", str(error))
-    return judge_migrations(standings)
-
-
-def missing_fix(name: str, *, recorded: bool) -> str:
-    """Return the command that makes what a migration makes.
-
-    Args:
-        name: A part of the file's name.
-        recorded: The record has it as applied, so that `bridge migrate` would leave it alone.
-    """
-    if not recorded:
-        return "bridge migrate"
-    # What is made anew has lost what bridge_worker was granted on it.
-    paths = [path for path in files() if name in path.name or path.name.endswith("_worker_role.sql")]
-    named = " ".join(f"-f {shlex.quote(str(path))}" for path in paths)
-    return f'psql "$SUPABASE_DB_URL" -v ON_ERROR_STOP=1 {named}'
-
-
-def judge_migrations(standings: list[Standing]) -> Check:
-    """Judge where each migration stands."""
-    by_state = {
-        state: [s.version for s in standings if s.state == state] for state in ("pending", "changed", "newer")
-    }
-    if len(by_state["pending"]) == len(standings):
-        return unchecked("migrations", "there is no record of them: not applied, or by psql")
-    if by_state["pending"]:
-        return bad("migrations", f"not applied: {', '.join(by_state['pending'])}", "bridge migrate", "shell")
-    if by_state["changed"]:
-        says = f"applied in another form than this version's: {', '.join(by_state['changed'])}"
-        return bad("migrations", says, "bridge migrate up --reapply", "shell", status="warning")
-    if by_state["newer"]:
-        says = f"the database is ahead of this version: {', '.join(by_state['newer'])}"
-        fix = "git pull && make install   # in the checkout: the version that has them"
-        return bad("migrations", says, fix, "shell", status="warning")
-    return ok("migrations", f"all {len(standings)} applied")

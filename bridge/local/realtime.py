@@ -4,6 +4,7 @@ One task polls the database for all sockets; each socket has a reader and a writ
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from bridge.local.changes import Data
 from bridge.local.feed import Feed
 from bridge.local.keys import TokenRefusedError, expired_message, verify
 from bridge.local.phoenix import Channel, Message, Socket
+from bridge.local.refusals import refusal
 from bridge.local.subscriptions import Binding, FilterError, binding_id, read_binding
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -213,32 +215,8 @@ class Realtime:
             if feed is None:
                 continue
             async with self._database:
-                for binding in bindings:
-                    try:
-                        missing = await feed.check(
-                            str(claims["role"]), [(binding.schema, binding.table or "*")]
-                        )
-                        for f in binding.filters:
-                            await feed.check_value(binding.schema, binding.table or "", f.column, f.value)
-                    except psycopg.OperationalError:
-                        break
-                    except LookupError as error:
-                        return _exception(binding, f"ERROR P0001 (raise_exception) {error}")
-                    except psycopg.Error as error:
-                        name = type(error).__name__
-                        condition = {"UndefinedObject": "undefined_object"}.get(name, _snake(name))
-                        condition = "undefined_object" if error.sqlstate == "22023" else condition
-                        state = "42704" if error.sqlstate == "22023" else error.sqlstate
-                        return _exception(
-                            binding, f"ERROR {state} ({condition}) {error.diag.message_primary}"
-                        )
-                    if missing:
-                        return (
-                            "Please check Realtime is enabled for the given connect parameters: "
-                            f"{binding.described()}"
-                        )
-                else:
-                    return None
+                with contextlib.suppress(psycopg.OperationalError):
+                    return await refusal(feed, str(claims["role"]), bindings)
             await asyncio.sleep(self._timing.poll_s)
 
     async def _refresh(self, socket: Socket, channel: Channel, message: Message) -> None:
@@ -286,15 +264,6 @@ def _offer(socket: Socket, channel: Channel, change: Data, view: dict[str, Any])
         view = {**view, "record": {n: v for n, v in view["record"].items() if n in wanted}}
     payload = {"ids": [binding.id for binding in matching], "data": view}
     socket.send(channel.topic, "postgres_changes", payload)
-
-
-def _exception(binding: Binding, text: str) -> str:
-    parameters = f"please check your connect parameters: {binding.described()}"
-    return f"An exception happened so {parameters}. Exception: {text}"
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
 
 
 def _json_response(status: int, body: dict[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 
 from bridge.local.postgres import EmbeddedPostgres
-from tests.support.stack import MIGRATIONS
+from tests.support.stack import embedded_postgres, migrate
 
 BATCH = 1000
 TRANSACTIONS = {1: 2000, BATCH: 10}
@@ -84,13 +84,9 @@ def run(server: EmbeddedPostgres, action: str, name: str, rows: int) -> float:
 
 def measure(rounds: int) -> None:
     """Print one line of JSON for each action and number of rows."""
-    server = EmbeddedPostgres()
-    server.start()
-    try:
-        server.bootstrap()
+    with embedded_postgres() as server:
         with psycopg.connect(server.url(), autocommit=True) as connection:
-            for path in MIGRATIONS:
-                connection.execute(path.read_bytes())
+            migrate(connection)
             for name in ("plain", "journalled"):
                 connection.execute(TABLE.format(name=name).encode())
             connection.execute("select public.bridge_watch('public.journalled')")
@@ -115,8 +111,6 @@ def measure(rounds: int) -> None:
                     "bytes_per_row": bytes_per_row,
                 }
                 print(json.dumps(result), flush=True)
-    finally:
-        server.stop()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ sends N messages to every subscriber, each with the time it was published; the e
 
 import asyncio
 import os
-import resource
 import sys
 import time
 import uuid
@@ -130,12 +129,6 @@ def token(n: int) -> str:
     return mint_token(SECRET, user_id=user, role="authenticated", ttl_s=3600, now=SystemClock().now())
 
 
-def raise_limits() -> None:
-    """Allow as many open files as the system lets us."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 async def started() -> tuple[asyncio.subprocess.Process, int]:
     """Start a server process; return it and its port."""
     root = Path(__file__).resolve().parents[2]  # noqa: ASYNC240
@@ -152,5 +145,4 @@ async def started() -> tuple[asyncio.subprocess.Process, int]:
 
 
 if __name__ == "__main__":
-    raise_limits()
     uvloop.run(serve())

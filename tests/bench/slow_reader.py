@@ -11,7 +11,7 @@ import json
 import re
 import time
 
-from tests.bench.server import connect, raise_limits, resident_bytes, started, token
+from tests.bench.server import connect, resident_bytes, started, token
 
 READERS = 100
 MESSAGES = 3000
@@ -63,5 +63,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    raise_limits()
     asyncio.run(main())

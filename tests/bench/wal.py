@@ -17,8 +17,7 @@ import uvloop
 from bridge.capture import WalSource
 from bridge.clock import SystemClock
 from bridge.events import Live
-from bridge.local.postgres import EmbeddedPostgres
-from tests.support.stack import MIGRATIONS
+from tests.support.wal import journal_postgres
 
 PUBLICATION = "bridge_journal"
 FILL = (
@@ -88,14 +87,6 @@ async def main(url: str, rows: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    server = EmbeddedPostgres()
-    server.start()
-    try:
-        server.bootstrap()
-        with psycopg.connect(server.url(), autocommit=True) as connection:
-            for path in MIGRATIONS:
-                connection.execute(path.read_bytes())
+    with journal_postgres() as server:
         arguments = [int(argument) for argument in sys.argv[1:]]
         uvloop.run(main(server.url(), *(arguments + [200_000, 600][len(arguments) :])))
-    finally:
-        server.stop()

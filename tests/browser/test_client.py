@@ -9,7 +9,7 @@ from playwright.async_api import Browser
 from bridge import metrics
 from bridge.bench.proxy import tcp_proxy
 from bridge.client import DIST
-from tests.support.bridge import Bridge, running_bridge, token
+from tests.support.bridge import running_bridge, token
 from tests.support.chromium import ClientPage, client_page, one_window
 
 pytestmark = pytest.mark.slow
@@ -19,16 +19,6 @@ async def until_heard(client: ClientPage, count: int) -> list[int]:
     """Wait for so many events, and return all that were heard."""
     await client.until(f"heard.length >= {count}")
     return await client.heard()
-
-
-async def publish_for_a_while(bridge: Bridge, stop: asyncio.Event) -> int:
-    """Publish a message every few milliseconds until told to stop; return how many."""
-    count = 0
-    while not stop.is_set():
-        count += 1
-        bridge.publish(count)
-        await asyncio.sleep(0.005)
-    return count
 
 
 @pytest.mark.parametrize("compression", ["off", "deflate"])
@@ -51,7 +41,7 @@ async def test_a_blocked_websocket_costs_no_event_and_doubles_none(browser: Brow
         client = await client_page(await browser.new_page(), bridge.url, token)
         await client.until("resyncs.length === 1")
         stop = asyncio.Event()
-        publishing = tasks.create_task(publish_for_a_while(bridge, stop))
+        publishing = tasks.create_task(bridge.publish_until(stop))
         for _ in range(3):
             await client.block(blocked=True)
             await client.until_state("polling")
@@ -71,7 +61,7 @@ async def test_a_websocket_that_never_lasts_gives_way_to_polling(browser: Browse
         client = await client_page(await browser.new_page(), bridge.url, token)
         await client.until("resyncs.length === 1")
         stop = asyncio.Event()
-        publishing = tasks.create_task(publish_for_a_while(bridge, stop))
+        publishing = tasks.create_task(bridge.publish_until(stop))
         await client.page.evaluate(
             "window.cut = () => { for (const socket of BlockableSocket.made) socket.close(); };"
             "window.lasts = bridge.on('status', ({state}) => { if (state === 'live') setTimeout(cut, 50); }); cut()"

@@ -48,16 +48,7 @@ async def test_when_the_leader_goes_the_next_one_loses_and_doubles_nothing(brows
     async with running_bridge(client=DIST) as bridge, asyncio.TaskGroup() as tasks:
         leader, *others = await tabs(browser, bridge, 3)
         stop = asyncio.Event()
-
-        async def publish() -> int:
-            count = 0
-            while not stop.is_set():
-                count += 1
-                bridge.publish(count)
-                await asyncio.sleep(0.005)
-            return count
-
-        publishing = tasks.create_task(publish())
+        publishing = tasks.create_task(bridge.publish_until(stop))
         await others[0].until("heard.length > 20")
         match way:
             case "tab closed":

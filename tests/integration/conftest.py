@@ -8,19 +8,14 @@ import pytest
 
 from bridge.bench.proxy import TcpProxy, tcp_proxy
 from bridge.local.postgres import EmbeddedPostgres
-from tests.support.wal import prepare
+from tests.support.wal import journal_postgres
 
 
 @pytest.fixture(scope="module")
 def journal_server() -> Iterator[EmbeddedPostgres]:
     """A Postgres with the journal, shared by the tests of this module."""
-    running = EmbeddedPostgres()
-    running.start()
-    try:
-        prepare(running)
+    with journal_postgres() as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture

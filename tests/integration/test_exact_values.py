@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from bridge.local.stack import LocalStack
 from tests.support.clients import Client, websocket_client
-from tests.support.stack import MIGRATIONS, local_stack
+from tests.support.stack import local_stack, migrate
 from tests.support.worker import running_worker
 
 # What a policy says of a value, and the value: each is true of it, and not of what arrives.
@@ -63,8 +63,7 @@ def project() -> Iterator[LocalStack]:
     with local_stack(migrations=False) as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as connection:
             connection.execute(SCHEMA)  # type: ignore[arg-type]  # the test's own text
-            for path in MIGRATIONS:
-                connection.execute(path.read_bytes())
+            migrate(connection)
             for table in TABLES:
                 connection.execute("select public.bridge_publish(%s)", (table,))
                 connection.execute("select public.bridge_watch(%s)", (table,))

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.local.stack import LocalStack
 from tests.support.clients import websocket_client
-from tests.support.stack import MIGRATIONS, local_stack
+from tests.support.stack import local_stack, migrate
 from tests.support.worker import running_worker
 
 SCHEMA = """
@@ -43,8 +43,7 @@ def own() -> Iterator[LocalStack]:
     with local_stack(migrations=False) as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as connection:
             connection.execute(SCHEMA)
-            for path in MIGRATIONS:
-                connection.execute(path.read_bytes())
+            migrate(connection)
             for table in ("rooms", "seats", "posts", "notices", "ledgers"):
                 connection.execute("select public.bridge_publish(%s)", (f"public.{table}",))
         yield stack

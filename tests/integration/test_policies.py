@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from bridge.local.stack import LocalStack
 from tests.support.clients import Client, websocket_client
-from tests.support.stack import MIGRATIONS, local_stack
+from tests.support.stack import local_stack, migrate
 from tests.support.worker import Worker, running_worker
 
 SCHEMA = """
@@ -46,8 +46,7 @@ def project() -> Iterator[LocalStack]:
     with local_stack(migrations=False) as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as connection:
             connection.execute(SCHEMA)
-            for path in MIGRATIONS:
-                connection.execute(path.read_bytes())
+            migrate(connection)
             for table in ("rooms", "posts", "staff"):
                 connection.execute("select public.bridge_publish(%s)", (f"public.{table}",))
         yield stack

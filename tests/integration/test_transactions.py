@@ -8,7 +8,7 @@ import pytest
 
 from bridge.local.stack import LocalStack
 from tests.support.clients import Client, websocket_client
-from tests.support.stack import MIGRATIONS, local_stack
+from tests.support.stack import local_stack, migrate
 from tests.support.worker import running_worker
 
 SCHEMA = """
@@ -33,8 +33,7 @@ def rooms() -> Iterator[LocalStack]:
     with local_stack(migrations=False) as stack:
         with psycopg.connect(stack.database_url, autocommit=True) as connection:
             connection.execute(SCHEMA)
-            for path in MIGRATIONS:
-                connection.execute(path.read_bytes())
+            migrate(connection)
             for table in ("rooms", "seats", "posts"):
                 connection.execute("select public.bridge_watch(%s)", (f"public.{table}",))
             connection.execute("insert into public.rooms values (1, 'one'), (2, 'two')")

@@ -15,8 +15,8 @@ from bridge.local.postgres import EmbeddedPostgres
 from tests.support.fake_realtime import eventually
 from tests.support.wal import (
     insert,
+    journal_postgres,
     no_slots,
-    prepare,
     running,
     slots,
     sockets,
@@ -28,10 +28,7 @@ from tests.support.wal import (
 
 async def test_a_server_that_restarts_is_a_gap_and_then_live(database: Any):
     """Nothing lies between the Gap and the next Live, whatever was committed meanwhile."""
-    own = EmbeddedPostgres()
-    await asyncio.to_thread(own.start)
-    try:
-        await asyncio.to_thread(prepare, own)
+    with journal_postgres() as own:
         with capture_logs() as logs:
             async with running(own.url()) as source:
                 await take(source, 1)
@@ -43,8 +40,6 @@ async def test_a_server_that_restarts_is_a_gap_and_then_live(database: Any):
         lost = [entry for entry in logs if entry["event"] == "upstream_lost"]
         assert lost
         assert all(entry["reason"] and entry["advice"] for entry in lost)
-    finally:
-        await asyncio.to_thread(own.stop)
 
 
 async def test_a_cut_in_the_middle_is_one_gap(proxy: TcpProxy, database: Any):

@@ -12,7 +12,7 @@ from bridge.local import postgres as postgres_module
 from bridge.local.postgres import EmbeddedPostgres
 from tests.support.fake_realtime import eventually
 from tests.support.wal import (
-    prepare,
+    journal_postgres,
     running,
 )
 
@@ -66,10 +66,7 @@ async def test_what_is_missing_is_named_with_what_to_do(journal_server: Embedded
 async def test_a_server_that_cannot_replicate_says_so(monkeypatch: pytest.MonkeyPatch):
     """No free slot, and then no logical WAL at all."""
     monkeypatch.setitem(postgres_module._SETTINGS, "max_replication_slots", "1")
-    own = EmbeddedPostgres()
-    await asyncio.to_thread(own.start)
-    try:
-        await asyncio.to_thread(prepare, own)
+    with journal_postgres() as own:
         async with await psycopg.AsyncConnection.connect(own.url(), autocommit=True) as connection:
             await connection.execute("select pg_create_physical_replication_slot('taken')")
             what, todo = await reason(own.url())
@@ -82,8 +79,6 @@ async def test_a_server_that_cannot_replicate_says_so(monkeypatch: pytest.Monkey
             "wal_level is replica, not logical",
             "set wal_level = logical and restart Postgres; hosted Supabase has it so",
         )
-    finally:
-        await asyncio.to_thread(own.stop)
 
 
 async def test_a_pooler_that_ignores_replication_is_recognized(database: Any):

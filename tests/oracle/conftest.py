@@ -8,9 +8,9 @@ import psycopg
 import pytest
 import structlog
 
-from bridge.local.postgres import EmbeddedPostgres
 from tests.oracle.grammar import OWNER
 from tests.oracle.world import SEEN
+from tests.support.stack import embedded_postgres
 
 FUNCTIONS = Path(__file__).parents[2] / "sql" / "migrations" / "20261123100200_bridge_functions.sql"
 
@@ -25,16 +25,10 @@ def _quiet() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def connection() -> Iterator[psycopg.Connection[Any]]:
     """A superuser's connection; what a test does it rolls back."""
-    postgres = EmbeddedPostgres()
-    postgres.start()
-    try:
-        postgres.bootstrap()
-        with psycopg.connect(postgres.url(), autocommit=True) as superuser:
-            superuser.execute(FUNCTIONS.read_bytes())
-            superuser.execute(SEEN)
-            superuser.execute(f"create role {OWNER}")
-            # Its functions call auth.uid(), as those of Supabase's own roles may.
-            superuser.execute(f"grant usage on schema auth to {OWNER}")
-            yield superuser
-    finally:
-        postgres.stop()
+    with embedded_postgres() as postgres, psycopg.connect(postgres.url(), autocommit=True) as superuser:
+        superuser.execute(FUNCTIONS.read_bytes())
+        superuser.execute(SEEN)
+        superuser.execute(f"create role {OWNER}")
+        # Its functions call auth.uid(), as those of Supabase's own roles may.
+        superuser.execute(f"grant usage on schema auth to {OWNER}")
+        yield superuser

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from bridge.local.postgres import EmbeddedPostgres
-from tests.support.stack import MIGRATIONS
+from tests.support.stack import embedded_postgres, migrate
 
 Connection = psycopg.Connection[Any]
 
@@ -21,19 +21,8 @@ Connection = psycopg.Connection[Any]
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A Postgres with Supabase's roles and auth schema, without the migrations."""
-    server = EmbeddedPostgres()
-    server.start()
-    try:
-        server.bootstrap()
+    with embedded_postgres() as server:
         yield server
-    finally:
-        server.stop()
-
-
-def migrate(connection: Connection) -> None:
-    """Apply all migrations."""
-    for path in MIGRATIONS:
-        connection.execute(path.read_bytes())
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +31,15 @@ def migrated(postgres: EmbeddedPostgres) -> EmbeddedPostgres:
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         migrate(connection)
     return postgres
+
+
+@pytest.fixture
+def connection(migrated: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Connection]:
+    """A superuser's connection whose work is rolled back; with the module's SCHEMA, if it has one."""
+    with psycopg.connect(migrated.url()) as one:
+        one.execute(getattr(request.module, "SCHEMA", ""))
+        yield one
+        one.rollback()
 
 
 @pytest.fixture

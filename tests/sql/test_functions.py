@@ -8,7 +8,6 @@ import pytest
 
 from bridge.authorization.catalog import decode_catalog
 from bridge.identifiers import quoted
-from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Actors, Connection
 
 CALLS = [
@@ -44,14 +43,6 @@ def _text(connection: Connection, sql: str, *parameters: object) -> Any:
     row = connection.execute(sql, parameters).fetchone()
     assert row is not None
     return None if row[0] is None else json.loads(row[0])
-
-
-@pytest.fixture
-def connection(migrated: EmbeddedPostgres) -> Any:
-    """A superuser's connection whose work is rolled back."""
-    with psycopg.connect(migrated.url()) as one:
-        yield one
-        one.rollback()
 
 
 def test_the_catalog_is_what_the_worker_decodes(connection: Connection):

@@ -1,11 +1,8 @@
 """``bridge_visible()``: each answer is as if nobody else had been asked, and nothing of it stays."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
-from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Connection
 from tests.sql.test_visible import ANN, BOB, note, visible
 
@@ -32,15 +29,6 @@ begin
     return true;
 end $$;
 """
-
-
-@pytest.fixture
-def connection(migrated: EmbeddedPostgres) -> Iterator[Connection]:
-    """A superuser's connection whose work is rolled back."""
-    with psycopg.connect(migrated.url()) as one:
-        one.execute(SCHEMA)
-        yield one
-        one.rollback()
 
 
 def policy(connection: Connection, using: str) -> None:

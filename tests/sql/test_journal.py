@@ -9,8 +9,8 @@ import pytest
 
 from bridge.authorization.catalog import Table, decode_catalog
 from bridge.local.postgres import EmbeddedPostgres
-from tests.sql.conftest import Actors, Connection, Database, migrate
-from tests.support.stack import MIGRATIONS
+from tests.sql.conftest import Actors, Connection, Database
+from tests.support.stack import MIGRATIONS, migrate
 
 JOURNAL = next(path for path in MIGRATIONS if path.name.endswith("journal.sql")).read_bytes()
 

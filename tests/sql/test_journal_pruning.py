@@ -8,9 +8,9 @@ import psycopg
 import pytest
 
 from bridge.local.postgres import EmbeddedPostgres
-from tests.sql.conftest import Connection, Database, migrate
+from tests.sql.conftest import Connection, Database
 from tests.support.journal import JournalReader
-from tests.support.stack import MIGRATIONS
+from tests.support.stack import MIGRATIONS, migrate
 
 JOURNAL = next(path for path in MIGRATIONS if path.name.endswith("journal.sql"))
 

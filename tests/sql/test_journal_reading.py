@@ -9,8 +9,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.sql.conftest import Connection, Database, migrate
+from tests.sql.conftest import Connection, Database
 from tests.support.journal import JournalReader
+from tests.support.stack import migrate
 
 INSERT = "insert into public.t (body) values (%s) returning id"
 

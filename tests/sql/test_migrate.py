@@ -11,8 +11,8 @@ import psycopg
 from bridge.local.postgres import EmbeddedPostgres
 from bridge.migration.database import LOCK
 from bridge.migration.state import MARK, files, read
-from tests.sql.conftest import Connection, bridge_migrate, migrate, start_migrate
-from tests.support.stack import ROOT
+from tests.sql.conftest import Connection, bridge_migrate, start_migrate
+from tests.support.stack import ROOT, migrate
 
 UNDO = ROOT / "sql" / "undo"
 VERSIONS = [m.version for m in read(files())]

@@ -8,8 +8,8 @@ import pytest
 
 from bridge.local.postgres import EmbeddedPostgres
 from bridge.migration.statements import split
-from tests.sql.conftest import Connection, migrate
-from tests.support.stack import MIGRATIONS, ROOT
+from tests.sql.conftest import Connection
+from tests.support.stack import MIGRATIONS, ROOT, migrate
 
 UNDO = ROOT / "sql" / "undo"
 

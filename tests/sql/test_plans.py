@@ -9,7 +9,7 @@ import pytest
 
 from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Connection
-from tests.support.stack import MIGRATIONS
+from tests.support.stack import MIGRATIONS, migrate
 
 MESSAGES, DIALOGS, USERS = 1_000_000, 20_000, 5_000
 TABLES = ("dialogs", "dialog_participants", "messages")
@@ -199,6 +199,5 @@ def test_applying_the_files_again_rewrites_nothing(large: Connection):
     files = "select relname::text, pg_relation_filenode(oid) from pg_class where relnamespace = 'public'::regnamespace"
     before = dict(large.execute(files).fetchall())
     for _ in range(2):
-        for path in MIGRATIONS:
-            large.execute(path.read_bytes())
+        migrate(large)
         assert dict(large.execute(files).fetchall()) == before

@@ -1,11 +1,8 @@
 """``bridge_visible()`` runs policies as they are stored: names in them were resolved when they were created."""
 
-from collections.abc import Iterator
-
 import psycopg
 import pytest
 
-from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Connection
 from tests.sql.test_visible import ANN, BOB, claims, visible
 
@@ -31,15 +28,6 @@ create table public.rooms (id int primary key, kind private.kind, level private.
 alter table public.rooms enable row level security;
 insert into public.rooms values (1, 'open', 1), (2, 'closed', 2), (3, 'open', 3);
 """.replace("{ann}", ANN).replace("{bob}", BOB)
-
-
-@pytest.fixture
-def connection(migrated: EmbeddedPostgres) -> Iterator[Connection]:
-    """A superuser's connection whose work is rolled back."""
-    with psycopg.connect(migrated.url()) as one:
-        one.execute(SCHEMA)
-        yield one
-        one.rollback()
 
 
 def selected(connection: Connection, user: str | None) -> list[int]:

@@ -1,13 +1,11 @@
 """``bridge_visible()`` where a row's JSON does not tell its values: the table's own row, else a guess that says so."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import psycopg
 import pytest
 
-from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Connection
 from tests.sql.test_visible import asked, visible
 
@@ -24,15 +22,6 @@ create table public.t (
     p public.pair, h public.shade, by bytea, ch char(5), body text, twice text generated always as (body || body) stored);
 alter table public.t enable row level security;
 """
-
-
-@pytest.fixture
-def connection(migrated: EmbeddedPostgres) -> Iterator[Connection]:
-    """A superuser's connection whose work is rolled back."""
-    with psycopg.connect(migrated.url()) as one:
-        one.execute(SCHEMA)
-        yield one
-        one.rollback()
 
 
 def policy(connection: Connection, condition: str) -> None:

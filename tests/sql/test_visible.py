@@ -2,13 +2,12 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
 import pytest
 
-from bridge.local.postgres import EmbeddedPostgres
 from tests.sql.conftest import Actors, Connection
 
 ANN, BOB = (str(uuid.UUID(int=n)) for n in (1, 2))
@@ -24,15 +23,6 @@ alter table public."Odd ""name" enable row level security;
 create policy own on public."Odd ""name" using ("Owner" = auth.uid()
     or exists (select 1 from public.notes n where n.id = "Odd ""name".id));
 """
-
-
-@pytest.fixture
-def connection(migrated: EmbeddedPostgres) -> Iterator[Connection]:
-    """A superuser's connection whose work is rolled back."""
-    with psycopg.connect(migrated.url()) as one:
-        one.execute(SCHEMA)
-        yield one
-        one.rollback()
 
 
 def claims(user: str | None) -> dict[str, str]:

@@ -88,6 +88,15 @@ class Bridge:
                 [Delivery(view=View(action="INSERT"), principals=seeing)],
             )
 
+    async def publish_until(self, stop: asyncio.Event) -> int:
+        """Publish a message every few milliseconds until told to stop; return how many."""
+        count = 0
+        while not stop.is_set():
+            count += 1
+            self.publish(count)
+            await asyncio.sleep(0.005)
+        return count
+
     async def _decide(self, principal: Principal, events: Sequence[RowEvent]) -> Any:
         return await self.decide(principal, events)
 

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from bridge.authorization.catalog import (
-    Argument,
     Catalog,
     Column,
     ForeignKey,
-    Function,
     Grant,
     NamedType,
     Policy,
@@ -15,6 +13,7 @@ from bridge.authorization.catalog import (
     Role,
     Table,
 )
+from bridge.authorization.functions import Argument, Function
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.authorization.roster import Roster

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from bridge.authorization.algebra import TRUE, Expr
-from bridge.authorization.catalog import Function
 from bridge.authorization.env import Env
 from bridge.authorization.evaluation import compile_test
+from bridge.authorization.functions import Function
 from bridge.authorization.lookup import LookupTable
 from bridge.authorization.translation import Context, Translator
 from bridge.authorization.translation.context import parse_expression

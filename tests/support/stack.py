@@ -1,11 +1,15 @@
-"""A local stack for a module of tests: started once, stopped by its fixture."""
+"""A local stack, or only its Postgres, for a module of tests: started once, stopped by its fixture."""
 
 import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psycopg
+
+from bridge.local.postgres import EmbeddedPostgres
 from bridge.local.realtime import Timing
 from bridge.local.stack import LocalStack
 
@@ -27,6 +31,24 @@ def local_stack(*, timing: Timing = QUICK, migrations: bool = True) -> Iterator[
         yield stack
     finally:
         asyncio.run(stack.stop())
+
+
+@contextmanager
+def embedded_postgres() -> Iterator[EmbeddedPostgres]:
+    """Run a Postgres with Supabase's roles and auth schema, without the migrations."""
+    server = EmbeddedPostgres()
+    server.start()
+    try:
+        server.bootstrap()
+        yield server
+    finally:
+        server.stop()
+
+
+def migrate(connection: psycopg.Connection[Any]) -> None:
+    """Apply all migrations."""
+    for path in MIGRATIONS:
+        connection.execute(path.read_bytes())
 
 
 def alive(pid: int) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from bridge.bench.proxy import TcpProxy
 from bridge.capture import WalSource
 from bridge.clock import SystemClock
 from bridge.local.postgres import EmbeddedPostgres
-from tests.support.stack import MIGRATIONS
+from tests.support.stack import embedded_postgres, migrate
 
 PUBLICATION = "bridge_journal"
 
@@ -22,12 +22,13 @@ INSERT = (
 )
 
 
-def prepare(server: EmbeddedPostgres) -> None:
-    """Give the server the journal."""
-    server.bootstrap()
-    with psycopg.connect(server.url(), autocommit=True) as connection:
-        for path in MIGRATIONS:
-            connection.execute(path.read_bytes())
+@contextlib.contextmanager
+def journal_postgres() -> Iterator[EmbeddedPostgres]:
+    """Run a Postgres with the journal."""
+    with embedded_postgres() as server:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            migrate(connection)
+        yield server
 
 
 def url_through(proxy: TcpProxy, options: str = "") -> str:

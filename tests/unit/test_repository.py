@@ -54,6 +54,15 @@ def test_every_metric_says_what_it_counts():
         assert family.documentation.endswith(".")
 
 
+def test_every_metric_that_a_document_names_is_there():
+    """Also where one is advised to look at it; the changelog may name former ones."""
+    families = list(metrics.REGISTRY.collect())
+    known = {f"{one.name}_total" if one.type == "counter" else one.name for one in families}
+    for path in [*(ROOT / "docs").rglob("*.md"), *(ROOT / "ops").rglob("*.md"), ROOT / "README.md"]:
+        named = set(re.findall(r"\bbridge_\w+_(?:total|seconds|bytes)\b", path.read_text()))
+        assert named <= known, path
+
+
 def test_every_event_of_the_log_is_documented():
     """Whoever reads a log line finds its event; the local stack's and the demo's are for developers."""
     documented = (ROOT / "docs" / "errors.md").read_text()

@@ -7,9 +7,9 @@ import msgspec
 
 from bridge.authorization import builtins, types
 from bridge.authorization.algebra import Call, Case, Claims, Const, Expr, Fails, IsNull, Now, Rows
-from bridge.authorization.catalog import Function
 from bridge.authorization.expressions import any_of, walk
 from bridge.authorization.failing import computed_first
+from bridge.authorization.functions import Function
 from bridge.authorization.translation import arrays, coercion, documents, plpgsql, queries
 from bridge.authorization.translation.context import (
     Node,

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bridge.authorization import builtins, temporal, types
+from bridge.authorization import builtins, casting, temporal, types
 from bridge.authorization.algebra import (
     Call,
     Case,
@@ -61,11 +61,11 @@ def _parsed(text: str, type_: Type, catalog: Catalog) -> Any:
                 raise ValueError(text)
             return text
         case "uuid":
-            return builtins.uuid_of(text)
+            return casting.uuid_of(text)
         case "int":
-            return builtins.int_of(text)
+            return casting.int_of(text)
         case "bool":
-            return builtins.bool_of(text)
+            return casting.bool_of(text)
         case "numeric":
             value = Decimal(text)
             if value.is_nan():

@@ -7,7 +7,8 @@ import msgspec
 
 from bridge.authorization import types
 from bridge.authorization.algebra import ColumnRef, Expr
-from bridge.authorization.catalog import SESSION_PATH, Table
+from bridge.authorization.catalog import Table
+from bridge.authorization.functions import SESSION_PATH
 from bridge.errors import CompileError
 
 

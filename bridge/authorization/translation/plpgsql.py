@@ -14,9 +14,10 @@ import postgast
 
 from bridge.authorization import types
 from bridge.authorization.algebra import Case, Const, Exists, Expr, Opaque, Type
-from bridge.authorization.catalog import Catalog, Column, Function
+from bridge.authorization.catalog import Catalog, Column
 from bridge.authorization.expressions import any_of
 from bridge.authorization.failing import computed_first
+from bridge.authorization.functions import Function
 from bridge.authorization.translation import aggregates, coercion, declarations, queries
 from bridge.authorization.translation.context import (
     Node,

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from bridge.authorization.capturing import Capturing, chosen, unwatchable
-from bridge.authorization.catalog import Catalog, Column, Function, Table
+from bridge.authorization.catalog import Catalog, Column, Table
+from bridge.authorization.functions import Function
 from tests.support.catalogs import catalog, table
 
 WATCH = Function("public", "bridge_watch", "text", False, "plpgsql", False, False, "postgres", "")  # noqa: FBT003

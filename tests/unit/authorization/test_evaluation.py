@@ -1,4 +1,4 @@
-"""Three-valued logic, and subqueries answered by index."""
+"""Comparisons, values of the row and the user, and subqueries answered by index."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,14 @@ from bridge.authorization.algebra import (
     TRUE,
     And,
     Call,
-    Case,
     ColumnRef,
     Compare,
     Const,
     Exists,
     Expr,
     InRows,
-    IsNull,
-    IsTrue,
     Not,
-    Opaque,
     Operator,
-    Or,
     Source,
     Uid,
 )
@@ -32,7 +27,6 @@ from bridge.authorization.undecided import UndecidedError
 from bridge.events import Row
 
 NULL = Const(None, "bool")
-VALUES: tuple[tuple[Const, bool | None], ...] = ((TRUE, True), (FALSE, False), (NULL, None))
 
 
 def answer(expr: Expr, row: Row | None = None, uid: str | None = None, *tables: LookupTable) -> bool | None:
@@ -54,28 +48,6 @@ ASKED = ColumnRef(0, "room", "text")
 M = (Source("m", 1),)
 
 
-@pytest.mark.parametrize(("left", "a"), VALUES)
-@pytest.mark.parametrize(("right", "b"), VALUES)
-def test_and_or_have_three_values(left: Const, a: bool | None, right: Const, b: bool | None) -> None:  # noqa: FBT001
-    """The truth tables of SQL: NULL is neither true nor false until the end."""
-    both = False if False in (a, b) else None if None in (a, b) else True
-    either = True if True in (a, b) else None if None in (a, b) else False
-
-    assert answer(And((left, right))) is both
-    assert answer(Or((left, right))) is either
-
-
-@pytest.mark.parametrize(
-    ("operand", "negated", "is_true", "is_null"),
-    [(TRUE, False, True, False), (FALSE, True, False, False), (NULL, None, False, True)],
-)
-def test_tests_of_one_operand(operand: Const, negated: object, is_true: object, is_null: object) -> None:
-    """NOT NULL is NULL; IS TRUE and IS NULL never are."""
-    assert answer(Not(operand)) is negated
-    assert answer(IsTrue(operand)) is is_true
-    assert answer(IsNull(operand)) is is_null
-
-
 @pytest.mark.parametrize(
     ("op", "less", "same", "more"),
     [
@@ -94,12 +66,6 @@ def test_comparisons(op: Operator, less: object, same: object, more: object) -> 
 
     assert answers == [less, same, more, None]
     assert answer(Compare(op, two, Const(None, "int"))) is None
-
-
-def test_the_empty_and_is_true_the_empty_or_is_false() -> None:
-    """As a WHERE that is not there, and a list without elements."""
-    assert answer(And(())) is True
-    assert answer(Or(())) is False
 
 
 def test_values_come_from_the_row_and_the_user() -> None:
@@ -228,40 +194,6 @@ def test_in_rows_counts_rows_that_pass_every_test() -> None:
 
     assert answer(expr, {"room": "a"}, None, table) is True
     assert answer(expr, {"room": "b"}, None, table) is False
-
-
-FAILS, UNKNOWN = Opaque("fails", raises=True), Opaque("unknown")
-
-
-@pytest.mark.parametrize(
-    ("expr", "expected"),
-    [
-        (Or((TRUE, FAILS)), True),
-        (Or((UNKNOWN, TRUE)), True),
-        (And((FALSE, FAILS)), False),
-        (And((UNKNOWN, FALSE)), False),
-        (Or((FAILS, TRUE)), "fails"),
-        (And((FAILS, TRUE)), "fails"),
-        (And((FAILS, FALSE)), "fails, or is not true"),
-        (And((NULL, FAILS)), "fails, or is not true"),
-        (Or((And((FAILS, FALSE)), FALSE)), "fails, or is not true"),
-        (Or((And((FAILS, FALSE)), TRUE)), "fails"),
-        (Or((And((FAILS, FALSE)), UNKNOWN)), "fails"),
-        (IsTrue(And((FAILS, FALSE))), "fails, or is not true"),
-        (Not(And((FAILS, FALSE))), "fails"),
-        (IsNull(And((FAILS, FALSE))), "fails"),
-        (Compare("=", And((FAILS, FALSE)), TRUE), "fails"),
-        (Case(((And((FAILS, FALSE)), FALSE),), TRUE, "bool"), "fails"),
-        (Or((UNKNOWN, FALSE)), "unknown"),
-    ],
-)
-def test_an_error_hides_what_stands_after_it(expr: Expr, expected: object) -> None:
-    """An AND with a false part is not true at any rate, but NOT and CASE tell false from an error."""
-    try:
-        found: object = answer(expr)
-    except UndecidedError as error:
-        found = "fails, or is not true" if error.untrue else "fails" if error.raises else "unknown"
-    assert found == expected
 
 
 def test_exists_looks_at_each_row_where_one_may_fail() -> None:

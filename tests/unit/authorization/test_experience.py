@@ -1,30 +1,18 @@
 """What users experience, once it is known who saw a row before and who sees it after."""
 
-import msgspec
 import pytest
 
 from bridge.authorization.asking import Answer
 from bridge.authorization.effects import Probe
-from bridge.authorization.experience import NOBODY, Decision, Sees, Share, Shares, Shift
+from bridge.authorization.experience import NOBODY, Sees, Share, Shares, Shift
 from bridge.authorization.grounds import Grounds
 from bridge.authorization.shaping import Shaper
 from bridge.authorization.sightings import Sighting
-from bridge.authorization.undecided import UndecidedError
-from bridge.events import Action, Change, Principal, Row, RowEvent, View
+from bridge.events import Action, Change, Principal, View
 from tests.support.catalogs import ANN, BOB, CAT, planset, table, user
 
 ann, bob, cat = user(ANN), user(BOB), user(CAT)
 COLUMNS = frozenset({"id"})
-EVENT = RowEvent(
-    table="public.rooms",
-    new={"id": 1},
-    old={"id": 1},
-    key={"id": 1},
-    dialog_id="1",
-    old_dialog_id=None,
-    commit_timestamp="2026-01-01T10:00:00.000Z",
-    received_s=0.0,
-)
 
 
 def seeming(*principals: Principal) -> Sees:
@@ -72,12 +60,6 @@ def test_who_only_seems_to_see_the_row_is_told_that_it_went() -> None:
     )
     assert told(share) == {"DELETE": {cat}}
 
-    seems, saw = seeming(ann), Sees(Sighting([ann]))
-    gone = msgspec.structs.replace(EVENT, new=None)
-    assert Decision(event=EVENT, columns=None, sees_new=seems, saw_old=saw).view(set()) is None
-    lost = Decision(event=gone, columns=None, saw_old=seems).view(set())
-    assert lost == View(action="DELETE", columns=None)
-
 
 def test_who_seemed_to_see_a_row_that_was_not_shown_has_the_next_version_as_a_new_one() -> None:
     """Of the row before it is said again that they likely saw it: nobody has told them, though."""
@@ -118,17 +100,6 @@ def test_the_row_before_is_shown_to_those_who_saw_it_for_certain(*, row_only: bo
     whole, hidden = View(action="UPDATE"), View(action="UPDATE", hides_old=True)
     assert shown(Answer([bob], [bob]), ann, bob, dan) == {whole: certain, hidden: {ann, bob, dan} - certain}
     assert shown(Answer([], [cat], seems=[cat]), ann, cat) == {whole: {ann}, hidden: {cat}}
-
-    for principal, sees, saw, unsure in (
-        (ann, Sees(Sighting([ann])), Sees(Sighting([ann])), False),
-        (bob, Sees(Sighting([bob])), Sees(Sighting([], [bob]), Answer([bob], [bob])), False),
-        (cat, Sees(Sighting([cat])), Sees(Sighting([], [cat]), Answer([], [cat], seems=[cat])), False),
-        (dan, Sees(Sighting([dan])), NOBODY, True),
-    ):
-        decision = Decision(
-            event=EVENT, columns=None, sees_new=sees, saw_old=saw, unsure=unsure, row_only=row_only
-        )
-        assert decision.view(set()) == View(action="UPDATE", hides_old=principal not in certain)
 
 
 def test_nobody_is_told_nothing() -> None:
@@ -193,40 +164,6 @@ def test_a_row_that_was_never_known_is_withdrawn_from_all_who_may_have_been_show
     assert shift(Sighting([]), Sighting([bob]), shown=[ann, bob]).settle() == ([bob], [ann])
 
 
-@pytest.mark.parametrize(
-    ("new", "old", "sees", "saw", "action"),
-    [
-        ({"id": 1}, None, True, False, "INSERT"),
-        ({"id": 1}, None, False, False, None),
-        ({"id": 1}, {"id": 1}, True, True, "UPDATE"),
-        ({"id": 1}, {"id": 1}, True, False, "INSERT"),
-        ({"id": 1}, {"id": 1}, False, True, "DELETE"),
-        ({"id": 1}, {"id": 1}, False, False, None),
-        (None, {"id": 1}, False, True, "DELETE"),
-    ],
-)
-def test_an_event_that_is_replayed(
-    new: Row | None,
-    old: Row | None,
-    sees: bool,  # noqa: FBT001
-    saw: bool,  # noqa: FBT001
-    action: Action | None,
-) -> None:
-    """Decided again as of now, for one principal."""
-    event = RowEvent(
-        **{name: getattr(EVENT, name) for name in EVENT.__struct_fields__} | {"new": new, "old": old}
-    )
-    decision = Decision(
-        event=event,
-        columns=COLUMNS,
-        sees_new=Sees(sighting=Sighting([ann] if sees else [])),
-        saw_old=Sees(sighting=Sighting([ann] if saw else [])),
-    )
-    view = decision.view(set())
-
-    assert (None if view is None else view.action) == action
-
-
 OTHER_TABLES = Grounds(row_only=False, hidden_by=frozenset())
 OWN_TABLE = Grounds(row_only=False, hidden_by=frozenset({"UPDATE", "DELETE"}))
 
@@ -287,32 +224,3 @@ def test_a_row_that_has_changed_again_is_not_announced(current: bool) -> None:  
 
     assert found.settle() == (([ann], []) if current else ([], []))
     assert found.untold == (set() if current else {ann})
-
-
-def replayed(new: Row | None, sees: Sees, *, saw: bool = False, unsure: bool = False) -> Decision:
-    event = RowEvent(
-        **{name: getattr(EVENT, name) for name in EVENT.__struct_fields__} | {"new": new, "old": {"id": 1}}
-    )
-    before = Sees(sighting=Sighting([ann] if saw else []))
-    return Decision(event=event, columns=None, sees_new=sees, saw_old=before, unsure=unsure)
-
-
-def test_a_replay_passes_over_versions_that_are_gone() -> None:
-    """The one that is there is an INSERT for those who did not have the row."""
-    untold: set[tuple[object, ...]] = set()
-    gone = replayed({"id": 1}, asked(OTHER_TABLES, ann, current=False))
-    here = replayed({"id": 1}, asked(OTHER_TABLES, ann, current=True), saw=True)
-
-    assert gone.view(untold) is None
-    views = [here.view(untold), here.view(untold)]
-    assert [view and view.action for view in views] == ["INSERT", "UPDATE"]
-
-
-def test_a_replay_cannot_tell_what_nobody_can() -> None:
-    """Who sees the row has it; who does not may have lost it."""
-    view = replayed({"id": 1}, asked(OWN_TABLE, ann, current=True), unsure=True).view(set())
-    assert view is not None
-    assert view.action == "UPDATE"
-    for lost in (replayed(None, NOBODY, unsure=True), replayed({"id": 1}, NOBODY, unsure=True)):
-        with pytest.raises(UndecidedError, match=r"public\.rooms"):
-            lost.view(set())

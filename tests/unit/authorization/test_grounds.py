@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from bridge.authorization.catalog import Function
+from bridge.authorization.functions import Function
 from bridge.authorization.grounds import grounds, tables_read
 from tests.support.catalogs import catalog, function, policy, table
 

@@ -1,7 +1,8 @@
 """A membership brings its dialog into sight, or takes it away; each row is told of once."""
 
 from bridge.authorization.authorizer import Deliver
-from bridge.authorization.catalog import Function, Table
+from bridge.authorization.catalog import Table
+from bridge.authorization.functions import Function
 from tests.support.catalogs import ANN, BOB, function, planset, table
 from tests.support.stage import D1, D2, Project, ann, bob, change, message, nothing, stage, stage_of, told
 

@@ -30,8 +30,9 @@ from bridge.authorization.algebra import (
     Source,
     Uid,
 )
-from bridge.authorization.catalog import Argument, Catalog, Function, Table
+from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.expressions import compare, failure
+from bridge.authorization.functions import Argument, Function
 from bridge.authorization.normalization import Normalizer
 from bridge.authorization.translation import Context, Translator
 from bridge.authorization.translation.context import RowFilter, parse_expression

@@ -10,6 +10,7 @@ import pytest
 
 from bridge.errors import SourceError
 from bridge.local.postgres import EmbeddedPostgres
+from tests.support.stack import embedded_postgres
 
 ANN = "11111111-1111-1111-1111-111111111111"
 
@@ -17,13 +18,8 @@ ANN = "11111111-1111-1111-1111-111111111111"
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[EmbeddedPostgres]:
     """A server in a temporary folder, with Supabase's roles."""
-    server = EmbeddedPostgres()
-    server.start()
-    try:
-        server.bootstrap()
+    with embedded_postgres() as server:
         yield server
-    finally:
-        server.stop()
 
 
 def value(postgres: EmbeddedPostgres, query: str, database: str = "postgres") -> object:

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from bridge.authorization.algebra import Claims, Const, Fails, IsNull
-from bridge.authorization.catalog import Argument, Function
 from bridge.authorization.expressions import failure
+from bridge.authorization.functions import Argument, Function
 from tests.support.catalogs import BOB, function
 from tests.support.policies import answer, refused, translated
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.authorization.catalog import Function
+from bridge.authorization.functions import Function
 from bridge.authorization.undecided import UndecidedError
 from tests.support.catalogs import ANN, BOB, function
 from tests.support.policies import answer, refused
