@@ -5,6 +5,7 @@ Source: Postgres manual, "Logical Replication Message Formats".
 
 import datetime as dt
 import struct
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -109,6 +110,30 @@ def read_row(message: bytes, at: int) -> tuple[tuple[Cell, ...], int]:
             add(_ABSENT[message[at]])
             at += 1
     return tuple(cells), at
+
+
+def read_some(message: bytes, at: int, wanted: Sequence[bool]) -> list[str | None]:
+    """Return some cells of the row that starts at ``at``, in order: text, or None for NULL.
+
+    Args:
+        message: The message.
+        at: Where the row starts.
+        wanted: For each column whether its cell is.
+    """
+    cells: list[str | None] = []
+    add, unpack = cells.append, _INT32.unpack_from
+    at += 2
+    for is_wanted in wanted:
+        if message[at] == _TEXT:
+            start = at + 5
+            at = start + unpack(message, at + 1)[0]
+            if is_wanted:
+                add(message[start:at].decode())
+        else:
+            at += 1
+            if is_wanted:
+                add(None)
+    return cells
 
 
 def read_relation(message: bytes) -> Relation:

@@ -12,7 +12,7 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 _DATA = ord("w")
 _KEEPALIVE = ord("k")
 _DATA_BYTES = 25  # kind, LSN of what follows, end of WAL, time
-_END_LSN = struct.Struct(">q")
+_end_lsn = struct.Struct(">q").unpack_from
 _KEEPALIVE_FORM = struct.Struct(">cqqB")  # kind, end of WAL, time, whether a reply is wanted at once
 _STATUS = struct.Struct(">cqqqqB")  # kind, written, flushed and applied LSN, time, whether a reply is wanted
 
@@ -38,8 +38,9 @@ class Stream:
         """
         kind = message[0]
         if kind == _DATA:
-            (end_lsn,) = _END_LSN.unpack_from(message, 9)
-            self.received_lsn = max(self.received_lsn, end_lsn)
+            end_lsn = _end_lsn(message, 9)[0]
+            if end_lsn > self.received_lsn:  # for every message: a call would take longer than the rest
+                self.received_lsn = end_lsn
             return bytes(message[_DATA_BYTES:])
         if kind != _KEEPALIVE:
             raise ValueError(f"a message of kind {kind} in the replication stream")

@@ -8,9 +8,11 @@ from typing import Any, Final
 from bridge.capture.refusal import ReplicationError
 from bridge.clock import rfc3339_ms
 from bridge.journal import JOURNAL, NAME, SCHEMA, JournalRow
-from bridge.pgoutput import EPOCH, Cell, Relation, read_commit_us, read_relation, read_row
+from bridge.pgoutput import EPOCH, Relation, read_commit_us, read_relation, read_some
 
 NEEDED: Final = ("id", "relation", "action", "record", "old_record")
+OPTIONAL: Final = ("txid",)
+"""Empty where the journal is of an older form."""
 
 _INSERT, _BEGIN, _COMMIT, _RELATION = map(ord, "IBCR")
 
@@ -26,12 +28,17 @@ class RowReader:
         """The journal's, once it has been described."""
         self._others: set[bytes] = set()
         """The oids of tables that are none of ours."""
-        self._pick: Callable[[tuple[Cell, ...]], tuple[Any, ...]] = itemgetter(0)
+        self._wanted: tuple[bool, ...] = ()
+        """For each of its columns whether it is one of ours."""
+        self._pick: Callable[[list[str | None]], tuple[Any, ...]] = itemgetter(0)
+        """Puts these in order."""
         self._committed_s = -1
         self._prefix = ""
         self._commit_timestamp = ""
-        self._kept: tuple[tuple[Any, ...], float, int] | None = None
+        self._kept: tuple[Any, ...] | None = None
         """The last row: with the next message it is known whether it is the last of its transaction."""
+        self._kept_size = 0
+        self._received_s = 0.0
 
     def read(self, message: bytes, received_s: float) -> tuple[JournalRow, int] | None:
         """Return the row before ``message``, and the size of its message in bytes; None where there is none.
@@ -42,15 +49,18 @@ class RowReader:
         """
         kind = message[0]
         if kind == _COMMIT:
-            return self._told(last=True)
+            return None if self._kept is None else self._told(self._kept, last=True)
         if kind == _INSERT:
             oid = message[1:5]
             if oid != self._oid:
                 if oid in self._others:
                     return None
                 raise LookupError("a row of a table that was not described")
-            before = self._told(last=False)
-            self._kept = self._pick(read_row(message, 6)[0]), received_s, len(message)
+            before = None if self._kept is None else self._told(self._kept, last=False)
+            cells = read_some(message, 6, self._wanted)
+            cells.append("")  # stands for what there is no column for
+            self._kept = self._pick(cells)
+            self._kept_size, self._received_s = len(message), received_s
             return before
         if kind == _BEGIN:
             self._date(read_commit_us(message))
@@ -58,23 +68,14 @@ class RowReader:
             self._describe(message[1:5], read_relation(message))
         return None
 
-    def _told(self, *, last: bool) -> tuple[JournalRow, int] | None:
-        kept, self._kept = self._kept, None
-        if kept is None:
-            return None
-        (id_, relation, action, record, old_record, *txid), received_s, size = kept
+    def _told(self, kept: tuple[Any, ...], *, last: bool) -> tuple[JournalRow, int]:
+        self._kept = None
+        id_, relation, action, record, old_record, txid = kept
+        at = self._commit_timestamp
         row = JournalRow(
-            int(id_),
-            relation,
-            action,
-            record,
-            old_record,
-            self._commit_timestamp,
-            txid[0] if txid else "",
-            last,
-            received_s,
+            int(id_), relation, action, record, old_record, at, txid, last, self._received_s
         )
-        return row, size
+        return row, self._kept_size
 
     def _date(self, committed_us: int) -> None:
         """Take note of when the transaction committed that begins."""
@@ -97,6 +98,7 @@ class RowReader:
                 f"the rows of {JOURNAL} come without {', '.join(missing)}",
                 "apply sql/migrations (bridge migrate up), and publish the table without a column list",
             )
-        wanted = [*NEEDED, *(name for name in ("txid",) if name in names)]
+        ours = [name for name in names if name in NEEDED or name in OPTIONAL]
         self._others.discard(oid)
-        self._oid, self._pick = oid, itemgetter(*map(names.index, wanted))
+        self._oid, self._wanted = oid, tuple(name in ours for name in names)
+        self._pick = itemgetter(*[ours.index(name) if name in ours else -1 for name in (*NEEDED, *OPTIONAL)])
