@@ -95,7 +95,7 @@ class Pipeline:
         )
         self._pace = Pace()
         self._ahead: deque[Event] = deque()
-        """What was taken of the source and is still to be relayed; behind the last may be more of what it is of."""
+        """What was taken of the source and not relayed: whole transactions, but for the last."""
         self._turn_ends_s = 0.0
         self.reminders = self._teller.reminders
         # Who connects before the first Live may have read rows that changed before it.
@@ -243,7 +243,7 @@ class Pipeline:
             self._turn_ends_s = self._clock.monotonic_s() + TURN_S
 
     def _relay_inserts(self) -> bool:
-        """Relay what waits, while nothing has to be asked or looked up, as with most; True if that was all for now."""
+        """Relay what waits while nothing has to be asked or looked up, as with most; True if that was all for now."""
         authorizer = self._authorizer
         if authorizer is None or not self._usable or self._teller.traces:
             return False

@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from bridge import metrics
 from bridge.authorization.aftermath import still_seen
+from bridge.authorization.arrivals import Arrivals
 from bridge.authorization.asking import Database, Questions, Visibility
 from bridge.authorization.deciding import Asker, Decider
-from bridge.authorization.effects import Crowd, Probe, viewers
+from bridge.authorization.effects import Crowd, Probe
 from bridge.authorization.experience import Deliver, Effect, Resync, shifted
 from bridge.authorization.finders import Users
 from bridge.authorization.lookup import LookupRow, same
@@ -17,7 +18,7 @@ from bridge.authorization.settling import Pending, Settler
 from bridge.authorization.shaping import Shaper
 from bridge.authorization.sharing import Sharing
 from bridge.authorization.shifting import Shifting
-from bridge.events import Change, Delivery, Principal, Row, RowEvent, View
+from bridge.events import Change, Principal, Row, RowEvent, View
 
 
 class Authorizer:
@@ -55,6 +56,11 @@ class Authorizer:
         self._plans = list(planset.plans.values())
         self._plans_of = {
             name: {plan.role: plan for plan in self._plans if plan.table == name} for name in planset.watched
+        }
+        self._arrivals = {
+            name: Arrivals(name, plans, memory=memory, roster=roster, shaper=self._shaper)
+            for name, plans in self._plans_of.items()
+            if name not in memory.lookups
         }
         asker = Asker(planset.catalog)
         self._sharing = Sharing(self._plans_of, memory, roster, asker)
@@ -219,8 +225,6 @@ class Authorizer:
     def insert(self, changes: Sequence[Change]) -> list[Deliver]:
         """Store INSERTs, which most changes are, and say who sees the rows.
 
-        No look-up row changes and nobody saw the row before, so there is nothing else to find out.
-
         Args:
             changes: In order; those from the first on for which :meth:`begin` has to be called are left.
 
@@ -228,36 +232,23 @@ class Authorizer:
             CatalogChangedError: the plans do not fit the table of the first any more; nothing was applied.
         """
         found: list[Deliver] = []
+        table, arrivals = "", None
         for change in changes:
+            if change.table != table:
+                table = change.table
+                arrivals = self._arrivals.get(table)
+                if arrivals is not None:
+                    arrivals.refresh()
             try:
-                one = self._insert(change)
+                one = None if arrivals is None else arrivals.take(change)
             except CatalogChangedError:
                 if found:
-                    break
+                    break  # it is raised when it comes first
                 raise
             if one is None:
                 break
             found.append(one)
         return found
-
-    def _insert(self, change: Change) -> Deliver | None:
-        plans = self._plans_of.get(change.table)
-        row, roster = change.new, self._roster
-        if row is None or change.action != "INSERT" or plans is None or change.table in self.memory.lookups:
-            return None
-        self.memory.check(change)
-        deliveries = []
-        for role in roster.roles():
-            plan = plans.get(role)
-            if plan is None:
-                continue
-            sighting = viewers(plan, row, roster)
-            if sighting.open:
-                return None
-            if sighting.sees:
-                deliveries.append(Delivery(view=plan.arrives, principals=sighting.sees))
-        self.memory.store(change)
-        return Deliver(self._shaper.inserted(change, row), tuple(deliveries))
 
     async def decide(
         self, principal: Principal, events: Sequence[RowEvent], database: Visibility

@@ -176,18 +176,21 @@ def viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] |
         users: Ask about these users only; None for all.
     """
     known = plan.sightings if users is None else None
-    key = None if known is None else known.key(row, roster)
-    if known is None or key is None:
+    if known is None:
         return _viewers(plan, row, roster, users)
+    known.refresh(roster)
+    key = known.key(row)
+    if key is None:
+        return _viewers(plan, row, roster)
     sighting = known.find(key)
     if sighting is None:
-        sighting = _viewers(plan, row, roster, users)
+        sighting = _viewers(plan, row, roster)
         if not sighting.open:
             known.keep(key, sighting)
     return sighting
 
 
-def _viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] | None) -> Sighting:
+def _viewers(plan: Plan, row: Row, roster: Roster, users: frozenset[str | None] | None = None) -> Sighting:
     candidates: Collection[Principal]
     if users is None:
         found, exact = plan.users(row)

@@ -63,6 +63,10 @@ class RowMemory:
         """Return the columns of a watched table that deciding needs."""
         return self._needed[table]
 
+    def required(self, table: str) -> frozenset[str]:
+        """Return the columns that each whole row of a table has to have."""
+        return self._required[table]
+
     def check(self, change: Change, *, is_whole: bool = False) -> None:
         """Refuse a change that lacks a column which deciding or announcing needs.
 

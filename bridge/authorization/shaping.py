@@ -28,13 +28,16 @@ class Shaper:
 
     def inserted(self, change: Change, row: Row) -> RowEvent:
         """Return the event of a new row, which has its primary key."""
+        table = change.table
+        column = self._dialog_columns.get(table)
+        dialog = None if column is None else row.get(column)
         return RowEvent(
-            table=change.table,
+            table=table,
             new=row,
             old=None,
-            key={column: row[column] for column in self._keys[change.table]},
-            dialog_id=self.dialog_id(change.table, row),
-            dialog_column=self._dialog_columns.get(change.table),
+            key={column: row[column] for column in self._keys[table]},
+            dialog_id=dialog if dialog is None or dialog.__class__ is str else str(dialog),
+            dialog_column=column,
             commit_timestamp=change.commit_timestamp,
             received_s=change.received_s,
             id=f"{change.stream}-{change.id}",

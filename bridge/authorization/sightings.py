@@ -56,11 +56,8 @@ class Sightings:
     def __len__(self) -> int:
         return len(self._found)
 
-    def key(self, row: Row, roster: Roster) -> Key | None:
-        """Return the values that the answer for ``row`` follows from; None if equal ones may mean others.
-
-        All that was found is forgotten if anything else that it follows from has changed since the last call.
-        """
+    def refresh(self, roster: Roster) -> None:
+        """Forget all that was found if anything has changed since the last call that it follows from."""
         version = roster.version
         for table in self._tables:
             version += table.version  # they only rise
@@ -68,7 +65,10 @@ class Sightings:
             self._version, self._roster = version, roster
             self._found.clear()
             self._kept = 0
-        key = tuple([row[column] for column in self._columns])
+
+    def key(self, row: Row) -> Key | None:
+        """Return the values that the answer for ``row`` follows from; None if equal ones may mean others."""
+        key = tuple(map(row.__getitem__, self._columns))
         for value in key:
             if value.__class__ not in _PLAIN:
                 return _told_apart(key)

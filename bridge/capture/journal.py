@@ -188,7 +188,7 @@ class Journal:
         while ready:
             entry = ready.popleft()
             if entry.__class__ is Change:
-                if self._pass(entry.id):
+                if self._pass(entry.id) if self._never else self.position.add(entry.id):
                     # Nobody else has seen it yet: a copy would take as long as all the rest here.
                     force_setattr(entry, "position", self.position.text())
                     force_setattr(entry, "stream", self.stream)

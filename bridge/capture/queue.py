@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from bridge.events import Gap, Live
@@ -49,9 +50,15 @@ class EventQueue(Generic[Waiting]):
         self._put(change, size_bytes)
         return True
 
-    def add(self, change: Waiting, size_bytes: int) -> None:
-        """Queue ``change``, room or not: for who looks at ``full`` before taking the next one."""
-        self._put(change, size_bytes)
+    def room(self) -> tuple[int, int]:
+        """Return how many changes may be added, and that none may once they have so many bytes."""
+        return self._limit - len(self._items), self._limit_bytes - self._waiting_bytes
+
+    def extend(self, changes: Sequence[tuple[Waiting, int]]) -> None:
+        """Queue changes, each with its size in bytes: for who has looked whether there is :meth:`room`."""
+        self._items.extend(changes)
+        self._waiting_bytes += sum([size_bytes for _, size_bytes in changes])
+        self._filled.set()
 
     def live(self) -> None:
         """Queue the news that upstream is live."""
@@ -87,7 +94,11 @@ class EventQueue(Generic[Waiting]):
 
     def take(self) -> Waiting | Gap | Live | None:
         """Return the next item if there is one."""
-        return self._take() if self._items else None
+        if not self._items:
+            return None
+        item, size_bytes = self._items.popleft()
+        self._waiting_bytes -= size_bytes
+        return item
 
     async def get(self) -> Waiting | Gap | Live | None:
         """Return the next item, when there is one; None if the reader was woken before."""

@@ -192,10 +192,12 @@ class WalSource:
     def _receive(self, slot: Slot, stream: Stream, journal: RowReader) -> None:
         """Take what has arrived, as far as there is room; called when the socket is readable."""
         now_s = self._clock.monotonic_s()
+        rows: list[tuple[JournalRow, int]] = []
+        failure: ReplicationError | None = None
+        room, room_bytes = self._queue.room()
         try:
-            asked, queue = False, self._queue
-            has_room = not queue.full
-            while has_room:
+            asked = False
+            while len(rows) < room and room_bytes > 0:
                 message = slot.message()
                 if message is None:
                     # Only once, for the others on the loop; and only when all that libpq holds has been
@@ -211,14 +213,18 @@ class WalSource:
                     continue
                 read = journal.read(payload, now_s)
                 if read is not None:
-                    queue.add(*read)
-                    has_room = not queue.full
+                    rows.append(read)
+                    room_bytes -= read[1]
             if stream.reply_wanted:
                 slot.send(stream.status(now=self._clock.now(), ask=False))
         except ReplicationError as error:
-            self._fail(error)
+            failure = error
         except Exception as error:  # noqa: BLE001 - the caller is the loop, which would only log it
-            self._fail(_unexpected(error))
+            failure = _unexpected(error)
+        if rows:
+            self._queue.extend(rows)
+        if failure is not None:
+            self._fail(failure)
 
     def _silent(self) -> ReplicationError:
         return ReplicationError(

@@ -72,9 +72,7 @@ class RowReader:
         self._kept = None
         id_, relation, action, record, old_record, txid = kept
         at = self._commit_timestamp
-        row = JournalRow(
-            int(id_), relation, action, record, old_record, at, txid, last, self._received_s
-        )
+        row = JournalRow(int(id_), relation, action, record, old_record, at, txid, last, self._received_s)
         return row, self._kept_size
 
     def _date(self, committed_us: int) -> None:
