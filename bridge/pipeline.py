@@ -243,7 +243,7 @@ class Pipeline:
             self._turn_ends_s = self._clock.monotonic_s() + TURN_S
 
     def _relay_inserts(self) -> bool:
-        """Relay what waits while nothing has to be asked or looked up, as with most; True if that was all for now."""
+        """Relay what waits, while nothing has to be asked or looked up; True if that was all for now."""
         authorizer = self._authorizer
         if authorizer is None or not self._usable or self._teller.traces:
             return False

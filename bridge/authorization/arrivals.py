@@ -37,7 +37,7 @@ class Arrivals:
         self._here: list[tuple[Plan, Sightings | None]] = []
 
     def refresh(self) -> None:
-        """See who is here and what is still known; before the first of rows between which nothing else comes."""
+        """See who is here and what is still known; before each run of rows between which nothing comes."""
         roster = self._roster
         self._here = [(plan, plan.sightings) for role, plan in self._plans.items() if roster.of_role(role)]
         for _, known in self._here:
