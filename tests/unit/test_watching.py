@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.authorization.planset import PlanSet
 from bridge.certainty import CERTAIN_S
@@ -56,6 +57,23 @@ async def test_policies_that_cannot_be_checked_decide_nothing():
         await stage.source.told()
         assert stage.heard.log == [*MAY_BE_STALE, "live", "note 2 to 1"]
         assert (stage.heard.opened, stage.database.loads) == (2, 1)
+
+
+async def test_a_catalog_that_cannot_be_asked_for_is_not_said_each_time():
+    """Once, and ever more rarely; the reason is known until it can be."""
+    async with running() as stage, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        await stage.tell(Live())
+        stage.database.failures += [RpcError("away: wait"), RpcError("away: wait"), RpcError("refused: wait")]
+        catalog = stage.pipeline.catalog
+        with capture_logs() as logs:
+            watching = tasks.create_task(catalog.run(0))
+            while catalog.trouble.reason != "refused: wait":  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            while catalog.trouble.reason:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            watching.cancel()
+        said = [(entry["reason"], entry["attempt"]) for entry in logs]
+        assert said == [("away: wait", 1), ("refused: wait", 3)]
 
 
 async def test_policies_that_changed_unseen_decide_nothing_that_waited():
