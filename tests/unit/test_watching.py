@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from bridge.authorization.planset import PlanSet
 from bridge.certainty import CERTAIN_S
-from bridge.errors import BridgeError, ConfigError, RpcError, SourceError
+from bridge.errors import BridgeError, ConfigError, RpcError
 from bridge.events import Live
 from tests.support.catalogs import planset, table
 from tests.support.pipeline import NOTES, Stage, ann, insert, note_event, own_notes, running
@@ -96,7 +96,6 @@ async def test_policies_that_changed_unseen_decide_nothing_that_waited():
     "error",
     [
         ConfigError("table public.notes does not exist: create it, or correct BRIDGE_TABLES"),
-        SourceError("bridge_catalog() answered in another form: apply sql/migrations"),
         RpcError("bridge_catalog() did not answer: trying again"),
     ],
 )
