@@ -92,7 +92,7 @@ async def test_a_reload_drops_nobody(stack: LocalStack, tmp_path: Path):
     """Who was there still hears, over the process that was replaced; who comes is served by a new one."""
     owner = str(uuid.uuid4())
     async with (
-        _site(stack, tmp_path, proxy_read_timeout="60s") as (nginx, _),  # a busy machine pings late
+        _site(stack, tmp_path, ping_s="25", proxy_read_timeout="60s") as (nginx, _),  # a busy machine is late
         contextlib.AsyncExitStack() as clients,
     ):
         there = [
