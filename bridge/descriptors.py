@@ -12,13 +12,15 @@ import resource
 
 import structlog
 
+from bridge.clock import Clock
+from bridge.trouble import SELDOM_S, Trouble
+
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 SPARE_FILES = 256
 """Files and sockets that the worker has open beside those of its clients."""
 
 LOOK_S = 1.0
-SAY_AGAIN_S = 60.0
 
 
 def needed_files(max_connections: int) -> int:
@@ -50,21 +52,22 @@ def raise_limit(needed: int) -> None:
 class OpenFiles:
     """Looks whether a file can be opened.
 
+    Args:
+        clock: Source of time.
+
     Attributes:
         are_exhausted: None could when it was tried last: clients are not accepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.are_exhausted = False
+        self._trouble = Trouble(clock, again_s=SELDOM_S)
 
     async def watch(self) -> None:
         """Look for ever; what is wrong is said once a minute while it lasts."""
-        loop = asyncio.get_running_loop()
-        said_s = float("-inf")
         while True:
             self.are_exhausted = not _can_open()
-            if self.are_exhausted and loop.time() - said_s >= SAY_AGAIN_S:
-                said_s = loop.time()
+            if self.are_exhausted and self._trouble.note("open_files_exhausted"):
                 limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
                 log.error("open_files_exhausted", limit=limit)
             await asyncio.sleep(LOOK_S)

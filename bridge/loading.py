@@ -7,11 +7,13 @@ import structlog
 
 from bridge.authorization import Authorizer, CatalogChangedError
 from bridge.backoff import Backoff
+from bridge.clock import Clock
 from bridge.errors import BridgeError, RpcError, SourceError
 from bridge.events import Change, Gap
 from bridge.ports import Audience, Source
 from bridge.position import Position
 from bridge.transactions import net_of_each
+from bridge.trouble import Trouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -24,6 +26,10 @@ class Loading:
         load: Builds a fresh authorization stage from the database.
         audience: Is told of the past, which nobody is sent.
         backoff: Time between two tries.
+        clock: Source of time.
+
+    Attributes:
+        trouble: Why it does not end.
     """
 
     def __init__(
@@ -33,11 +39,13 @@ class Loading:
         load: Callable[[], Awaitable[Authorizer]],
         audience: Audience,
         backoff: Backoff,
+        clock: Clock,
     ) -> None:
         self._source = source
         self._load = load
         self._audience = audience
         self._backoff = backoff
+        self.trouble = Trouble(clock)
 
     async def run(self) -> Authorizer:
         """Return an authorization stage as of now, once the database answers."""
@@ -51,6 +59,7 @@ class Loading:
                 await self._wait_after(error)
             else:
                 self._backoff.reset()
+                self.trouble.end()
                 return authorizer
 
     async def _past(self) -> Sequence[Change | Gap] | None:
@@ -67,7 +76,9 @@ class Loading:
 
     async def _wait_after(self, error: BridgeError) -> None:
         retry_in_s = self._backoff.next_s()
-        log.error("load_failed", reason=str(error), retry_in_s=round(retry_in_s, 2))
+        attempt = self._backoff.attempt
+        if self.trouble.note(str(error), attempt=attempt):
+            log.error("load_failed", reason=str(error), attempt=attempt, retry_in_s=round(retry_in_s, 2))
         await asyncio.sleep(retry_in_s)
 
     async def _pass_by(self, authorizer: Authorizer, start: Position, there: Position) -> None:

@@ -50,6 +50,13 @@ class _Stderr:
             sys.stderr.flush()
 
 
+def without_secrets(text: str) -> str:
+    """Return ``text`` without what has the form of a secret."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Take secrets out of an event: fields that are named like one, and what has the form of one."""
     for name, value in event.items():
@@ -62,9 +69,7 @@ def _redacted(name: str, value: Any) -> Any:
         return "[redacted]"
     match value:
         case str():
-            for pattern, replacement in _SECRETS:
-                value = pattern.sub(replacement, value)
-            return value
+            return without_secrets(value)
         case Mapping():
             return {inner: _redacted(str(inner), part) for inner, part in value.items()}
         case list() | tuple():

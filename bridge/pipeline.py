@@ -77,7 +77,7 @@ class Pipeline:
         tracing: Tracing | None = None,
     ) -> None:
         self._source = source
-        self._loading = Loading(source=source, load=load, audience=audience, backoff=backoff)
+        self._loading = Loading(source=source, load=load, audience=audience, backoff=backoff, clock=clock)
         self._database = database
         self._audience = audience
         self._tables = tables
@@ -91,7 +91,12 @@ class Pipeline:
         self._paused = False
         self.certainty = Certainty(clock)
         self.catalog = CatalogWatch(
-            self, database=database, compile_again=compile_again, certainty=self.certainty, audience=audience
+            self,
+            database=database,
+            compile_again=compile_again,
+            certainty=self.certainty,
+            audience=audience,
+            clock=clock,
         )
         self._pace = Pace()
         self._ahead: deque[Event] = deque()
@@ -105,6 +110,11 @@ class Pipeline:
     def state(self) -> UpstreamState:
         """What clients were told last."""
         return self._teller.state
+
+    @property
+    def trouble(self) -> str:
+        """Why changes do not flow, as the log has it; empty where nothing has failed."""
+        return self._loading.trouble.reason or self._source.trouble
 
     async def run(self) -> None:
         """Carry events for ever."""

@@ -24,6 +24,10 @@ class Source(Protocol):
     def waiting(self) -> int:
         """Number of changes that have arrived and not been taken; with none ``next_event`` gives way."""
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing comes; empty where nothing has failed."""
+
     def take(self) -> Event | None:
         """Return the next event if there is one without a wait; ``next_event`` has its turn now and then."""
 

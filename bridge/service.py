@@ -28,7 +28,7 @@ from bridge.connection import Settings as ConnectionSettings
 from bridge.descriptors import OpenFiles, needed_files, raise_limit
 from bridge.events import Principal, RowEvent, View
 from bridge.fanout import EventEncoder, Flusher, History, Hub
-from bridge.logs import log_unhandled
+from bridge.logs import log_unhandled, without_secrets
 from bridge.minting import SECRET_BYTES, is_of_another_secret
 from bridge.pipeline import Pipeline
 from bridge.process import STOPPED
@@ -37,6 +37,7 @@ from bridge.publishing import HubAudience
 from bridge.rpc import ProjectRpc
 from bridge.supervisor import LISTENS, LIVE, Supervisor
 from bridge.tracing import Tracing
+from bridge.trouble import Trouble
 from bridge.upstream import Known, Source, open_upstream
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -46,6 +47,9 @@ CATALOG_INTERVAL_S = 2.0
 
 COLLECT_EVERY = 50_000
 """Objects after which cycles are looked for that are garbage: closed connections, some megabytes of them."""
+
+MAX_WHY = 600
+"""Characters of what is said of why the worker is not ready; the log has all of it."""
 
 MAX_WAITING = 5_000
 """Changes that may wait before the worker calls itself not ready: it lags behind."""
@@ -152,7 +156,8 @@ class _Worker:
         self._clock = clock
         self._pipeline: Pipeline | None = None
         self._source: Source | None = None
-        self.open_files = OpenFiles()
+        self._opening = Trouble(clock)
+        self.open_files = OpenFiles(clock)
         self._roster = Roster(linger_s=config.history_s, clock=clock)
         self._encoder = EventEncoder(dialog_table=config.dialogs, message_table=config.messages)
         self._flusher = Flusher(asyncio.get_running_loop(), clock)
@@ -182,7 +187,9 @@ class _Worker:
     async def relay(self, rpc: ProjectRpc, on_ready: Callable[[Addresses], None]) -> None:
         """Relay changes for ever."""
         known = Known()
-        upstream = await open_upstream(self._config, rpc, clock=self._clock, known=known)
+        upstream = await open_upstream(
+            self._config, rpc, clock=self._clock, known=known, trouble=self._opening
+        )
         settings, source = upstream.settings, upstream.source
         self._encoder.name_tables(
             dialog_table=upstream.names.dialog_table, message_table=upstream.names.message_table
@@ -244,11 +251,13 @@ class _Worker:
         if self.open_files.are_exhausted:
             return ["no further file can be opened: clients are closed at once"]
         if self._pipeline is None or self._source is None:
-            return ["upstream is not live"]
-        if self._pipeline.certainty.is_lost:
-            return [f"the policies could not be checked for {self._pipeline.certainty.unchecked_s:.0f} s"]
-        if self._pipeline.state != "live":
-            return ["upstream is not live"]
+            return [_because("upstream is not live", self._opening.reason)]
+        pipeline = self._pipeline
+        if pipeline.certainty.is_lost:
+            says = f"the policies could not be checked for {pipeline.certainty.unchecked_s:.0f} s"
+            return [_because(says, pipeline.catalog.trouble.reason)]
+        if pipeline.state != "live":
+            return [_because("upstream is not live", pipeline.trouble)]
         waiting = self._source.waiting
         return [f"{waiting} changes wait"] if waiting > MAX_WAITING else []
 
@@ -269,6 +278,10 @@ def _connection_settings(config: Config, *, shares_ports: bool) -> ConnectionSet
         compression=config.compression,
         client=DIST,
     )
+
+
+def _because(says: str, reason: str) -> str:
+    return f"{says}: {without_secrets(reason)}"[:MAX_WHY] if reason else says
 
 
 def _backoff() -> Backoff:

@@ -12,11 +12,9 @@ from bridge.events import Change, UpstreamState
 from bridge.ports import Audience
 from bridge.reminders import Reminders
 from bridge.tracing import Tracing
+from bridge.trouble import SELDOM_S, Trouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-TIMEOUT_LOG_INTERVAL_S = 60.0
-"""Seconds between two log lines about policies of one table that take too long."""
 
 
 class Teller:
@@ -33,7 +31,8 @@ class Teller:
         self._audience = audience
         self._clock = clock
         self._tracing = tracing
-        self._timeout_logged_s: dict[str, float] = {}
+        self._timeouts: dict[str, Trouble] = {}
+        """By table."""
         self._noted_s = 0.0
         self.state: UpstreamState = "down"
 
@@ -86,10 +85,9 @@ class Teller:
         self._audience.announce_status(state)
 
     def _log_timeout(self, table: str, late: Resync) -> None:
-        now_s = self._clock.monotonic_s()
-        logged_s = self._timeout_logged_s.get(table)
-        if logged_s is None or now_s - logged_s >= TIMEOUT_LOG_INTERVAL_S:
-            self._timeout_logged_s[table] = now_s
+        if table not in self._timeouts:
+            self._timeouts[table] = Trouble(self._clock, again_s=SELDOM_S)
+        if self._timeouts[table].note("question_timed_out"):  # the words have figures in them
             log.warning(
                 "question_timed_out", table=table, users=len(late.principals), reason=str(late.timeout)
             )

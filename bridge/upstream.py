@@ -22,6 +22,7 @@ from bridge.errors import ConfigError, SourceError
 from bridge.journal import JOURNAL
 from bridge.minting import expires_at, key_role, mint_token
 from bridge.rpc import ProjectRpc
+from bridge.trouble import Trouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -101,7 +102,12 @@ def service_token(config: Config, clock: Clock) -> Callable[[], str]:
 
 
 async def open_upstream(
-    config: Config, rpc: ProjectRpc, *, clock: Clock, known: Known | None = None
+    config: Config,
+    rpc: ProjectRpc,
+    *,
+    clock: Clock,
+    known: Known | None = None,
+    trouble: Trouble | None = None,
 ) -> Upstream:
     """Return a source of the watched tables and those that their policies read.
 
@@ -112,6 +118,7 @@ async def open_upstream(
         rpc: The project.
         clock: Source of time.
         known: Is told of the tables; the caller keeps it up to date.
+        trouble: Is told why the project does not answer.
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched, or the database's URL is none.
@@ -119,7 +126,7 @@ async def open_upstream(
     if config.upstream == "wal":
         parameters(config.database_url or "")  # what is no URL will not become one by trying again
     settings = authorization_settings(config)
-    planset = await _compiled(settings, rpc, clock)
+    planset = await _compiled(settings, rpc, clock, trouble or Trouble(clock))
     known = Known() if known is None else known
     known.learn(planset)
     tables = planset.upstream_tables
@@ -186,12 +193,20 @@ def open_stream(
     )
 
 
-async def _compiled(settings: AuthorizationSettings, rpc: ProjectRpc, clock: Clock) -> PlanSet:
+async def _compiled(
+    settings: AuthorizationSettings, rpc: ProjectRpc, clock: Clock, trouble: Trouble
+) -> PlanSet:
     backoff = Backoff(base_s=0.2, cap_s=5.0, random=random.random)
     while True:
         try:
             return (await compile_catalog(rpc, settings, clock))[0]
         except SourceError as error:
             retry_in_s = backoff.next_s()
-            log.error("project_unreachable", reason=str(error), retry_in_s=round(retry_in_s, 2))
+            if trouble.note(str(error), attempt=backoff.attempt):
+                log.error(
+                    "project_unreachable",
+                    reason=str(error),
+                    attempt=backoff.attempt,
+                    retry_in_s=round(retry_in_s, 2),
+                )
             await asyncio.sleep(retry_in_s)

@@ -8,8 +8,10 @@ import structlog
 
 from bridge.authorization import Authorizer, PlanSet
 from bridge.certainty import Certainty
+from bridge.clock import Clock
 from bridge.errors import BridgeError, RpcError
 from bridge.ports import Audience, Database
+from bridge.trouble import Trouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -37,6 +39,10 @@ class CatalogWatch:
         compile_again: Compiles the plans from the catalog as it is now.
         certainty: Is lost here, and comes back.
         audience: Waits while it is lost.
+        clock: Source of time.
+
+    Attributes:
+        trouble: Why the catalog could not be asked for.
     """
 
     def __init__(
@@ -47,21 +53,29 @@ class CatalogWatch:
         compile_again: Callable[[], Awaitable[PlanSet]],
         certainty: Certainty,
         audience: Audience,
+        clock: Clock,
     ) -> None:
         self._watched = watched
         self._database = database
         self._compile_again = compile_again
         self._certainty = certainty
         self._audience = audience
+        self.trouble = Trouble(clock)
 
     async def run(self, interval_s: float) -> None:
         """Check for ever."""
+        attempt = 0
         while True:
             await asyncio.sleep(interval_s)
             try:
                 await self.check()
             except RpcError as error:
-                log.warning("catalog_unreadable", reason=str(error))
+                attempt += 1
+                if self.trouble.note(str(error), attempt=attempt):
+                    log.warning("catalog_unreadable", reason=str(error), attempt=attempt)
+            else:
+                attempt = 0
+                self.trouble.end()
 
     async def check(self) -> None:
         """Let changed policies, grants, functions or tables take effect.

@@ -64,7 +64,8 @@ class JournalSource:
         self._started = False
         self._anew = True
         """True if what was passed until now means nothing."""
-        self._readable = True
+        self.trouble = ""
+        """Why the journal cannot be read; empty while it can."""
         self._reload = False
         self._beside = ReadBeside(lambda: self._answer_of(self._journal.position), stream.wake)
         self._alarm = Alarm(clock, stream.wake)
@@ -239,7 +240,7 @@ class JournalSource:
                 self._note_unreadable(error)
                 await asyncio.sleep(POLL_EVERY_S)
             else:
-                self._readable = self._started = True
+                self._started, self.trouble = True, ""
                 self._journal.epoch = page.epoch
 
     async def _advance(self) -> None:
@@ -279,7 +280,7 @@ class JournalSource:
             self._note_unreadable(answer)
             self._journal.receive_failure(self._clock.monotonic_s())
         else:
-            self._readable = True
+            self.trouble = ""
             self._journal.receive_page(answer, self._clock.monotonic_s(), asked)
 
     async def _read(self, position: Position) -> JournalPage:
@@ -307,6 +308,6 @@ class JournalSource:
                 pass  # pruning deletes rows
 
     def _note_unreadable(self, error: RpcError) -> None:
-        if self._readable:
-            self._readable = False
+        if not self.trouble:
             log.warning("journal_unreadable", reason=str(error))
+        self.trouble = str(error)

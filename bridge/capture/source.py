@@ -21,6 +21,7 @@ from bridge.clock import Clock
 from bridge.errors import DecodeError, SourceError
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
 from bridge.position import OF_ONE_PROCESS, Position
+from bridge.trouble import Trouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -80,6 +81,7 @@ class RealtimeSource:
         self._clock = clock
         self._queue = EventQueue[RawChange | Change](queue_limit, queue_limit_bytes)
         self._supervision = Supervision(silence_s=silence_s, now_s=clock.monotonic_s(), random=random)
+        self._trouble = Trouble(clock)
         self._read_backoff = Backoff(base_s=0.1, cap_s=2.0, random=random)
         self._look_every_s = min(1.0, silence_s / 4)
         self._moved = asyncio.Event()  # the phase may have changed
@@ -102,6 +104,11 @@ class RealtimeSource:
     def waiting(self) -> int:
         """Number of events that have arrived and not been taken."""
         return len(self._queue)
+
+    @property
+    def trouble(self) -> str:
+        """Why upstream is not live; empty where nothing has failed."""
+        return self._trouble.reason
 
     keeps_past = False
     """What was committed before a Live is told by nobody."""
@@ -190,12 +197,9 @@ class RealtimeSource:
             except Exception as error:  # noqa: BLE001 - whatever the package does, we never give up
                 reason = f"unexpected {type(error).__name__}"
             retry_in_s = self._supervision.retry_in_s(self._clock.monotonic_s())
-            log.warning(
-                "upstream_lost",
-                reason=reason,
-                attempt=self._supervision.attempt,
-                retry_in_s=round(retry_in_s, 2),
-            )
+            attempt = self._supervision.attempt
+            if self._trouble.note(reason, attempt=attempt):
+                log.warning("upstream_lost", reason=reason, attempt=attempt, retry_in_s=round(retry_in_s, 2))
             await asyncio.sleep(retry_in_s)
 
     async def try_join(self) -> str | None:
@@ -229,6 +233,7 @@ class RealtimeSource:
             refusal = await self._join(client)
             metrics.UPSTREAM_CONNECTS.labels("joined" if refusal is None else "failed").inc()
             if refusal is None:
+                self._trouble.end()
                 log.info("upstream_joined", tables=self._tables)
                 await self._keep(client, token)
         finally:

@@ -16,6 +16,7 @@ from bridge.capture.wal_rows import RowReader
 from bridge.clock import Clock
 from bridge.events import Change, Event, Gap, GapReason, Live, UpstreamState
 from bridge.journal import JOURNAL, JournalRow
+from bridge.trouble import Trouble
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -62,6 +63,7 @@ class WalSource:
         self._publication = publication
         self._queue = EventQueue[JournalRow](queue_limit, queue_limit_bytes)
         self._supervision = Supervision(silence_s=silence_s, now_s=clock.monotonic_s(), random=random)
+        self._trouble = Trouble(clock)
         self._silence_s = silence_s
         self._reading = False
         self._moved = asyncio.Event()  # the phase may have changed, or there is room again
@@ -110,13 +112,15 @@ class WalSource:
         while True:
             error = await self._connection()
             retry_in_s = self._supervision.retry_in_s(self._clock.monotonic_s())
-            log.warning(
-                "upstream_lost",
-                reason=redacted(error.reason, self._database_url),
-                advice=error.advice,
-                attempt=self._supervision.attempt,
-                retry_in_s=round(retry_in_s, 2),
-            )
+            reason, attempt = redacted(error.reason, self._database_url), self._supervision.attempt
+            if self._trouble.note(reason, attempt=attempt):
+                log.warning(
+                    "upstream_lost",
+                    reason=reason,
+                    advice=error.advice,
+                    attempt=attempt,
+                    retry_in_s=round(retry_in_s, 2),
+                )
             await asyncio.sleep(retry_in_s)
 
     async def try_join(self) -> str | None:

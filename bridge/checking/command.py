@@ -172,9 +172,11 @@ async def _of_project(
     config = msgspec.structs.replace(
         config, tables=names.tables, dialog_table=names.dialog_table, message_table=names.message_table
     )
-    capturing = chosen(catalog, config.tables, config.capture)
-    capture = capturing.capture
     watched, checks = tables.existing(catalog, config)
+    # What cannot be watched is said of itself: it is not to have others mended that are as they should be.
+    fit = tables.watchable(watched)
+    capturing = chosen(catalog, [table.qualified for table in fit] or config.tables, config.capture)
+    capture = capturing.capture
     sights = policies.sights_of(catalog, watched, capturing)
     looked_into = policies.looked_into(catalog, sights, watched)
     role = _worker_role(config)
@@ -182,10 +184,10 @@ async def _of_project(
     to_watch = None
     if capturing.wanting is not None and isinstance(answers.first, JournalPage):
         to_watch = tables.watch_fix(catalog, [*capturing.wanting, *policies.to_be_read(catalog, watched)])
-    checks.append(journal.check_choice(catalog, config, capture, to_watch=to_watch))
+    checks.append(journal.check_choice(config, capture, fit, to_watch=to_watch))
     for table in [*watched, *looked_into]:
         checks += tables.check_table(catalog, table, capture, role=role, to_watch=to_watch)
-        if table in watched:
+        if table in watched and not tables.is_anothers(table):
             now_us = partial(_now_us, clock)
             checks += policies.check_policies(catalog, table, sights, now_us, to_watch=to_watch)
     if len(watched) == len(config.tables) and {config.dialogs, config.messages} <= set(config.tables):

@@ -1,10 +1,10 @@
 """Whether the journal is there, has all it should have, and is pruned."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from bridge.authorization.capturing import Capture
-from bridge.authorization.catalog import Catalog
+from bridge.authorization.catalog import Table
 from bridge.checking.report import Check, Status, bad, ok, told
 from bridge.config import Config
 from bridge.errors import RpcError
@@ -76,15 +76,17 @@ def _unread(config: Config, capture: Capture, error: RpcError, missing_fix: Call
     return told("journal", str(error), status=status)
 
 
-def check_choice(catalog: Catalog, config: Config, capture: Capture, *, to_watch: str | None) -> Check:
-    """Judge what is captured; ``to_watch`` has the tables journalled that are not, where that is better."""
+def check_choice(
+    config: Config, capture: Capture, watched: Sequence[Table], *, to_watch: str | None
+) -> Check:
+    """Judge what is captured; ``to_watch`` has those journalled that are not, where that is better."""
     travel = "logical replication" if config.upstream == "wal" else "Supabase Realtime"
     if capture == "journal":
         return ok("capture", f"the journal, over {travel}")
     lossy = "after an interruption clients read again"
     if to_watch is None:
         return ok("capture", f"the tables themselves, over {travel}: {lossy}")
-    names = [n for n in config.tables if n not in catalog.by_name or not catalog.by_name[n].journalled]
+    names = [table.qualified for table in watched if not table.journalled]
     are = "is" if len(names) == 1 else "are"
     says = f"the tables themselves ({lossy}), because {', '.join(names)} {are} not in the journal"
     status: Status = "fail" if config.upstream == "wal" else "warning"

@@ -44,6 +44,16 @@ def existing(catalog: Catalog, config: Config) -> tuple[list[Table], list[Check]
     ]
 
 
+def watchable(tables: Sequence[Table]) -> list[Table]:
+    """Return those whose changes can be made to arrive, as they are."""
+    return [table for table in tables if table.primary_key and not is_anothers(table)]
+
+
+def is_anothers(table: Table) -> bool:
+    """Return whether it belongs to a part of Supabase, so that the project cannot have its changes told."""
+    return table.schema in MANAGED and not table.journalled and PUBLICATION not in table.publications
+
+
 def _meant(catalog: Catalog, name: str, watched: Sequence[str]) -> str | None:
     known = {t.qualified: t for t in catalog.tables if t.other_than_table is None and t.schema not in MANAGED}
     bare = name.replace('"', "")
@@ -57,9 +67,9 @@ def _meant(catalog: Catalog, name: str, watched: Sequence[str]) -> str | None:
 def watch_fix(catalog: Catalog, tables: Sequence[Table]) -> str | None:
     """Return the statements that have all these tables journalled; None if they have nothing to do.
 
-    Those are left out that have to get a primary key first, which other checks say.
+    Those are left out that have to get a primary key first, which other checks say, or never can be.
     """
-    advice = journal_advice(catalog, [table for table in tables if table.primary_key])
+    advice = journal_advice(catalog, [t for t in tables if t.primary_key and t.schema not in MANAGED])
     steps = advice.split(", then ") if advice else []
     return "\n".join(f"{s};" if s.startswith("select") else f"-- {s}" for s in steps) or None
 
@@ -78,6 +88,9 @@ def check_table(
     """
     name = table.qualified
     missing = unheard(catalog, table, Capturing(capture=capture))
+    if missing is not None and is_anothers(table):
+        yield bad("captured", *divided(missing), subject=name)
+        return  # whatever else is so, nobody is to be granted anything on it
     if not table.primary_key:  # before it has one, it can neither be published nor journalled
         says = "no primary key, so its rows cannot be told apart"
         yield bad("primary_key", says, f"{table.key_advice};", "sql", subject=name)
@@ -92,7 +105,8 @@ def check_table(
         yield bad("captured", says, fix, pasted(fix), subject=name)
     elif missing is None:
         yield ok("captured", "in the journal" if capture == "journal" else "in the publication", name)
-    yield from _identity(table, "tables" if to_watch is None and capture == "tables" else "journal")
+    from_table = to_watch is None and capture == "tables" and table.primary_key
+    yield from _identity(table, "tables" if from_table else "journal")
     yield _readable(catalog, table, role)
 
 

@@ -43,12 +43,14 @@ class Outbox:
         """Write everything in one call; False if the client has become a slow consumer."""
         frames = self.frames
         if frames:
-            data = frames[0] if len(frames) == 1 else b"".join(frames)
-            if len(data) > self.limit_bytes:
-                self._note_oversize(max(map(len, frames)))
-            transport.write(data)
-            frames.clear()
-            self.waiting_bytes = 0
+            try:
+                data = frames[0] if len(frames) == 1 else b"".join(frames)
+                if len(data) > self.limit_bytes:
+                    self._note_oversize(max(map(len, frames)))
+                transport.write(data)
+            finally:  # what cannot be written must not keep a close from it, too
+                frames.clear()
+                self.waiting_bytes = 0
         unread_bytes = transport.get_write_buffer_size()
         if unread_bytes <= self.limit_bytes:
             self._oversize_bytes = 0

@@ -36,6 +36,9 @@ _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionEr
 """What reading a token raises: its parts are JSON that anybody may have written."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""How JSON spells the character that Postgres has none of."""
+
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -172,9 +175,14 @@ class Verifier:
             raise InvalidTokenError("the token's exp is no time: sign in again") from None
         stable = {name: value for name, value in claims.items() if name not in self._left_out}
         try:
-            claims_json = _encoder.encode(stable).decode()
+            claims_json, everything = (_encoder.encode(some).decode() for some in (stable, claims))
         except _UNREADABLE:  # half a surrogate pair: JSON may spell it, and jsonb refuses it
             raise _no_jwt() from None
+        if _NUL.search(everything):  # every SELECT of this user fails there
+            raise InvalidTokenError(
+                "a claim of the token holds \\u0000, which Postgres cannot read: take it out of the user's "
+                "metadata, or out of the hook that adds it, and sign in again"
+            )
         role, subject = claims.get("role"), claims.get("sub")
         if role not in ROLES:
             raise InvalidTokenError(

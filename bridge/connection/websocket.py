@@ -148,6 +148,7 @@ class WebSocketConnection(asyncio.Protocol):
         """True if it takes events compressed."""
         return bool(self._protocol.extensions)
 
+    @ends_its_owner
     def offer(self, frame: OutFrame) -> None:
         """Queue a frame for the client; too much of it ends the connection (4430)."""
         if self.writer.is_open:
@@ -156,6 +157,7 @@ class WebSocketConnection(asyncio.Protocol):
             if not self.writer.outbox.offer(wire_of(frame) if self.packs else frame.wire):
                 self.cut_off()
 
+    @ends_its_owner
     def flush(self) -> None:
         """Write everything that waits, in one call."""
         if not self.writer.flush():
@@ -197,10 +199,12 @@ class WebSocketConnection(asyncio.Protocol):
         if now_s - self._heard_s > 2 * self.context.ping_interval_s:
             writer.abort()  # half-open: no answer to two pings
 
+    @ends_its_owner
     def ping(self) -> None:
         """Send a ping."""
         self.writer.ping()
 
+    @ends_its_owner
     def send_reconnect(self, after_ms: int) -> None:
         """Ask the client to come back, and close (1012)."""
         goodbye = Close(1012, "restart: reconnect with the cursor")
@@ -264,7 +268,10 @@ class WebSocketConnection(asyncio.Protocol):
         """End the connection after an error that is a defect; the others go on."""
         if self.session is None:
             self.writer.reject(handshake.FAILED)
-        self.close(1011, "internal error: reconnect with the cursor")  # RFC 6455
+        try:
+            self.close(1011, "internal error: reconnect with the cursor")  # RFC 6455
+        except Exception:  # noqa: BLE001 - the defect is logged, and it may be in what writes
+            self.writer.abort()
 
     def close(self, code: int, reason: str, *, drop_queued: bool = False) -> None:
         """Begin the closing handshake."""

@@ -121,10 +121,11 @@ async def test_tokens_that_do_not_count(worker: Worker, stack: LocalStack):
     assert (await _close_code(worker, '{"type":"subscribe"}'))[0] == 4401
 
 
-async def test_a_token_that_jsonb_would_refuse(worker: Worker, stack: LocalStack):
-    """Half a surrogate pair in a claim, well signed: by each way a token that is not understood."""
+@pytest.mark.parametrize("text", ["\ud800", "\0"])
+async def test_a_token_that_jsonb_would_refuse(worker: Worker, stack: LocalStack, text: str):
+    """Half a surrogate pair, or NUL, in a claim, well signed: by each way a token that is not understood."""
     user = str(uuid.uuid4())
-    half = stack.token(user, user_metadata={"x": "\ud800"})
+    half = stack.token(user, user_metadata={"x": text})
     auth = json.dumps({"type": "auth", "token": half})
     for found in (
         await _close_code(worker, token=half),

@@ -632,6 +632,45 @@ async def test_what_completes_the_journal_is_printed_once(project: LocalStack) -
             )
 
 
+KEYLESS = """
+create table public.keyless (a int);
+alter table public.keyless enable row level security;
+create policy all_of_it on public.keyless for select using (true);
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "check_name", "sql", "undo"),
+    [
+        ("public.elsewhere", "table", "", ""),
+        ("public.latest", "table", "create view public.latest as select 1 as id", "drop view public.latest"),
+        ("auth.users", "captured", "", ""),
+        (
+            "public.keyless",
+            "primary_key",
+            KEYLESS,
+            "drop table public.keyless",
+        ),
+    ],
+)
+async def test_a_table_that_cannot_be_watched_is_one_finding(
+    project: LocalStack, name: str, check_name: str, sql: str, undo: str
+) -> None:
+    """Nothing is said to be wrong that only follows from it: of the other tables, or of itself."""
+    environ = settings_of(project) | {"BRIDGE_TABLES": f"{OURS['BRIDGE_TABLES']},{name}"}
+    async with await psycopg.AsyncConnection.connect(project.database_url, autocommit=True) as database:
+        await database.execute(sql.encode())
+        try:
+            checks = await check(environ)
+        finally:
+            await database.execute(undo.encode())
+    wrong = [(one.check, one.subject, one.status) for one in checks if one.status != "ok"]
+    assert wrong == [(check_name, name, "fail")]
+    chosen = finding(checks, "capture")
+    assert chosen is not None
+    assert chosen.says.startswith("the journal,")  # as soon as that one is mended
+
+
 async def test_without_the_functions_realtime_is_tried_all_the_same(project: LocalStack) -> None:
     """Before `bridge migrate`, with tables that are published."""
     async with await psycopg.AsyncConnection.connect(project.database_url, autocommit=True) as database:

@@ -196,6 +196,45 @@ async def test_explain_says_what_postgres_cannot_be_asked(project: LocalStack) -
     assert "cannot be asked who saw a row before its DELETE or UPDATE" in out
 
 
+@pytest.mark.parametrize(
+    ("helper", "seen"),
+    [
+        ("language sql as $$ select exists (select from public.gone g where g.id = n) $$", "does not see"),
+        (
+            "language sql security definer as $$ select exists (select from public.gone g where g.id = n) $$",
+            "sees",
+        ),
+        (
+            "language plpgsql as $$ begin return exists (select from public.gone g where g.id = n); end $$",
+            "sees",
+        ),
+    ],
+)
+async def test_a_helper_that_reads_a_dropped_table_shows_nobody_a_row(
+    project: LocalStack, helper: str, seen: str
+) -> None:
+    """As in Postgres, which fails where it comes to it, and comes to one in SQL before it looks at any row."""
+    with psycopg.connect(project.database_url, autocommit=True) as connection:
+        connection.execute(
+            "create table public.gone (id int); create table public.kept (id int primary key, owner_id uuid);"
+            f"create function public.lost(n int) returns boolean stable {helper};"
+            "alter table public.kept enable row level security;"
+            "create policy p on public.kept using (owner_id = auth.uid() or public.lost(id));"
+            f"insert into public.kept values (1, '{ANN}'), (2, null); drop table public.gone"
+        )
+    settings = {"SUPABASE_DB_URL": project.database_url}
+    try:
+        verified = await run(project, "verify", "public.kept", **settings)
+        explained = await run(project, "explain", "public.kept", "--user", ANN, "--row", "1", **settings)
+    finally:
+        with psycopg.connect(project.database_url, autocommit=True) as connection:
+            connection.execute("drop table public.kept; drop function public.lost(int)")
+    says = "table public.gone does not exist, so that it fails in Postgres, and nobody sees a row by it"
+    assert f'asks Postgres because policy "p" on public.kept: function public.lost(): {says}' in explained[1]
+    assert explained[1].rstrip().endswith(f"=> {seen} the row")
+    assert verified[0] == 0, verified[1]
+
+
 async def test_verify_finds_a_difference(project: LocalStack) -> None:
     """A function that answers each time something else cannot agree: exit 1, with the row and the user."""
     with psycopg.connect(project.database_url, autocommit=True) as connection:

@@ -1,9 +1,11 @@
 """Policies of all kinds under a running worker: asked ones, claims, and changes while it runs."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 import pytest_asyncio
@@ -236,6 +238,26 @@ async def test_a_change_that_means_nothing_to_the_policies_disturbs_nobody(
         await _changed(worker, client, db, "create policy more on public.rooms for select using (id = 6)")
         assert [m["type"] for m in client.messages].count("resync") == 1
         await db.execute("drop policy more on public.rooms; drop table public.else_where")
+
+
+async def test_why_a_worker_is_not_ready_is_what_its_log_says(
+    project: LocalStack, db: psycopg.AsyncConnection[Any]
+) -> None:
+    """A watched table was renamed: which one, and what to do; ready again once it is back."""
+    async with running_worker(project, BRIDGE_TABLES=TABLES) as worker, httpx.AsyncClient() as http:
+        url = f"{worker.admin_url}/readyz"
+        assert (await http.get(url)).status_code == httpx.codes.OK
+        await db.execute("alter table public.rooms rename to halls")
+        try:
+            failed = await worker.logged("load_failed")
+            answer = await http.get(url)
+        finally:
+            await db.execute("alter table public.halls rename to rooms")
+        assert "public.rooms does not exist" in failed["reason"]
+        assert answer.json() == {"ready": False, "reasons": [f"upstream is not live: {failed['reason']}"]}
+        async with asyncio.timeout(20):
+            while (await http.get(url)).status_code != httpx.codes.OK:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
 
 async def test_a_truncated_look_up_table_is_noticed(

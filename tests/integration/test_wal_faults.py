@@ -151,7 +151,7 @@ async def test_an_open_transaction_is_named_and_its_wait_can_be_cancelled(
 
 
 async def test_a_database_that_is_away_at_first_is_tried_until_it_is_there(proxy: TcpProxy):
-    """As Realtime being away; attempts are counted."""
+    """As Realtime being away; attempts are counted, and what is the same is not said each time."""
     proxy.refusing, before = True, proxy.connections
     with capture_logs() as logs:
         async with running(url_through(proxy)) as source:
@@ -159,8 +159,8 @@ async def test_a_database_that_is_away_at_first_is_tried_until_it_is_there(proxy
             proxy.refusing = False
             assert await take(source, 1) == [Live()]
     attempts = [entry["attempt"] for entry in logs if entry["event"] == "upstream_lost"]
-    assert attempts == list(range(1, len(attempts) + 1))
-    assert len(attempts) >= 3
+    assert attempts[0] == 1
+    assert len(attempts) <= 3 < proxy.connections - before
 
 
 def test_production_s_loop_is_served_as_well(journal_server: EmbeddedPostgres):

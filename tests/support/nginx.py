@@ -23,10 +23,12 @@ from tests.support.stack import ROOT
 
 CONF = ROOT / "ops" / "nginx" / "bridge.conf"
 
+PROCESSES = 2
+
 _MAIN = """
 daemon off;
 {user}
-worker_processes 2;
+worker_processes {processes};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log notice;
 events {{ worker_connections 2048; }}
@@ -60,11 +62,15 @@ class Nginx:
         return f"wss://localhost:{self.port}/ws"
 
     async def reload(self) -> None:
-        """Have new processes take over, and wait until they have."""
+        """Have new processes take over, and wait until they have: the former ones accept nobody any more."""
+        before = self._ending()
         self.process.send_signal(signal.SIGHUP)
         async with asyncio.timeout(20):
-            while "gracefully shutting down" not in (self.folder / "error.log").read_text():  # noqa: ASYNC110
+            while self._ending() < before + PROCESSES:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+
+    def _ending(self) -> int:
+        return (self.folder / "error.log").read_text().count("gracefully shutting down")
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +90,9 @@ async def running_nginx(folder: Path, *worker_ports: int, **edits: str) -> Async
     (folder / "bridge.conf").write_text(_adapted(folder, ports, worker_ports, edits))
     user = "user root;" if os.geteuid() == 0 else ""  # its processes read and write `folder`
     temporary = TEMPORARY.format(folder=folder)
-    (folder / "nginx.conf").write_text(_MAIN.format(folder=folder, user=user, temporary=temporary))
+    (folder / "nginx.conf").write_text(
+        _MAIN.format(folder=folder, user=user, temporary=temporary, processes=PROCESSES)
+    )
     process = await asyncio.create_subprocess_exec(
         program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(folder / "nginx.conf")
     )

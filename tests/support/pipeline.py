@@ -47,6 +47,7 @@ class Script:
         self.tables: list[tuple[str, ...]] = []
         self.pages: list[list[Change | Gap]] = []
         self.there = Position(0)
+        self.trouble = ""
         self._pages: deque[list[Change | Gap]] = deque()
 
     @property

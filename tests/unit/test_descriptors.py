@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge import descriptors
+from bridge.clock import SystemClock
 from bridge.descriptors import OpenFiles, needed_files, suffices
 
 _START = """
@@ -54,7 +55,7 @@ async def test_files_that_run_out_are_said_once_and_seen_to_come_back(monkeypatc
     """Whoever asks for readiness hears of it while it lasts."""
     monkeypatch.setattr(descriptors, "LOOK_S", 0.01)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = OpenFiles()
+    files = OpenFiles(SystemClock())
     probe = os.open(os.devnull, os.O_RDONLY)
     os.close(probe)
     with capture_logs() as logs:

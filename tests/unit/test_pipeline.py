@@ -99,14 +99,22 @@ async def test_a_change_between_gap_and_live_is_not_delivered():
 
 
 async def test_a_load_that_fails_is_tried_again():
-    """With a log line each; nobody is told `live` before one succeeds."""
+    """Which the log says, and whoever asks; nobody is told `live` before one succeeds."""
     async with running() as stage:
-        stage.database.failures = [SourceError("away: wait"), SourceError("away: wait")]
+        stage.database.failures = [SourceError(f"{why}: wait") for why in ("away", "busy", "busy")]
         with structlog.testing.capture_logs() as logged:
-            assert await stage.tell(Live()) == STARTED
+            stage.source.tell(Live())
+            async with asyncio.timeout(5):
+                while stage.pipeline.trouble != "busy: wait":  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            await stage.source.told()
+        assert (stage.heard.log, stage.pipeline.trouble) == (STARTED, "")
         failed = [entry for entry in logged if entry["event"] == "load_failed"]
-        assert [entry["reason"] for entry in failed] == ["away: wait"] * 2
-        assert stage.database.loads == 3
+        assert [(entry["reason"], entry["attempt"]) for entry in failed] == [
+            ("away: wait", 1),
+            ("busy: wait", 2),
+        ]
+        assert stage.database.loads == 4
 
 
 async def test_policies_that_read_a_further_table_are_live_once_it_is_captured():

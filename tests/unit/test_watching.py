@@ -3,10 +3,11 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.authorization.planset import PlanSet
 from bridge.certainty import CERTAIN_S
-from bridge.errors import BridgeError, ConfigError, RpcError, SourceError
+from bridge.errors import BridgeError, ConfigError, RpcError
 from bridge.events import Live
 from tests.support.catalogs import planset, table
 from tests.support.pipeline import NOTES, Stage, ann, insert, note_event, own_notes, running
@@ -58,6 +59,23 @@ async def test_policies_that_cannot_be_checked_decide_nothing():
         assert (stage.heard.opened, stage.database.loads) == (2, 1)
 
 
+async def test_a_catalog_that_cannot_be_asked_for_is_not_said_each_time():
+    """Once, and ever more rarely; the reason is known until it can be."""
+    async with running() as stage, asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        await stage.tell(Live())
+        stage.database.failures += [RpcError("away: wait"), RpcError("away: wait"), RpcError("refused: wait")]
+        catalog = stage.pipeline.catalog
+        with capture_logs() as logs:
+            watching = tasks.create_task(catalog.run(0))
+            while catalog.trouble.reason != "refused: wait":  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            while catalog.trouble.reason:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            watching.cancel()
+        said = [(entry["reason"], entry["attempt"]) for entry in logs]
+        assert said == [("away: wait", 1), ("refused: wait", 3)]
+
+
 async def test_policies_that_changed_unseen_decide_nothing_that_waited():
     """All is loaded again first; clients read again."""
     async with running() as stage:
@@ -78,7 +96,6 @@ async def test_policies_that_changed_unseen_decide_nothing_that_waited():
     "error",
     [
         ConfigError("table public.notes does not exist: create it, or correct BRIDGE_TABLES"),
-        SourceError("bridge_catalog() answered in another form: apply sql/migrations"),
         RpcError("bridge_catalog() did not answer: trying again"),
     ],
 )

@@ -12,6 +12,7 @@ from bridge.authorization.failing import computed_first
 from bridge.authorization.functions import Function
 from bridge.authorization.translation import arrays, coercion, documents, plpgsql, queries
 from bridge.authorization.translation.context import (
+    AbsentTableError,
     Node,
     Translating,
     open_node,
@@ -114,13 +115,18 @@ def inline(t: Translating, function: Function, arguments: Sequence[Argument], na
     refusal = refused(t, function, names)
     if refusal is not None:
         return msgspec.structs.replace(refusal, type=returns)
-    with t.context.inlining(function.qualified):
-        inside, given = prepare(t, function, arguments, names)
-        if function.language == "plpgsql":
-            body = plpgsql.translate(t, function, inside, returns)
-        else:
-            body = queries.scalar(t, _statement(function), inside, kind="first")
-        body = computed_first(given, coercion.assigned(body, returns, catalog), returns)
+    try:
+        with t.context.inlining(function.qualified):
+            inside, given = prepare(t, function, arguments, names)
+            if function.language == "plpgsql":
+                body = plpgsql.translate(t, function, inside, returns)
+            else:
+                body = queries.scalar(t, _statement(function), inside, kind="first")
+            body = computed_first(given, coercion.assigned(body, returns, catalog), returns)
+    except AbsentTableError as error:
+        if function.language == "sql" and not function.security_definer and not function.config:
+            raise  # Postgres, too, puts its body in place of the call, and plans it
+        raise CompileError(str(error)) from error
     if function.strict and given:
         missing = any_of([IsNull(argument) for argument in given])
         return computed_first(given, Case(((missing, Const(None, returns)),), body, returns), returns)

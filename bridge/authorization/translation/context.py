@@ -26,6 +26,10 @@ MAX_NODES = 20_000
 """Expressions translated for one plan: inlining may double with each level, and has to end."""
 
 
+class AbsentTableError(CompileError):
+    """A function reads a table that does not exist; Postgres finds that out before it looks at any row."""
+
+
 class Translating(Protocol):
     """The translator, as its parts see it."""
 
@@ -67,6 +71,11 @@ class Context:
         self._inlining: list[str] = []
         self._nodes = 0
 
+    @property
+    def is_inlining(self) -> bool:
+        """True within the body of a function."""
+        return bool(self._inlining)
+
     def count(self) -> None:
         """Count one more expression.
 
@@ -90,7 +99,7 @@ class Context:
         try:
             yield
         except CompileError as error:
-            raise CompileError(f"function {name}(): {error}") from error
+            raise type(error)(f"function {name}(): {error}") from error
         finally:
             self._inlining.pop()
 

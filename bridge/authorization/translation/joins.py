@@ -4,7 +4,7 @@ A subquery with several arms (of a UNION or a LEFT JOIN) makes several of the qu
 one or of the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from bridge.authorization.algebra import Expr, Source
 from bridge.authorization.catalog import Table
 from bridge.authorization.expressions import all_of, compare
 from bridge.authorization.translation import coercion, queries, spreading
-from bridge.authorization.translation.context import Node, Translating, open_node, strings
+from bridge.authorization.translation.context import AbsentTableError, Node, Translating, open_node, strings
 from bridge.authorization.translation.names import InScope, Names
 from bridge.errors import CompileError
 
@@ -108,7 +108,11 @@ def _table(t: Translating, fields: Node, names: Names) -> Table:
                 raise CompileError(f"{table.qualified} is not a plain table")
             t.context.trackable(table)
             return table
-    raise CompileError(f"table {'.'.join([*schemas[:1], fields['relname']])} is not known")
+    name = ".".join([*schemas[:1], fields["relname"]])
+    if t.context.is_inlining and schemas and not _may_be_untold(t, fields["relname"], schemas):
+        says = "does not exist, so that it fails in Postgres, and nobody sees a row by it"
+        raise AbsentTableError(f"table {name} {says}")
+    raise CompileError(f"table {name} is not known")
 
 
 def _join(t: Translating, fields: Node, names: Names, before: Joined) -> list[Joined]:
@@ -121,6 +125,13 @@ def _join(t: Translating, fields: Node, names: Names, before: Joined) -> list[Jo
             raise CompileError("a LEFT JOIN of a UNION is not supported in memory")
         found += [_joined(t, fields, names, left, each) for each in right]
     return found
+
+
+def _may_be_untold(t: Translating, name: str, schemas: Sequence[str]) -> bool:
+    """Return whether the table may be one that the catalog leaves out: Postgres's and Supabase's own."""
+    told = {table.schema for table in t.context.catalog.tables}
+    told.add("extensions")  # no rows of users are in there
+    return name.startswith("pg_") or not told.issuperset(schemas)
 
 
 def _joined(t: Translating, fields: Node, names: Names, left: Joined, right: Joined) -> Joined:

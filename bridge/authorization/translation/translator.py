@@ -15,6 +15,7 @@ from bridge.authorization.catalog import Table
 from bridge.authorization.expressions import all_of, any_of, renewed
 from bridge.authorization.translation import arrays, calls, checks, coercion, operations, queries
 from bridge.authorization.translation.context import (
+    AbsentTableError,
     Context,
     Node,
     open_node,
@@ -77,7 +78,7 @@ class Translator:
             opaque = Opaque(
                 str(error),
                 raises=not cannot_fail(node, names),
-                planned=fails_in_planning(node, names),
+                planned=isinstance(error, AbsentTableError) or fails_in_planning(node, names),
             )
             return checks.refusal(self, node, names) or opaque
 

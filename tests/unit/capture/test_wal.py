@@ -171,7 +171,8 @@ async def test_garbage_in_the_stream_is_a_loss(slots: list[Any]):
 
 async def test_refusals_are_tried_again_and_are_no_gaps(slots: list[Any]):
     """Nothing was live, so nothing is lost; the password is not told even if an error quotes it."""
-    slots += [ReplicationError("no s3cret", "do"), OSError("s3cret"), explain("refused"), opening()]
+    slots += [ReplicationError("no s3cret", "do"), OSError("s3cret"), explain("refused")]
+    slots += [explain("refused"), opening()]  # which is no news
     with capture_logs() as logs:
         async with running() as source:
             assert source.state == "down"

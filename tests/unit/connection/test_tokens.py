@@ -130,6 +130,22 @@ async def test_claims_that_are_refused(claims: dict, message: str):
     assert token not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "claims", [{"x": "\0"}, {"x": {"y": ["a\0b"]}}, {"\0": 1}, {"x": "\\\0"}, {"jti": "\0"}, {"role": "\0"}]
+)
+async def test_claims_that_postgres_cannot_read_are_refused(claims: dict):
+    """Every SELECT of that user fails there (22P05), so that nothing may be decided for them here."""
+    with pytest.raises(InvalidTokenError, match=r"\\u0000, which Postgres cannot read"):
+        await verifier().verify(signed(**claims))
+
+
+async def test_claims_that_only_look_like_it_are_read():
+    """A backslash and five letters."""
+    spelt = "\\u0000"
+    identity = await verifier().verify(signed(x=spelt))
+    assert json.loads(identity.principal.claims_json)["x"] == spelt
+
+
 async def test_an_expired_token_is_told_apart():
     """The client can do something about it: at `exp` itself it has expired."""
     with pytest.raises(TokenExpiredError):

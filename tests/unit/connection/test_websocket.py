@@ -1,7 +1,7 @@
 """One WebSocket connection, byte by byte, with a clock that the test moves."""
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from structlog.testing import capture_logs
@@ -254,3 +254,52 @@ async def test_a_defect_before_the_handshake_is_answered_is_a_500(monkeypatch: p
     assert world.transport.written.startswith(b"HTTP/1.1 500 ")
     assert world.transport.is_closing()
     assert [e["event"] for e in logs] == ["connection_crashed"]
+
+
+@pytest.mark.parametrize("way", ["frames", "gone", "ping", "offer", "goodbye"])
+async def test_a_defect_of_one_client_keeps_its_neighbours_from_nothing(
+    way: str, monkeypatch: pytest.MonkeyPatch
+):
+    """It is ended (1011), or dropped where nothing can be written; the others' frames, pings and goodbyes go on."""
+    world = await World().opened()
+    client, others = world.connection, []
+
+    def broken(*_args: Any) -> None:
+        raise KeyError(ROW)
+
+    class Other:
+        wires: ClassVar[list[bytes]] = [b"x"]
+
+        def flush(self) -> None:
+            others.append("flushed")
+
+        def sweep(self) -> None: ...
+
+        def ping(self) -> None:
+            others.append("pinged")
+
+    with capture_logs() as logs:
+        match way:
+            case "frames" | "gone":
+                if way == "gone":
+                    monkeypatch.setattr(world.transport, "write", broken)
+                client.wires.append(None if way == "frames" else b"x")  # type: ignore[union-attr, arg-type]
+                world.context.flusher.mark(client)
+                world.context.flusher.mark(Other())  # type: ignore[arg-type]
+                world.loop.turn()
+                client.flush()
+            case "ping":
+                monkeypatch.setattr(client._protocol, "send_ping", broken)
+                world.context.sweeper.add(Other())  # type: ignore[arg-type]
+                for _ in range(2):
+                    for _ in world.context.sweeper._slices:  # type: ignore[attr-defined]
+                        world.context.sweeper.tick()  # type: ignore[attr-defined]
+            case "offer":
+                client.offer(None)  # type: ignore[arg-type]
+            case _:
+                monkeypatch.setattr(client._protocol, "send_text", broken)
+                client.send_reconnect(5)
+    assert others[:1] == {"frames": ["flushed"], "gone": ["flushed"], "ping": ["pinged"]}.get(way, [])
+    assert world.transport.ended == ["aborted"] if way == "gone" else world.close_code == 1011
+    assert [(e["event"], e["connection_id"]) for e in logs] == [("connection_crashed", client.id)]
+    assert ROW not in str(logs)

@@ -51,6 +51,22 @@ def test_functions_that_return_rows() -> None:
 
 
 @pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("nowhere", "public.nowhere does not exist"),
+        ("public.nowhere", "public.nowhere does not exist"),
+        ("pg_roles", "pg_roles is not known"),
+        ("vault.secrets", "vault.secrets is not known"),
+    ],
+)
+def test_a_table_that_a_function_reads_does_not_exist(table: str, reason: str) -> None:
+    """That is said only where the catalog tells of all that is there."""
+    refused(
+        "public.f()", reason, [function("public.f", "", "boolean", f"select exists (select from {table})")]
+    )
+
+
+@pytest.mark.parametrize(
     ("clause", "reason"),
     [
         ("members m full join rooms r on true", "FULL JOIN"),
