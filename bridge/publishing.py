@@ -33,7 +33,11 @@ class HubAudience:
         self._carry(change, effects, told=False)
 
     def deliver(self, change: Change, effects: Sequence[Effect]) -> None:
-        frames = self._carry(change, effects, told=True)
+        if len(effects) == 1 and effects[0].__class__ is Deliver:  # nearly always
+            self._hub.advance(change.id, change.position)
+            frames = self._hub.publish(effects[0].event, effects[0].deliveries)
+        else:
+            frames = self._carry(change, effects, told=True)
         if frames:
             self._flusher.note(change.received_s, frames)
 
@@ -44,8 +48,6 @@ class HubAudience:
         hub = self._hub
         count = 0
         hub.advance(change.id, change.position)
-        if len(effects) == 1 and effects[0].__class__ is Deliver:  # nearly always
-            return hub.publish(effects[0].event, effects[0].deliveries)
         for number, effect in enumerate(effects, 1):
             match effect:
                 case Deliver(event=event, deliveries=deliveries):

@@ -23,7 +23,8 @@ class Arrival:
     def __init__(self, history: History) -> None:
         self._history = history
         self._moved = asyncio.Event()
-        self._waiting = 0
+        self.waiting = 0
+        """Clients that wait."""
         self.is_leaving = False
 
     async def at(self, cursor: str, wait_s: float | None) -> bool:
@@ -61,7 +62,7 @@ class Arrival:
 
     def move(self) -> None:
         """Let those look again who wait."""
-        if self._waiting:
+        if self.waiting:
             self._moved.set()
             self._moved.clear()
 
@@ -70,8 +71,8 @@ class Arrival:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(at_most_s):
                 while not self.is_leaving and condition():
-                    self._waiting += 1
+                    self.waiting += 1
                     try:
                         await self._moved.wait()
                     finally:
-                        self._waiting -= 1
+                        self.waiting -= 1

@@ -103,6 +103,8 @@ class EventEncoder:
     def __init__(self, *, dialog_table: str, message_table: str) -> None:
         self.dialog_table = dialog_table
         self._message_table = message_table
+        self._names: dict[str, tuple[str, str]] = {}
+        """Schema and name of the tables, by both."""
 
     def name_tables(self, *, dialog_table: str, message_table: str) -> None:
         """Take the names that the tables have in the database, once they are known."""
@@ -116,22 +118,24 @@ class EventEncoder:
 
     def encode(self, event: RowEvent, view: View, cursor: str) -> Frame:
         """Return the frame of one view of an event."""
-        schema, _, table = event.table.partition(".")
+        names = self._names.get(event.table)
+        if names is None:
+            schema, _, table = event.table.partition(".")
+            names = self._names[event.table] = schema, table
         payload = _encoder.encode(
             _Message(
                 self.type_of(event.table, view.action),
                 event.id,
                 cursor,
                 _dialog(event, view),
-                schema,
-                table,
+                *names,
                 view.action,
                 event.commit_timestamp,
                 {} if view.action == "DELETE" else _shown(event.new, view),
-                _old(event, view),
+                {} if view.action == "INSERT" else _old(event, view),
             )
         )
-        return Frame(payload, text_frame(payload), cursor)
+        return Frame(payload, _framed(_TEXT_FRAME, payload), cursor)
 
 
 def _dialog(event: RowEvent, view: View) -> str | None:
@@ -142,8 +146,6 @@ def _dialog(event: RowEvent, view: View) -> str | None:
 
 
 def _old(event: RowEvent, view: View) -> Row:
-    if view.action == "INSERT":
-        return {}
     if view.action == "UPDATE" and not view.hides_old:
         return _shown(event.old, view)
     # The key before the change: that is the row that the client has.

@@ -96,7 +96,8 @@ class History:
             position: The changes that have been passed with it.
         """
         self._before, self._position, self._id = self._position, position, id_
-        self._passed = max(self._passed, id_)
+        if id_ > self._passed:  # noqa: PLR1730 - for every change: max() takes longer than the rest
+            self._passed = id_
 
     def append(self, event: RowEvent, *, is_last: bool = True) -> Entry:
         """Keep ``event`` and return its entry.
@@ -106,7 +107,7 @@ class History:
             is_last: False if those who get it may get another one of the same change: who is cut off in
                 between gets it twice, and knows it by its id.
         """
-        cursor = self.cursor if is_last else f"{self._version}-{self._before}"
+        cursor = f"{self._version}-{self._position if is_last else self._before}"
         return self._keep(event, cursor, _size(event))
 
     def mark(self, role: str, users: Iterable[str | None] | None, *, told: bool, late: bool = False) -> None:
@@ -131,13 +132,20 @@ class History:
         self.moment += 1
         now_s = self._clock.monotonic_s()
         entry = Entry(self._id, self._passed, self._position, cursor, what, now_s, size_bytes, self.moment)
-        self._entries.append(entry)
-        if isinstance(what, Reread):
+        entries = self._entries
+        entries.append(entry)
+        if what.__class__ is Reread:
             self._marks.append(entry)
-        before = self._by_id.setdefault(entry.id, entry)
+        before = self._by_id.setdefault(self._id, entry)
         if before is not entry:
-            self._by_id[entry.id] = [*_each(before), entry]
+            self._by_id[self._id] = [*_each(before), entry]
         self._bytes += size_bytes
+        if entries[0].at_s < now_s - self._keep_s or len(entries) > MAX_EVENTS or self._bytes > MAX_BYTES:
+            self._evict(now_s)
+        return entry
+
+    def _evict(self, now_s: float) -> None:
+        """Forget the oldest entries that are too old or too many."""
         evicted: Entry | None = None
         while self._entries and (
             self._entries[0].at_s < now_s - self._keep_s
@@ -154,7 +162,6 @@ class History:
                 self._by_id[evicted.id] = of_same_change[1:]  # it was the first of them
         if evicted is not None:
             self._gone = evicted
-        return entry
 
     def may_come(self, cursor: str) -> bool:
         """True if ``cursor`` is of something that this worker may yet reach: another one is ahead of it."""

@@ -193,7 +193,7 @@ class Hub:
     def advance(self, id_: int, position: str) -> None:
         """Go on to a change: what is published next is of it."""
         self._history.advance(id_, position)
-        if self._history.is_open:
+        if self._arrival.waiting and self._history.is_open:
             self._arrival.move()
 
     def publish(self, event: RowEvent, deliveries: Iterable[Delivery], *, is_last: bool = True) -> int:
