@@ -35,7 +35,7 @@ class FedSlot(Slot):
     def __init__(self) -> None:
         self.wal_sender_timeout_s = 0.0
         self.fileno = INPUT
-        self._received = b""
+        self._received = memoryview(b"")
         self._at = 0
 
     @override
@@ -47,7 +47,7 @@ class FedSlot(Slot):
             return
         if not piece:
             raise ReplicationError("the input has ended", "start again")
-        self._received = self._received[self._at :] + piece
+        self._received = memoryview(b"".join((self._received[self._at :], piece)))
         self._at = 0
 
     @override
@@ -60,7 +60,7 @@ class FedSlot(Slot):
         if end > len(received):
             return None
         self._at = end
-        return memoryview(received)[start:end]
+        return received[start:end]
 
     @override
     def send(self, message: bytes) -> None:

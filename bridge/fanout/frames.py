@@ -139,10 +139,11 @@ class EventEncoder:
 
 
 def _dialog(event: RowEvent, view: View) -> str | None:
-    if event.dialog_column is not None and not view.tells(event.dialog_column):
+    if view.columns is not None and event.dialog_column is not None and not view.tells(event.dialog_column):
         return None
-    moved_away = view.action == "DELETE" and event.old_dialog_id is not None
-    return event.old_dialog_id if moved_away else event.dialog_id
+    if event.old_dialog_id is not None and view.action == "DELETE":  # it moved away
+        return event.old_dialog_id
+    return event.dialog_id
 
 
 def _old(event: RowEvent, view: View) -> Row:
