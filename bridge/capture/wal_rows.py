@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from itertools import takewhile
 from operator import itemgetter
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from bridge.journal import JOURNAL, NAME, SCHEMA, JournalRow
 from bridge.pgoutput import EPOCH, Cell, Relation, read_commit_us, read_relation, read_row
 
 NEEDED: Final = ("id", "relation", "action", "record", "old_record")
+LATER: Final = ("txid", "relation_oid")
+"""Columns that the journal was given later, in that order."""
 
 _INSERT, _BEGIN, _COMMIT, _RELATION = map(ord, "IBCR")
 
@@ -62,7 +65,7 @@ class RowReader:
         kept, self._kept = self._kept, None
         if kept is None:
             return None
-        (id_, relation, action, record, old_record, *txid), received_s, size = kept
+        (id_, relation, action, record, old_record, *later), received_s, size = kept
         row = JournalRow(
             int(id_),
             relation,
@@ -70,9 +73,10 @@ class RowReader:
             record,
             old_record,
             self._commit_timestamp,
-            txid[0] if txid else "",
+            later[0] if later else "",
             last,
             received_s,
+            int(later[1]) if len(later) > 1 and later[1] is not None else None,
         )
         return row, size
 
@@ -97,6 +101,6 @@ class RowReader:
                 f"the rows of {JOURNAL} come without {', '.join(missing)}",
                 "apply sql/migrations (bridge migrate up), and publish the table without a column list",
             )
-        wanted = [*NEEDED, *(name for name in ("txid",) if name in names)]
         self._others.discard(oid)
+        wanted = [*NEEDED, *takewhile(names.__contains__, LATER)]
         self._oid, self._pick = oid, itemgetter(*map(names.index, wanted))
