@@ -55,6 +55,11 @@ class Scene(NamedTuple):
     client: Client
     worker: Worker
 
+    @property
+    def resyncs(self) -> list[str]:
+        """Why she has had to read again."""
+        return [m["reason"] for m in self.client.messages if m["type"] == "resync"]
+
     async def post(self, id_: int, body: str, *, author: str | None = None) -> None:
         """Write into room 1."""
         await self.db.execute(
@@ -104,13 +109,13 @@ async def test_a_table_that_takes_the_name_of_another_is_judged_by_its_own_polic
     await scene.told("before")
     await scene.db.execute(SWAP.format("posts"))
     await scene.post(2, CANARY)  # ann has a seat there, and is not its author
-    await scene.client.until(lambda m: m.get("reason") == "catalog_changed")
+    await scene.client.until_type("resync")
     await scene.post(3, CANARY)
     await scene.post(4, "hers", author=scene.ann)
     await scene.told("hers")
 
     assert CANARY not in str(scene.client.messages)
-    assert len([e for e in scene.worker.log if e["event"] == "change_not_applied"]) == 1
+    assert scene.resyncs == ["catalog_changed"]
 
 
 async def test_a_look_up_table_that_was_renamed_goes_on_to_count(scene: Scene):
@@ -121,11 +126,12 @@ async def test_a_look_up_table_that_was_renamed_goes_on_to_count(scene: Scene):
     await scene.post(1, CANARY)
     await scene.db.execute("insert into public.seats_old values (1, %s)", (scene.ann,))
     await scene.post(2, "after")
-    await scene.client.until(lambda m: m.get("reason") == "catalog_changed")
+    await scene.client.until_type("resync")
     await scene.post(3, "later")
     await scene.told("later")
 
     assert CANARY not in str(scene.client.messages)
+    assert scene.resyncs == ["catalog_changed"]
 
 
 async def test_a_swap_and_what_is_written_around_it_in_one_transaction(scene: Scene):
@@ -135,7 +141,7 @@ async def test_a_swap_and_what_is_written_around_it_in_one_transaction(scene: Sc
         await scene.db.execute(SWAP.format("posts"))
         await scene.post(1, CANARY)
         await scene.db.execute("update public.posts set author = %s where id = 1", (str(uuid.uuid4()),))
-    await scene.client.until(lambda m: m.get("reason") == "catalog_changed")
+    await scene.client.until_type("resync")
     await scene.post(2, "hers", author=scene.ann)
     await scene.told("hers")
 
@@ -156,4 +162,4 @@ async def test_tables_that_are_written_the_same_without_quotes_are_two(scene: Sc
 
     told = [(m["eventType"], m["new"].get("body")) for m in scene.client.events]
     assert told == [("INSERT", "one"), ("UPDATE", "two"), ("INSERT", "three")]
-    assert not [m for m in scene.client.messages if m["type"] == "resync"]
+    assert scene.resyncs == []
