@@ -198,8 +198,7 @@ class Function(msgspec.Struct, frozen=True, dict=True):
     def accepts(self, count: int) -> bool:
         """True if it can be called with ``count`` arguments; VARIADIC is not supported."""
         required = [argument for argument in self.inputs if argument.default is None]
-        variadic = any(argument.mode == "v" for argument in self.inputs)
-        return len(required) <= count <= len(self.inputs) and not variadic
+        return len(required) <= count <= len(self.inputs) and all(a.mode != "v" for a in self.inputs)
 
     @cached_property
     def settings(self) -> dict[str, str]:
