@@ -1,5 +1,6 @@
 """A table that has another one's name by now, or one that is written the same: the old policies are not its own."""
 
+import re
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
@@ -47,6 +48,13 @@ SWAP = "alter table public.{0} rename to {0}_old; alter table public.{0}_new ren
 CANARY = "canary-swapped"
 
 
+def older(text: str) -> str:
+    """Return SQL as it was before the journal had the oid of a table."""
+    text = re.sub(r"do \$oid\$.*?end \$oid\$;\n.*?;\n", "", text, flags=re.DOTALL)
+    text = re.sub(r",\s+(?:false, 0, r\.)?relation_oid( bigint)?", "", text)
+    return re.sub(r"\n +'oid', r\.oid::bigint,", "", text)
+
+
 class Scene(NamedTuple):
     """Ann, who has a seat in room 1, and all that is around her."""
 
@@ -84,11 +92,12 @@ def stack() -> Iterator[LocalStack]:
 
 @pytest.fixture(params=["realtime", "wal"])
 async def scene(request: pytest.FixtureRequest, stack: LocalStack) -> AsyncIterator[Scene]:
-    """Over each transport."""
+    """Over each transport; with SQL of before the journal had the oid where the test says so."""
     ann = str(uuid.uuid4())
+    upstream, _, is_older = request.param.partition(" ")
     settings = {
         "BRIDGE_TABLES": 'public.rooms,public.posts,a."b.c"',
-        "BRIDGE_UPSTREAM": request.param,
+        "BRIDGE_UPSTREAM": upstream,
         "SUPABASE_DB_URL": stack.database_url,
     }
     async with await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as db:
@@ -96,6 +105,13 @@ async def scene(request: pytest.FixtureRequest, stack: LocalStack) -> AsyncItera
         for table in (*TABLES, *TWINS):
             await db.execute("select public.bridge_watch(%s)", (table,))
         await db.execute("insert into public.seats values (1, %s)", (ann,))
+        if is_older:
+            await db.execute("alter table bridge.journal drop column if exists relation_oid")
+            for path in MIGRATIONS:
+                await db.execute(older(path.read_text()).encode())
+        else:
+            for path in MIGRATIONS:
+                await db.execute(path.read_bytes())
         async with (
             running_worker(stack, **settings) as worker,
             websocket_client(worker.ws_url, stack.token(ann)) as client,
@@ -163,3 +179,26 @@ async def test_tables_that_are_written_the_same_without_quotes_are_two(scene: Sc
     told = [(m["eventType"], m["new"].get("body")) for m in scene.client.events]
     assert told == [("INSERT", "one"), ("UPDATE", "two"), ("INSERT", "three")]
     assert scene.resyncs == []
+
+
+@pytest.mark.parametrize("scene", ["realtime older", "wal older"], indirect=True)
+async def test_a_database_that_is_older_works_and_may_be_migrated_meanwhile(scene: Scene):
+    """Names are all there is until then; afterwards a swap is noticed, by the same worker over the same stream."""
+    await scene.post(1, "older")
+    await scene.told("older")
+    answers = await scene.db.execute("select public.bridge_journal_since(0), public.bridge_catalog()")
+    told = str(await answers.fetchone())
+    assert ("false, 0" in told, '"oid"' in told) == (False, False)
+
+    for path in MIGRATIONS:
+        await scene.db.execute(path.read_bytes())
+    await scene.worker.logged("policies_changed")
+    await scene.client.until_type("resync")
+    await scene.post(2, "newer")
+    await scene.told("newer")
+    await scene.db.execute(SWAP.format("posts"))
+    await scene.post(3, CANARY)
+    await scene.client.until(lambda m: m.get("reason") == "catalog_changed")
+    await scene.post(4, "hers", author=scene.ann)
+    await scene.told("hers")
+    assert CANARY not in str(scene.client.messages)
