@@ -5,7 +5,8 @@
 --   fill gaps from; the bridge then subscribes to the INSERTs of this one table.
 -- For tables of your own: select public.bridge_watch('public.your_table');  -- each table and look-up table
 -- Needs: 20261123100100_publication.sql.
--- Locks: SHARE ROW EXCLUSIVE on the watched tables for the new triggers, for milliseconds; reads go on.
+-- Locks: SHARE ROW EXCLUSIVE on the watched tables for the new triggers, for milliseconds; reads go on.  ACCESS EXCLUSIVE
+--   on a journal that lacks a column, once: whoever writes a watched table waits for the end of this file.
 -- Costs: one more insert for each changed row; figures, and how long rows are kept: sql/README.md.
 -- Checked: tests/sql/test_journal.py, test_journal_reading.py, test_journal_pruning.py.
 -- Safe to run twice: yes.
