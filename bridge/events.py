@@ -38,6 +38,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         stream: Names the stream: ids of another one may be the same.
         txid: The transaction that made it; empty where upstream does not say.
         last: True if it is known to be the last of its transaction.
+        oid: Which table had the name, where upstream says so: another one may have been given it since.
     """
 
     table: str
@@ -51,6 +52,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stream: str = ""
     txid: str = ""
     last: bool = False
+    oid: int | None = None
 
 
 GapReason: TypeAlias = Literal[

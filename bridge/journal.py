@@ -11,7 +11,10 @@ JOURNAL: Final = f"{SCHEMA}.{NAME}"
 
 
 class JournalRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row; records are JSON texts.  Only a stream tells the last of a transaction, and its arrival."""
+    """One row; records are JSON texts.  Only a stream tells the last of a transaction, and its arrival.
+
+    The table's oid is not known of rows that were written before the journal had it.
+    """
 
     id: int
     relation: str
@@ -22,6 +25,7 @@ class JournalRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     txid: str = ""
     last: bool = False
     received_s: float = 0.0
+    oid: int | None = None
 
 
 class JournalPage(msgspec.Struct, frozen=True):

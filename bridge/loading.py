@@ -105,12 +105,16 @@ class Loading:
                             f"{event.table} changed while its rows were read ({event.reason}): reading again"
                         )
                     self._audience.begin(version, self._source.position)
-                elif whole is not None and whole.table in authorizer.planset.upstream_tables:
+                elif whole is None:
+                    self._audience.remember(event, ())
+                else:
+                    is_loaded = whole.id in there
                     try:
-                        effects = authorizer.pass_by(whole, is_loaded=whole.id in there)
+                        ours = authorizer.memory.concerns(whole)
+                        effects = authorizer.pass_by(whole, is_loaded=is_loaded) if ours else ()
                         self._audience.remember(whole, effects)
                     except CatalogChangedError:
+                        if not is_loaded:
+                            raise  # what was read before it may be of the catalog of before
                         # Of a table as it was before: what led to it cannot be told.
                         self._audience.begin(version, self._source.position)
-                else:
-                    self._audience.remember(event, ())

@@ -312,8 +312,11 @@ class Pipeline:
             # Else left over from before a change of tables; the Gap that follows covers it.
             if not self._usable or self._authorizer is None:
                 continue
+            is_ours = self._authorizer.memory.concerns(change)
+            if not is_ours and change.table in self._tables:
+                continue  # what it does is not to be taken for a change of ours with this name
             effects: list[Effect] | Pending = []
-            if whole is not None and change.table in self._tables:
+            if whole is not None and is_ours:
                 self._teller.begin(whole)
                 effects = await self._authorizer.begin(whole, self._database)
             begun.append(Begun(whole or change, effects, self._authorizer.moves))

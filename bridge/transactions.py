@@ -226,7 +226,8 @@ def _keys(change: Change, key: Sequence[str] | None) -> set[RowKey]:
     rows = [row for row in (change.old, change.new) if row is not None]
     if key is None or any(not row.keys() >= set(key) for row in rows):
         return set()
-    return {_key(row, key) for row in rows}
+    # Two tables may have one name, one after the other.
+    return {(str(change.oid), *_key(row, key)) for row in rows}
 
 
 def _key(row: Mapping[str, Any], key: Sequence[str]) -> RowKey:

@@ -33,6 +33,7 @@ class Arrivals:
         self._roster = roster
         self._shaper = shaper
         self._required = memory.required(table)
+        self._oids = memory.oids(table)
         self._remembers = memory.remembered[table].limit > 0
         self._here: list[tuple[Plan, Sightings | None]] = []
 
@@ -45,13 +46,13 @@ class Arrivals:
                 known.refresh(roster)
 
     def take(self, change: Change) -> Deliver | None:
-        """Store an INSERT and return who sees the row; None where Postgres has to be asked, or it is none.
+        """Store an INSERT and return who sees the row; None where there may be more to it.
 
         Raises:
             CatalogChangedError: the plans do not fit the table any more; nothing was applied.
         """
         row = change.new
-        if row is None or change.action != "INSERT":
+        if row is None or change.action != "INSERT" or change.oid not in self._oids:
             return None
         if not self._required <= row.keys():
             self._memory.check(change)

@@ -95,6 +95,8 @@ class Table(msgspec.Struct, frozen=True, dict=True):
     """Qualified name of the partitioned table that it is a part of."""
     partly_published: tuple[str, ...] = ()
     """Publications that leave out some changes: not all of insert, update and delete, or only some rows."""
+    oid: int | None = None
+    """Which table it is, whatever its name; None if the functions in the database are older."""
     journalled: bool = False
     """True if each change of it is appended to ``bridge.journal`` under its name."""
     journalled_by: str = ""
@@ -183,12 +185,8 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
 
     def ancestors(self, table: Table) -> list[Table]:
         """Return the partitioned tables that a table is a part of, the nearest first."""
-        found: list[Table] = []
         above = self.by_name.get(table.partition_of or "")
-        while above is not None:
-            found.append(above)
-            above = self.by_name.get(above.partition_of or "")
-        return found
+        return [] if above is None else [above, *self.ancestors(above)]
 
     def partitions(self, table: Table) -> list[Table]:
         """Return the parts of a partitioned table, and theirs."""
@@ -229,8 +227,12 @@ class Catalog(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def by_name(self) -> dict[str, Table]:
-        """Tables by qualified name."""
-        return {table.qualified: table for table in self.tables}
+        """Tables by qualified name, but for those that ``bridge_relation()`` does not find by theirs."""
+        return {table.qualified: table for table in self.tables if "." not in table.schema}
+
+    def table(self, schema: str, name: str) -> Table | None:
+        """Return the table of this schema and name; None if there is none in :attr:`by_name`."""
+        return None if "." in schema else self.by_name.get(f"{schema}.{name}")
 
     def fits(self, table: str, column: str, other: str, other_column: str) -> bool:
         """True if every value of a table's column can be one of another table's column.

@@ -134,7 +134,7 @@ class _Reader:
         if schema in ("pg_catalog", "information_schema"):
             return
         for where in [schema] if schema else path:
-            table = self._catalog.by_name.get(f"{where}.{name}")
+            table = self._catalog.table(where, name)
             if table is not None:
                 self._table(table, outside)
                 return

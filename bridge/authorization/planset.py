@@ -221,6 +221,7 @@ def _has_the_rows(now: Catalog, before: Catalog, name: str) -> bool:
     had = {part.storage for part in before.partitions(other) if part.kind == "r"}
     return (
         one.columns == other.columns
+        and one.oid == other.oid
         and one.storage == other.storage
         and had <= has
         and (has - had).isdisjoint(table.storage for table in before.tables)

@@ -14,7 +14,7 @@ ReadRow: TypeAlias = Callable[[str, Row], Awaitable[Row | None]]
 
 
 class CatalogChangedError(SourceError):
-    """A change lacks a column that the plans read: the table was altered since they were compiled."""
+    """A change is of another table than the plans, or lacks a column that they read: it was altered since."""
 
     code = "catalog_changed"
 
@@ -32,6 +32,10 @@ class RowMemory:
         catalog = planset.catalog
         self.lookups = planset.lookups
         self.keys = {name: catalog.by_name[name].primary_key for name in planset.upstream_tables}
+        oids = {name: catalog.by_name[name].oid for name in planset.upstream_tables}
+        self._oids = {name: oid for name, oid in oids.items() if oid is not None}
+        self._names = {oid: name for name, oid in self._oids.items()}
+        self._catalog_names = {table.oid: table.qualified for table in catalog.tables}
         self._key_sets = {name: frozenset(key) for name, key in self.keys.items()}
         self._needed: dict[str, frozenset[str]] = {}
         self.remembered: dict[str, RememberedRows] = {}
@@ -67,16 +71,38 @@ class RowMemory:
         """Return the columns that each whole row of a table has to have."""
         return self._required[table]
 
+    def oids(self, table: str) -> tuple[int | None, ...]:
+        """Return what a change of a table is told to be of; another one has to be looked at."""
+        return (None, self._oids[table]) if table in self._oids else (None,)
+
+    def concerns(self, change: Change) -> bool:
+        """True if the plans depend on the table of a change, which need not be all that its name can mean.
+
+        Raises:
+            CatalogChangedError: one of their tables has another name now, or its name is another one's.
+        """
+        name, oid = change.table, change.oid
+        if oid is None or (self._oids.get(name, oid) == oid and self._names.get(oid, name) == name):
+            return name in self.keys
+        if self._catalog_names.get(oid) == name:
+            return False  # "a.b".c is written as a."b.c" is, without quotes
+        raise CatalogChangedError(
+            f"a change of {name} is of another table than had that name: the catalog has to be read again"
+        )
+
     def check(self, change: Change, *, is_whole: bool = False) -> None:
-        """Refuse a change that lacks a column which deciding or announcing needs.
+        """Refuse a change of another table, or one that lacks a column which deciding or announcing needs.
 
         Args:
             change: The change.
             is_whole: True if the row before it has to have all of them, too.
 
         Raises:
-            CatalogChangedError: it does.
+            CatalogChangedError: it is, or it does.
         """
+        if change.oid is not None and change.oid != self._oids.get(change.table, change.oid):
+            self.concerns(change)
+            raise CatalogChangedError(f"a change of {change.table} is of another table that is written so")
         required = self._required[change.table]
         for row in (change.new, change.old if is_whole else None):
             if row is not None and not required <= row.keys():

@@ -55,7 +55,8 @@ def streamed_row(change: Change) -> JournalRow | None:
     if id_.__class__ is int and relation.__class__ is str and action.__class__ is str and texts:
         txid = str(new.get("txid", ""))
         at, received_s = change.commit_timestamp, change.received_s
-        return JournalRow(id_, relation, action, record, old, at, txid, change.last, received_s)
+        oid = new.get("relation_oid")
+        return JournalRow(id_, relation, action, record, old, at, txid, change.last, received_s, oid)
     return None
 
 
@@ -74,6 +75,7 @@ def read_entry(row: JournalRow, received_s: float) -> Entry:
             id=row.id,
             txid=row.txid,
             last=row.last,
+            oid=row.oid,
         )
     except (KeyError, msgspec.MsgspecError, RecursionError, ArithmeticError):
         metrics.FRAMES_SKIPPED.labels("undecodable").inc()

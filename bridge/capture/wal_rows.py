@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from itertools import takewhile
 from operator import itemgetter
 from typing import Any, Final
 
@@ -11,8 +12,8 @@ from bridge.journal import JOURNAL, NAME, SCHEMA, JournalRow
 from bridge.pgoutput import EPOCH, Relation, read_commit_us, read_relation, read_some
 
 NEEDED: Final = ("id", "relation", "action", "record", "old_record")
-OPTIONAL: Final = ("txid",)
-"""Empty where the journal is of an older form."""
+LATER: Final = ("txid", "relation_oid")
+"""Columns that the journal was given later, in that order."""
 
 _INSERT, _BEGIN, _COMMIT, _RELATION = map(ord, "IBCR")
 
@@ -70,9 +71,10 @@ class RowReader:
 
     def _told(self, kept: tuple[Any, ...], *, last: bool) -> tuple[JournalRow, int]:
         self._kept = None
-        id_, relation, action, record, old_record, txid = kept
-        at = self._commit_timestamp
-        row = JournalRow(int(id_), relation, action, record, old_record, at, txid, last, self._received_s)
+        id_, relation, action, record, old_record, txid, oid = kept
+        at, received_s = self._commit_timestamp, self._received_s
+        oid = int(oid) if oid else None
+        row = JournalRow(int(id_), relation, action, record, old_record, at, txid, last, received_s, oid)
         return row, self._kept_size
 
     def _date(self, committed_us: int) -> None:
@@ -96,7 +98,8 @@ class RowReader:
                 f"the rows of {JOURNAL} come without {', '.join(missing)}",
                 "apply sql/migrations (bridge migrate up), and publish the table without a column list",
             )
-        ours = [name for name in names if name in NEEDED or name in OPTIONAL]
+        wanted = (*NEEDED, *takewhile(names.__contains__, LATER))
+        ours = [name for name in names if name in wanted]
         self._others.discard(oid)
-        self._oid, self._wanted = oid, tuple(name in ours for name in names)
-        self._pick = itemgetter(*[ours.index(name) if name in ours else -1 for name in (*NEEDED, *OPTIONAL)])
+        self._oid, self._wanted = oid, tuple(name in wanted for name in names)
+        self._pick = itemgetter(*[ours.index(name) if name in ours else -1 for name in (*NEEDED, *LATER)])

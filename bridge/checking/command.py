@@ -194,6 +194,7 @@ async def _of_project(
         checks.append(tables.check_dialogs(catalog, config))
     missing_fix = partial(migrations.missing_fix, recorded=direct.recorded)
     checks += journal.check_journal(config, capture, answers.first, clock.now(), missing_fix)
+    checks += journal.check_names(catalog, capture)
     if capture == "tables" and config.upstream == "wal":
         return [*checks, unchecked("wal", "logical replication brings the journal only, see capture")]
     heard = [t for t in [*watched, *looked_into] if unheard(catalog, t, Capturing(capture="tables")) is None]

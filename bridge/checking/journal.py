@@ -93,6 +93,16 @@ def check_choice(
     return bad("capture", says, to_watch, "sql", status=status)
 
 
+def check_names(catalog: Catalog, capture: Capture) -> Iterator[Check]:
+    """Judge whether the database says which table a name means."""
+    if capture == "journal" and all(table.oid is None for table in catalog.tables):
+        says = (
+            "the SQL is older than this version: a table that is given another one's name is judged by the "
+            "other one's policies for up to three seconds"
+        )
+        yield bad("journal", says, "bridge migrate up --reapply", "shell", status="warning")
+
+
 def _time(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text)
 

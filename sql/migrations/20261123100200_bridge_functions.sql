@@ -45,6 +45,7 @@ tables as (
     select jsonb_build_object(
         'schema', r.nspname,
         'name', r.relname,
+        'oid', r.oid::bigint,                -- as bridge.journal names it
         'kind', r.relkind,
         'owner', pg_catalog.pg_get_userbyid(r.relowner),
         'schema_usage', (

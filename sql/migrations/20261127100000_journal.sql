@@ -5,7 +5,8 @@
 --   fill gaps from; the bridge then subscribes to the INSERTs of this one table.
 -- For tables of your own: select public.bridge_watch('public.your_table');  -- each table and look-up table
 -- Needs: 20261123100100_publication.sql.
--- Locks: SHARE ROW EXCLUSIVE on the watched tables for the new triggers, for milliseconds; reads go on.
+-- Locks: SHARE ROW EXCLUSIVE on the watched tables for the new triggers, for milliseconds; reads go on.  ACCESS EXCLUSIVE
+--   on a journal that lacks a column, once: whoever writes a watched table waits for the end of this file.
 -- Costs: one more insert for each changed row; figures, and how long rows are kept: sql/README.md.
 -- Checked: tests/sql/test_journal.py, test_journal_reading.py, test_journal_pruning.py.
 -- Safe to run twice: yes.
@@ -24,13 +25,27 @@ create table if not exists bridge.journal (
     action text not null,
     record text,                        -- JSON as text: what carries it needs not read it
     old_record text,
-    recorded_at timestamptz not null default pg_catalog.clock_timestamp()
+    recorded_at timestamptz not null default pg_catalog.clock_timestamp(),
+    relation_oid bigint                 -- no oid, which Realtime tells as text
 );
 comment on table bridge.journal is
     'Changes of the watched tables.  Ids are handed out before commit, so a smaller id may appear later.  Rows go by '
     'bridge_prune_journal() or TRUNCATE, which readers notice; not by DELETE, which they do not.';
 comment on column bridge.journal.relation is
     'schema.table as of the change, without quotes; of a partition, the partitioned table that is watched.';
+-- A journal of before it had the column.  Not where it is there already, for the reason below.
+do $oid$
+begin
+    if not exists (
+        select from pg_catalog.pg_attribute
+        where attrelid = 'bridge.journal'::regclass and attname = 'relation_oid' and not attisdropped
+    ) then
+        alter table bridge.journal add column relation_oid bigint;
+    end if;
+end $oid$;
+comment on column bridge.journal.relation_oid is
+    'Which table has that name, in this database: another one may be given it, or one that is written the same without '
+    'quotes ("a.b".c and a."b.c").  Null in rows of before there was this column.';
 comment on column bridge.journal.action is
     'INSERT, UPDATE, DELETE, or TRUNCATE: rows are gone without a row for each of them.';
 
@@ -74,24 +89,28 @@ as $function$
 declare
     -- Not an argument of the trigger: a table may be renamed.
     relation text := tg_table_schema || '.' || tg_table_name;
+    relation_oid bigint := tg_relid;
     whole text;
+    whole_oid bigint;
 begin
     if tg_nargs > 0 then
         -- A partition has a copy of the trigger; who watches knows the table that the copy is of.
-        select n.nspname || '.' || c.relname into whole
+        select n.nspname || '.' || c.relname, c.oid into whole, whole_oid
         from pg_catalog.pg_partition_ancestors(tg_relid) as a
         join pg_catalog.pg_trigger as t on t.tgrelid = a.relid and t.tgname = '!bridge_journal' and t.tgparentid = 0
         join pg_catalog.pg_class as c on c.oid = a.relid
         join pg_catalog.pg_namespace as n on n.oid = c.relnamespace;
         relation := coalesce(whole, relation);  -- its own once it is detached
+        relation_oid := coalesce(whole_oid, relation_oid);
     end if;
     -- The id is taken after the transaction has its own id, because what fires this has written: readers rely on it.
-    insert into bridge.journal (relation, action, record, old_record)
+    insert into bridge.journal (relation, action, record, old_record, relation_oid)
     values (
         relation,
         tg_op,
         case when tg_op in ('INSERT', 'UPDATE') then to_jsonb(new.*)::text end,
-        case when tg_op in ('UPDATE', 'DELETE') then to_jsonb(old.*)::text end
+        case when tg_op in ('UPDATE', 'DELETE') then to_jsonb(old.*)::text end,
+        relation_oid
     );
     return null;
 end
@@ -290,7 +309,8 @@ begin
             json_agg(
                 json_build_array(
                     r.id, r.relation, r.action, r.record, r.old_record,
-                    to_char(r.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), r.txid::text
+                    to_char(r.recorded_at, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), r.txid::text,
+                    false, 0, r.relation_oid    -- two that only a stream can tell: a worker knows each by its place
                 )
                 order by r.id
             ) filter (where r.bytes_before < 16777216),

@@ -36,6 +36,11 @@ def actions(db: Connection) -> list[str]:
     return [f"{action} {relation}" for relation, action, _, _ in recorded(db)]
 
 
+def oids(db: Connection) -> list[int]:
+    """Return which table each row is of."""
+    return [oid for (oid,) in db.execute("select relation_oid from bridge.journal order by id")]
+
+
 def told(db: Connection, sql: str, *parameters: object) -> Any:
     """Return the one value that ``sql`` answers."""
     row = db.execute(sql.encode(), parameters).fetchone()
@@ -262,6 +267,26 @@ def test_a_renamed_table_is_recorded_under_its_new_name(db: Connection):
     db.execute("alter table public.u set schema other")
     db.execute("truncate other.u")
     assert actions(db) == ["INSERT public.t", "INSERT public.u", "TRUNCATE other.u"]
+    assert set(oids(db)) == {in_catalog(db, "other.u").oid}
+
+
+def test_names_that_are_two_tables_are_told_apart(db: Connection):
+    """One that was given to another table, and one that is written like another's without quotes."""
+    watch(db, "id int primary key")
+    watch(db, "id int primary key", "public.u")
+    db.execute("insert into public.t values (1)")
+    db.execute("alter table public.t rename to v; alter table public.u rename to t")
+    db.execute("insert into public.t values (1)")
+    assert actions(db) == ["INSERT public.t", "INSERT public.t"]
+    assert oids(db) == [in_catalog(db, "public.v").oid, in_catalog(db, "public.t").oid]
+
+    db.execute('create schema a; create schema "a.b"; truncate bridge.journal')
+    for name in ('a."b.c"', '"a.b".c'):
+        watch(db, "id int primary key", name)
+        db.execute(f"insert into {name} values (1)".encode())
+    assert actions(db) == ["INSERT a.b.c", "INSERT a.b.c"]
+    first, second = oids(db)
+    assert first == in_catalog(db, "a.b.c").oid != second
 
 
 def test_a_name_in_mixed_case_has_two_forms(db: Connection):
@@ -349,6 +374,7 @@ def test_partitions_are_recorded_as_the_table_that_is_watched(logs: Connection):
         "INSERT public.records",
         "TRUNCATE public.records",
     ]
+    assert set(oids(logs)) == {in_catalog(logs, "public.records").oid}
 
 
 def test_a_row_that_moves_to_another_partition_leaves_and_comes(logs: Connection):
@@ -367,6 +393,7 @@ def test_a_detached_partition_is_not_watched_any_more(logs: Connection):
     logs.execute("insert into public.logs_1 values (1)")
     logs.execute("truncate public.logs_1")
     assert actions(logs) == ["TRUNCATE public.logs_1"]
+    assert oids(logs) == [in_catalog(logs, "public.logs_1").oid]
     logs.execute("select public.bridge_unwatch('public.logs_1')")
     logs.execute("truncate public.logs_1")
     assert actions(logs) == ["TRUNCATE public.logs_1"]

@@ -39,11 +39,24 @@ def test_the_answer_has_the_documented_form(table: Connection):
     table.execute("set timezone = 'Asia/Tokyo'")
     insert(table, "a")
     table.execute("update bridge.journal set recorded_at = '2026-01-02 03:04:05.678901+00'")
-    (txid,) = table.execute("select txid::text from bridge.journal").fetchone() or ()
+    (txid, oid) = (
+        table.execute("select txid::text, 'public.t'::regclass::oid from bridge.journal").fetchone() or ()
+    )
     page = JournalReader(table).page()
     assert set(page) == {"epoch", "xmin", "xmax", "pruned", "more", "rows"}
     assert page["rows"] == [
-        [1, "public.t", "INSERT", '{"id": 1, "body": "a"}', None, "2026-01-02T03:04:05.678Z", txid]
+        [
+            1,
+            "public.t",
+            "INSERT",
+            '{"id": 1, "body": "a"}',
+            None,
+            "2026-01-02T03:04:05.678Z",
+            txid,
+            False,
+            0,
+            oid,
+        ]
     ]
     assert (page["pruned"], page["more"]) == (0, False)
     assert 0 < int(page["xmin"]) <= int(page["xmax"])

@@ -55,6 +55,20 @@ def test_applied_again_they_do_not_wait_for_readers_of_the_journal(
         migrate(fresh)
 
 
+def test_a_journal_of_before_is_given_what_it_lacks(fresh: Connection):
+    """Its rows stay, and say what they said."""
+    migrate(fresh)
+    fresh.execute("alter table bridge.journal drop column relation_oid")
+    fresh.execute("insert into bridge.journal (relation, action) values ('public.dialogs', 'TRUNCATE')")
+    migrate(fresh)
+    fresh.execute("truncate public.dialogs cascade")
+    told = fresh.execute(
+        "select relation_oid, relation_oid = 'public.dialogs'::regclass::oid from bridge.journal "
+        "where relation = 'public.dialogs' order by id"
+    ).fetchall()
+    assert [is_its_own for _, is_its_own in told] == [None, True]
+
+
 @pytest.mark.parametrize("options", [[], ["--single-transaction"]], ids=["plain", "-1"])
 def test_psql_applies_them(fresh: Connection, postgres: EmbeddedPostgres, options: list[str]):
     """Each file by `psql -f`, stopping at the first error; who adds -1 gets a warning and the same."""

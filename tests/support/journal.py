@@ -16,6 +16,9 @@ class JournalRow(NamedTuple):
     old_record: str | None
     recorded_at: str
     txid: str
+    last: bool = False
+    received_s: float = 0.0
+    oid: int | None = None
 
     @property
     def new(self) -> Any:

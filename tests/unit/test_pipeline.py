@@ -19,6 +19,7 @@ from bridge.position import Position
 from tests.support.catalogs import ANN, BOB, planset, table
 from tests.support.pipeline import (
     NOTES,
+    OWN,
     STARTED,
     Stage,
     ann,
@@ -408,6 +409,44 @@ async def test_a_change_that_cannot_be_read_makes_look_up_rows_wrong():
         stage.source.there = Position(0)
         await stage.tell(Live())
         assert stage.database.loads == before + 1  # a message that came meanwhile is no reason to load again
+
+
+def numbered_notes() -> PlanSet:
+    """The notes are the table 2."""
+    notes = msgspec.structs.replace(table("notes", NOTES, OWN), oid=2)
+    return planset(notes, watched=["notes"])
+
+
+async def test_rows_of_another_table_are_of_the_past_and_loaded_once():
+    """Of before a restore, which gives tables other oids, or of one that had the name: nobody is told of them."""
+    async with running(numbered_notes) as stage:
+        stage.source.there, stage.source.keeps_past = Position(2), True
+        stage.source.pages = [[insert(1, id=1, oid=1), insert(2, id=2, oid=7), insert(3, id=3, oid=2)]]
+        assert await stage.tell(Live()) == ["catching_up", "public.notes 3 is past: 1", *STARTED[1:]]
+        assert stage.heard.began == ["v 0", "v 0", "v 0"]
+        assert stage.database.loads == 1
+
+
+async def test_a_row_of_a_table_that_is_newer_than_the_catalog_has_it_read_again():
+    """Live, and where the swap came while it was loaded: each row of another table is followed by a load, once."""
+    async with running(numbered_notes) as stage:
+        stage.source.keeps_past = True
+        await stage.tell(Live())
+        told = await stage.tell(insert(1, id=1, oid=3), insert(2, id=2, oid=2))
+        assert told[-1] == "note 2 to 1"
+        assert "note 1 to 1" not in told
+        assert stage.database.loads == 2
+
+        stage.source.pages = [[insert(3, id=3, oid=3)]]
+        rewind = stage.source.rewind
+
+        async def rewind_later() -> tuple[Position, Position]:
+            stage.source.there = Position(3) if stage.database.loads > 2 else Position(2)
+            return await rewind()
+
+        stage.source.rewind = rewind_later  # type: ignore[method-assign]
+        await stage.tell(Live())
+        assert stage.database.loads == 4
 
 
 async def test_a_past_that_cannot_be_read_is_tried_again_with_the_rows():

@@ -26,6 +26,13 @@ def note(n: int, body: str) -> dict[str, Any]:
     return {"id": n, "body": body}
 
 
+def test_rows_of_two_tables_that_had_one_name_are_two():
+    """The name went from the one to the other within the transaction."""
+    made = [change(None, note(1, "a")), change(note(1, "b"), None)]
+    made = [msgspec.structs.replace(one, oid=oid) for oid, one in enumerate(made)]
+    assert net(made, KEYS) == made
+
+
 @pytest.mark.parametrize(
     ("made", "kept"),
     [

@@ -50,9 +50,7 @@ def _tables_in(node: Node, catalog: Catalog) -> list[tuple[Table, frozenset[str]
         for kind, fields in _sources_in(select.get("fromClause", [])):
             alias = fields.get("alias", {}).get("aliasname") or fields.get("relname", "")
             table = (
-                catalog.by_name.get(f"{fields.get('schemaname')}.{fields['relname']}")
-                if kind == "RangeVar"
-                else None
+                catalog.table(fields.get("schemaname", ""), fields["relname"]) if kind == "RangeVar" else None
             )
             own[alias] = None
             if table is not None and table.kind == "r":

@@ -102,7 +102,7 @@ def _range(t: Translating, fields: Node, names: Names) -> list[Joined]:
 def _table(t: Translating, fields: Node, names: Names) -> Table:
     schemas = [fields["schemaname"]] if fields.get("schemaname") else names.path
     for schema in schemas:
-        table = t.context.catalog.by_name.get(f"{schema}.{fields['relname']}")
+        table = t.context.catalog.table(schema, fields["relname"])
         if table is not None:
             if table.kind != "r":
                 raise CompileError(f"{table.qualified} is not a plain table")

@@ -63,6 +63,11 @@ select results_eq(
         ('public.messages', 'TRUNCATE', null, null, null) $$,
     'the journal has each change in order, both rows of it, what cascades, and nothing that was taken back'
 );
+select is_empty(
+    $$ select j.id, j.relation, j.relation_oid from bridge.journal as j
+       where j.txid = pg_current_xact_id() and j.relation_oid is distinct from to_regclass(j.relation)::oid::bigint $$,
+    'and it says which table each name means'
+);
 
 select * from finish();
 rollback;

@@ -1,5 +1,6 @@
 """What a name means: Postgres' own reading first, else the spelling without its quotes."""
 
+import msgspec
 import pytest
 
 from bridge.authorization.naming import named_table
@@ -52,3 +53,14 @@ def test_a_name_of_two_tables_is_refused() -> None:
     """SQL takes the first, and who wrote it without quotes meant the second."""
     with pytest.raises(ConfigError, match=r'public\.Both may be public\."both" or public\."Both": write one'):
         named_table(KNOWN, "public.Both")
+
+
+def test_a_schema_with_a_dot_in_its_name_is_refused() -> None:
+    """What is written like its table without quotes is another one, which is found all the same."""
+    twin = msgspec.structs.replace(table("y"), schema="public.x")
+    known = catalog(table("x.y"), twin)
+    with pytest.raises(ConfigError, match="alter schema"):
+        named_table(known, '"public.x".y')
+    found = named_table(known, 'public."x.y"')
+    assert found is known.by_name["public.x.y"] is known.table("public", "x.y")
+    assert known.table("public.x", "y") is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from bridge.authorization.rows import CatalogChangedError, RowMemory
@@ -186,3 +187,58 @@ def test_a_watched_table_without_a_dialog_needs_no_column_for_it() -> None:
     rows = RowMemory(planset(MEMBERS, watched=["members"]), dialog_columns={}, remembered_limit=1)
 
     assert rows.remembered["public.members"].columns == ("dialog_id", "user_id")
+
+
+def swapped(name: str, oid: int | None) -> Change:
+    """A change of the table with this oid, under a name."""
+    return msgspec.structs.replace(change(name, "INSERT", M1), oid=oid)
+
+
+def numbered() -> RowMemory:
+    """Rows of tables with oids, and one that the plans do not read."""
+    tables = [msgspec.structs.replace(t, oid=n) for n, t in enumerate((DIALOGS, MESSAGES, MEMBERS), start=1)]
+    other = msgspec.structs.replace(table("other", "id int"), oid=4)
+    plans = planset(*tables, other, watched=["dialogs", "messages"])
+    return RowMemory(plans, dialog_columns={"public.messages": "dialog_id"}, remembered_limit=1)
+
+
+def test_a_change_is_of_the_table_that_the_plans_are_of() -> None:
+    """Or of one that they do not read; where the journal does not say which, its name tells."""
+    rows = numbered()
+    assert rows.concerns(swapped("messages", 2))
+    assert rows.concerns(swapped("messages", None))
+    assert not rows.concerns(swapped("other", 4))
+    assert not rows.concerns(swapped("unknown", 9))
+    assert memory().concerns(swapped("messages", 9))  # the functions in the database are older
+    rows.check(swapped("messages", 2))
+    rows.check(swapped("messages", None))
+    memory().check(swapped("messages", 9))
+
+
+@pytest.mark.parametrize(
+    ("name", "oid"),
+    [("messages", 4), ("messages", 9), ("messages", 3), ("members_old", 3)],
+    ids=["another", "new", "another of ours", "renamed"],
+)
+def test_a_name_that_is_another_tables_now_has_the_catalog_read_again(name: str, oid: int) -> None:
+    """Before anything of it is stored or shown."""
+    with pytest.raises(CatalogChangedError, match="another table"):
+        numbered().concerns(swapped(name, oid))
+    if name == "messages":
+        with pytest.raises(CatalogChangedError, match="another table"):
+            numbered().check(swapped(name, oid))
+
+
+def test_a_table_that_is_written_like_one_of_ours_is_none_of_them() -> None:
+    """``"public.x".y`` and ``public."x.y"``, of which the catalog knows both."""
+    twin = msgspec.structs.replace(table("y", "id int"), schema="public.x", oid=6)
+    ours = msgspec.structs.replace(table("x.y", "id int, owner_id uuid", "(owner_id = auth.uid())"), oid=7)
+    plans = planset(ours, twin, watched=["x.y"])
+    rows = RowMemory(plans, dialog_columns={}, remembered_limit=1)
+    row = {"id": 1, "owner_id": "u1"}
+    mine, other = (msgspec.structs.replace(change("x.y", "INSERT", row), oid=oid) for oid in (7, 6))
+    assert rows.concerns(mine)
+    assert not rows.concerns(other)
+    rows.check(mine)
+    with pytest.raises(CatalogChangedError, match="written so"):
+        rows.check(other)

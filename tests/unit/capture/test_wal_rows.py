@@ -98,3 +98,13 @@ def test_a_row_of_a_table_that_was_not_described_is_no_row():
     """Whose it is cannot be told."""
     with pytest.raises(LookupError, match="not described"):
         reader().read(insert("x", oid=2), 0.0)
+
+
+@pytest.mark.parametrize(("told", "oid"), [("4294967295", 4294967295), (None, None)])
+def test_which_table_a_row_is_of_is_told_where_the_journal_has_it(told: str | None, oid: int | None):
+    """Its rows of before have none; without the column as before."""
+    cells = ("7", "750", "public.t", "INSERT", "{}", None, AT)
+    (read,) = rows(reader((*COLUMNS, "relation_oid")), insert(*cells, told))
+    assert (read.oid, read.txid) == (oid, "750")
+    (read,) = rows(reader(), insert(*cells))
+    assert (read.oid, read.txid) == (None, "750")

@@ -2,13 +2,15 @@
 
 import datetime as dt
 
+import msgspec
 import pytest
 
-from bridge.checking.journal import check_journal
+from bridge.checking.journal import check_journal, check_names
 from bridge.clock import ManualClock
 from bridge.config import Config
 from bridge.errors import RpcError
 from bridge.journal import JournalPage, JournalRow
+from tests.support.catalogs import catalog, table
 
 NOW = ManualClock().now()
 CONFIG = Config(supabase_url="https://abc.supabase.co", service_role_key="k")
@@ -42,3 +44,13 @@ def test_the_journal_is_judged_by_its_first_row(
     (found,) = check_journal(CONFIG, capture, first, NOW, lambda _name: "bridge migrate")  # type: ignore[arg-type]
     assert (found.status, fix in found.fix) == (status, True), found
     assert "canary" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("oid", "capture", "count"), [(None, "journal", 1), (7, "journal", 0), (None, "tables", 0)]
+)
+def test_sql_that_is_older_is_to_be_applied_again(oid: int | None, capture: str, count: int) -> None:
+    """It works all the same, but for tables that are given another one's name."""
+    rooms = msgspec.structs.replace(table("rooms"), oid=oid)
+    found = list(check_names(catalog(rooms), capture))  # type: ignore[arg-type]
+    assert [check.fix for check in found] == ["bridge migrate up --reapply"] * count
