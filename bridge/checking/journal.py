@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 
 from bridge.authorization.capturing import Capture
-from bridge.authorization.catalog import Table
+from bridge.authorization.catalog import Catalog, Table
 from bridge.checking.report import Check, Status, bad, ok, told
 from bridge.config import Config
 from bridge.errors import RpcError

@@ -90,10 +90,9 @@ def test_the_same_answer_is_given_while_nothing_changes() -> None:
 )
 def test_what_equal_values_do_not_tell_is_not_kept(policy: str, level: float) -> None:
     """A number that is printed in several ways; the time."""
-    plan, roster = compiled(policy), roster_of(ANN)
-    row = {"id": "n", "owner_id": ANN, "level": level}
+    plan = compiled(policy)
 
-    assert plan.sightings is None or plan.sightings.key(row) is None
+    assert plan.sightings is None or plan.sightings.key({"id": "n", "owner_id": ANN, "level": level}) is None
 
 
 @pytest.mark.parametrize("first", [True, 1, False, 0])
