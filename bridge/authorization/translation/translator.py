@@ -77,7 +77,7 @@ class Translator:
             opaque = Opaque(
                 str(error),
                 raises=not cannot_fail(node, names),
-                planned=fails_in_planning(node, names),
+                planned=fails_in_planning(node, names, self.context.catalog),
             )
             return checks.refusal(self, node, names) or opaque
 
