@@ -242,6 +242,13 @@ class World:
             spec: The change.
             is_whole: True to have the whole row before it, as the journal has it.
         """
+        try:
+            with self._connection.transaction():
+                return self._made(spec, is_whole=is_whole)
+        except psycopg.errors.ForeignKeyViolation:
+            return None
+
+    def _made(self, spec: ChangeSpec, *, is_whole: bool) -> Change | None:
         table = self.tables[spec.table]
         rows = self.table_rows(table)
         given = f"jsonb_populate_record(null::{table.qualified}, %s)"
