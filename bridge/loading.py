@@ -9,7 +9,7 @@ from bridge.authorization import Authorizer, CatalogChangedError
 from bridge.backoff import Backoff
 from bridge.errors import BridgeError, RpcError, SourceError
 from bridge.events import Change, Gap
-from bridge.ports import Audience, Source
+from bridge.ports import Audience, Database, Source
 from bridge.position import Position
 from bridge.transactions import net_of_each
 
@@ -22,6 +22,7 @@ class Loading:
     Args:
         source: Has the past.
         load: Builds a fresh authorization stage from the database.
+        database: Says whether its catalog changes.
         audience: Is told of the past, which nobody is sent.
         backoff: Time between two tries.
     """
@@ -31,11 +32,13 @@ class Loading:
         *,
         source: Source,
         load: Callable[[], Awaitable[Authorizer]],
+        database: Database,
         audience: Audience,
         backoff: Backoff,
     ) -> None:
         self._source = source
         self._load = load
+        self._database = database
         self._audience = audience
         self._backoff = backoff
 
@@ -43,9 +46,13 @@ class Loading:
         """Return an authorization stage as of now, once the database answers."""
         while True:
             try:
-                # First of all: what is there by then is in the rows that are read after it.
+                marker = await self._database.catalog_marker()
+                # Before the rows: what is there by then is in those that are read after it.
                 start, there = await self._source.rewind()
                 authorizer = await self._load()
+                if authorizer.marker != marker:
+                    # A trigger may have been off: what the past lacks the rows have, and it would undo that.
+                    raise SourceError("the catalog changed while the journal's end was read: reading again")
                 await self._pass_by(authorizer, start, there)
             except BridgeError as error:
                 await self._wait_after(error)
