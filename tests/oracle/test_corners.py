@@ -406,6 +406,11 @@ VIEWS = {
         "revoke select on o.members from authenticated"
     ),
     "a circle": "create view o.v with (security_invoker) as select 1 as level from o.rooms",
+    "a function": (
+        "create view o.v as select 1 as level; create function o.f() returns setof smallint language sql stable as"
+        " 'select m.level from o.notes n join o.members m using (level) where n.body ~ ''x'' ';"
+        "revoke select on o.members from authenticated; grant select (room_id) on o.members to authenticated"
+    ),
     "nothing that is refused": "create view o.v with (security_invoker) as select 1 as level from o.members",
 }  # fmt: skip
 
@@ -418,10 +423,13 @@ VIEWS = {
         "owner_id = auth.uid() or exists (select 1 from o.notes n where n.room_id = rooms.id and n.level in (select v.level from o.v))",
         "open and exists (select 1 from o.v) or owner_id = auth.uid()",
         "owner_id = auth.uid() or exists (select 1 from o.profiles p)",
+        "owner_id = auth.uid() or exists (select 1 from o.f() f where f > 0)",
     ],
 )
 def test_what_a_view_reads(world: World, shape: str, policy: str) -> None:
     """Postgres fails every SELECT, also where another branch would be true."""
     inner = "create policy v on o.profiles using (exists (select 1 from o.v))"
     granted = "grant select on o.v to authenticated; alter table o.profiles enable row level security"
+    if "o.f()" not in VIEWS[shape]:
+        granted += "; create function o.f() returns setof smallint language sql stable as 'select level::smallint from o.v'"
     agree(world, VIEWS[shape], granted, inner, *using(policy))

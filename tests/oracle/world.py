@@ -62,8 +62,9 @@ $function$;
 """
 """Runs each query as each principal; answers the rows, or the SQLSTATE of the failure, in that order."""
 
-FAILURES = frozenset({"42501", "42P17"})
-"""What a SELECT may fail with: missing privilege, and policies in a circle.  Nobody sees anything then."""
+FAILURES = frozenset({"42501", "42P17", "54001"})
+"""What a SELECT may fail with: missing privilege, and policies in a circle, also one by a function (stack depth).  Nobody sees
+anything then."""
 
 
 VALUE_FAILURES = ("0A", "20", "21", "22", "2F", "P0", "42704")

@@ -66,6 +66,7 @@ def fails_in_planning(node: Node, names: Names, catalog: Catalog) -> bool:
     """True if Postgres may fail in ``node`` before it looks at any row, whatever stands before ``node``.
 
     What a view reads, and for whom, is not known here: a privilege may be missing, or the circle be closed.
+    So it is with a function whose rows Postgres may take from its text, put in place of the call.
     And to estimate how many rows a comparison with a column selects, Postgres computes the other side, where
     that needs no row: ``current_setting('app.tenant')`` fails every SELECT where nobody has set it.
     Source: ``get_restriction_variable`` in ``utils/adt/selfuncs.c``.
@@ -105,7 +106,18 @@ def _tables(node: Node, catalog: Catalog) -> list[Table | None]:
 
 
 def _reads_unknown(node: Node, catalog: Catalog) -> bool:
-    return any(table is None or table.kind == "v" for table in _tables(node, catalog))
+    called = [
+        inner["FuncCall"]
+        for part in _walk(node)
+        if "RangeFunction" in part
+        for inner in _walk(part)
+        if "FuncCall" in inner
+    ]
+    return any(table is None or table.kind == "v" for table in _tables(node, catalog)) or any(
+        function.returns_set and function.language == "sql" and not function.security_definer
+        for call in called
+        for function in catalog.functions_by_name.get(".".join(strings(call["funcname"])), ())
+    )
 
 
 def _estimated(node: Node, names: Names) -> bool:
