@@ -10,7 +10,7 @@ from bridge.backoff import Backoff
 from bridge.clock import Clock
 from bridge.errors import BridgeError, RpcError, SourceError
 from bridge.events import Change, Gap
-from bridge.ports import Audience, Source
+from bridge.ports import Audience, Database, Source
 from bridge.position import Position
 from bridge.transactions import net_of_each
 from bridge.trouble import Trouble
@@ -24,6 +24,7 @@ class Loading:
     Args:
         source: Has the past.
         load: Builds a fresh authorization stage from the database.
+        database: Says whether its catalog changes.
         audience: Is told of the past, which nobody is sent.
         backoff: Time between two tries.
         clock: Source of time.
@@ -37,12 +38,14 @@ class Loading:
         *,
         source: Source,
         load: Callable[[], Awaitable[Authorizer]],
+        database: Database,
         audience: Audience,
         backoff: Backoff,
         clock: Clock,
     ) -> None:
         self._source = source
         self._load = load
+        self._database = database
         self._audience = audience
         self._backoff = backoff
         self.trouble = Trouble(clock)
@@ -51,9 +54,13 @@ class Loading:
         """Return an authorization stage as of now, once the database answers."""
         while True:
             try:
-                # First of all: what is there by then is in the rows that are read after it.
+                marker = await self._database.catalog_marker()
+                # Before the rows: what is there by then is in those that are read after it.
                 start, there = await self._source.rewind()
                 authorizer = await self._load()
+                if authorizer.marker != marker:
+                    # A trigger may have been off: what the past lacks the rows have, and it would undo that.
+                    raise SourceError("the catalog changed while the journal's end was read: reading again")
                 await self._pass_by(authorizer, start, there)
             except BridgeError as error:
                 await self._wait_after(error)

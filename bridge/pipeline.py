@@ -77,7 +77,9 @@ class Pipeline:
         tracing: Tracing | None = None,
     ) -> None:
         self._source = source
-        self._loading = Loading(source=source, load=load, audience=audience, backoff=backoff, clock=clock)
+        self._loading = Loading(
+            source=source, load=load, database=database, audience=audience, backoff=backoff, clock=clock
+        )
         self._database = database
         self._audience = audience
         self._tables = tables

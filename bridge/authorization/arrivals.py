@@ -66,6 +66,6 @@ class Arrivals:
                 return None
             if sighting.sees:
                 deliveries.append(Delivery(view=plan.arrives, principals=sighting.sees))
-        if self._remembers:
+        if self._remembers or not change.last:  # else nobody asks for it any more
             self._memory.store(change)
         return Deliver(self._shaper.inserted(change, row), tuple(deliveries))

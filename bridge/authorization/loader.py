@@ -21,6 +21,7 @@ from bridge.authorization.planset import PlanSet, compile_plans
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import RowMemory
 from bridge.clock import Clock
+from bridge.errors import SourceError
 from bridge.events import Row
 from bridge.identifiers import literal
 
@@ -151,10 +152,13 @@ async def load(database: CatalogReader, settings: Settings, roster: Roster, cloc
 
     Raises:
         ConfigError: a watched table does not exist or cannot be watched.
-        SourceError: the database did not answer.
+        SourceError: the database did not answer, or its catalog changed meanwhile.
     """
     marker = await database.catalog_marker()  # before the catalog: better to read that once too often
     planset, columns = await compile_catalog(database, settings, clock)
+    if await database.catalog_marker() != marker:
+        # What it says of the journal's triggers is to hold from before the rows are read.
+        raise SourceError("the catalog changed while it was read: reading again")
     settings = settings.of(planset.catalog)
     _say_what_is_amiss(planset, settings)
     memory = RowMemory(planset, dialog_columns=columns, remembered_limit=settings.remembered_rows)

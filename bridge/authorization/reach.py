@@ -1,5 +1,7 @@
 """What a condition reads, and which rows and users a change of a look-up row can concern."""
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 
 from bridge.authorization import types
@@ -16,11 +18,14 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
             that a look-up row concerns only those rows; empty if it may concern every row.
         user_column: Column of the look-up table that must equal the user's id, so that a look-up
             row concerns only that user; None if it may concern every user.
+        joined: Other look-up tables without a row of which it concerns nobody, each with the pairs (its
+            column, column of the look-up table) that must be equal.
     """
 
     lookup: str
     link: tuple[tuple[str, str], ...]
     user_column: str | None
+    joined: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = ()
 
 
 def row_columns(condition: Expr) -> frozenset[str]:
@@ -30,12 +35,7 @@ def row_columns(condition: Expr) -> frozenset[str]:
 
 def lookup_columns(condition: Expr) -> dict[str, set[str]]:
     """Return the columns that the condition reads of each look-up table."""
-    tables = {
-        source.scope: source.table
-        for node in walk(condition)
-        for source in own_sources(node)
-        if source.elements is None
-    }
+    tables = _tables(condition)
     needed: dict[str, set[str]] = {table: set() for table in tables.values()}
     for node in walk(condition):
         if isinstance(node, ColumnRef) and node.scope in tables:
@@ -43,9 +43,20 @@ def lookup_columns(condition: Expr) -> dict[str, set[str]]:
     return needed
 
 
+def _tables(condition: Expr) -> dict[int, str]:
+    """Return the look-up tables by the scope of their row."""
+    return {
+        source.scope: source.table
+        for node in walk(condition)
+        for source in own_sources(node)
+        if source.elements is None
+    }
+
+
 def reaches(condition: Expr) -> tuple[Reach, ...]:
     """Return how each look-up row can change the answer of the condition."""
     found: dict[Reach, None] = {}
+    tables = _tables(condition)
     for node in walk(condition):
         for sources, where in selections(node):
             # Not the values that InRows compares: one NULL, or the first row, turns NOT IN for all others.
@@ -56,10 +67,29 @@ def reaches(condition: Expr) -> tuple[Reach, ...]:
                     continue
                 link = {pair for c in conditions if (pair := _link(c, source.scope)) is not None}
                 reach = Reach(
-                    lookup=source.table, link=tuple(sorted(link)), user_column=users.get(source.scope)
+                    lookup=source.table,
+                    link=tuple(sorted(link)),
+                    user_column=users.get(source.scope),
+                    joined=_joined(conditions, source.scope, tables),
                 )
                 found[reach] = None
     return tuple(found)
+
+
+def _joined(
+    conditions: Sequence[Expr], scope: int, tables: Mapping[int, str]
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """Return what must be equal to the columns of other rows, of the subquery or of one around it."""
+    found: dict[int, set[tuple[str, str]]] = {}
+    for condition in conditions:
+        match condition:
+            case Compare(op="=", left=ColumnRef() as left, right=ColumnRef() as right):
+                own, other = (left, right) if left.scope == scope else (right, left)
+                if own.scope == scope != other.scope and other.scope in tables:
+                    found.setdefault(other.scope, set()).add((other.name, own.name))
+            case _:
+                pass
+    return tuple(sorted((tables[other], tuple(sorted(pairs))) for other, pairs in found.items()))
 
 
 def user_columns(sources: tuple[Source, ...], where: Expr) -> list[ColumnRef]:

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from bridge.authorization.lookup import LookupRow
 from bridge.authorization.planset import PlanSet
+from bridge.authorization.references import Writers
 from bridge.authorization.remembered import Gone, RememberedRows
 from bridge.errors import SourceError
 from bridge.events import Change, Row
@@ -30,6 +31,7 @@ class RowMemory:
 
     def __init__(self, planset: PlanSet, *, dialog_columns: Mapping[str, str], remembered_limit: int) -> None:
         catalog = planset.catalog
+        self.writers = Writers()
         self.lookups = planset.lookups
         self.keys = {name: catalog.by_name[name].primary_key for name in planset.upstream_tables}
         oids = {name: catalog.by_name[name].oid for name in planset.upstream_tables}
@@ -190,6 +192,7 @@ class RowMemory:
 
     def store(self, change: Change) -> None:
         """Make ``change`` part of what is known."""
+        self.writers.note(change)
         if change.action == "INSERT" and change.new is not None:
             if change.table in self.lookups:
                 table = self.lookups[change.table]

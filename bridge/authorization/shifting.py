@@ -9,6 +9,7 @@ from bridge.authorization.effects import Probe, concerned, probes, viewers
 from bridge.authorization.experience import Sees, Shift
 from bridge.authorization.lookup import LookupRow
 from bridge.authorization.plan import Plan
+from bridge.authorization.reach import Reach
 from bridge.authorization.references import comes_first
 from bridge.authorization.roster import Roster
 from bridge.authorization.rows import ReadRow, RowMemory
@@ -41,12 +42,12 @@ class Shifting:
         self._asker = asker
         self._fits = catalog.fits
         self._first = {
-            (plan.table, reach)
+            (plan.table, reach): before
             for plan in plans
             for reach in plan.reaches
-            if comes_first(catalog, plan.table, reach)
+            if (before := comes_first(catalog, plan.table, reach))
         }
-        """Where a new look-up row shifts nobody's sight."""
+        """Where a new look-up row shifts nobody's sight, unless these have been written with it."""
 
     def probes(self, change: Change, old: LookupRow | None, new: LookupRow | None) -> list[Probe]:
         """Return the questions whose answers may change with a look-up row."""
@@ -57,8 +58,12 @@ class Shifting:
             new,
             primary_keys=self._memory.keys,
             fits=self._fits,
-            counts=lambda plan, reach: change.action != "INSERT" or (plan.table, reach) not in self._first,
+            counts=lambda plan, reach: self._counts(change, (plan.table, reach)),
         )
+
+    def _counts(self, change: Change, link: tuple[str, Reach]) -> bool:
+        first = self._first.get(link) if change.action == "INSERT" else None
+        return first is None or self._memory.writers.may_have_written(first, change)
 
     def is_own(self, probe: Probe, change: Change) -> bool:
         """True if ``probe`` asks about the very row that changes, under its key before or after."""

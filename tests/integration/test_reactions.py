@@ -64,3 +64,39 @@ async def test_a_message_has_nobody_read_again_who_sees_its_reactions(reactions:
             await client.until(lambda m: m["type"] == "row_change" and m["new"]["sign"] == "second")
             said = [m["type"] for m in client.messages]
             assert ("resync" in said) is deferred, said
+
+
+@pytest.mark.parametrize("reactions", [""], indirect=True)
+async def test_a_dialog_has_nobody_read_again_but_what_one_statement_writes_is_told(
+    reactions: tuple[LocalStack, bool],
+):
+    """Reactions hang on it by their messages, which name it; the order within a statement is Postgres's."""
+    stack, _ = reactions
+    ann, dialog, message = (str(uuid.uuid4()) for _ in range(3))
+    async with (
+        await psycopg.AsyncConnection.connect(stack.database_url, autocommit=True) as db,
+        running_worker(stack, BRIDGE_TABLES="public.dialogs,public.messages,public.reactions") as worker,
+        websocket_client(worker.ws_url, stack.token(ann)) as client,
+    ):
+
+        async def react(sign: str, before: str = "") -> None:
+            await db.execute(
+                f"{before} insert into public.reactions (message_id, sign) values ('{message}', '{sign}')".encode()
+            )
+
+        await db.execute(
+            "insert into public.dialogs (id, owner_id, title) values (%s, %s, 'x')", (dialog, ann)
+        )
+        new = f"insert into public.messages (id, dialog_id, sender_id, body) values ('{message}', '{dialog}', '{ann}', 'hello')"
+        await db.execute(new.encode())
+        await react("first")
+        await client.until(lambda m: m["type"] == "row_change" and m["new"]["sign"] == "first")
+        assert "resync" not in [m["type"] for m in client.messages]
+
+        message = str(uuid.uuid4())
+        new = new.replace(new.split("'")[1], message)
+        await react("second", f"with later as ({new})")  # the reaction is written before its message
+        await react("third")
+        await client.until(lambda m: m["type"] == "row_change" and m["new"]["sign"] == "third")
+        said = [m["new"]["sign"] for m in client.messages if m["type"] == "row_change"]
+        assert said == ["first", "second", "third"] or "resync" in [m["type"] for m in client.messages]

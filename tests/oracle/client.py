@@ -30,7 +30,7 @@ class Client:
         self.rows: dict[str, dict[Key, Row]] = {table: {} for table in keys}
         self._keys = keys
         self._dialog_table = dialog_table
-        self._dialog_columns = dialog_columns
+        self.dialog_columns = dialog_columns
 
     def read(self, rows: Mapping[str, Mapping[Key, Row]]) -> None:
         """Read everything again, as at the start and on ``resync``."""
@@ -83,7 +83,7 @@ class Client:
 
     def _read_dialog(self, dialog: object, now: Mapping[str, Mapping[Key, Row]]) -> None:
         """Read the rows of a dialog that came into sight or left it."""
-        for table, column in self._dialog_columns.items():
+        for table, column in self.dialog_columns.items():
             if table == self._dialog_table:
                 continue
             known = self.rows[table]

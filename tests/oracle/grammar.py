@@ -559,10 +559,14 @@ def _left_join(draw: Draw, scope: Scope) -> str:
     )
     mine = msgspec.structs.replace(inside, names=((two, second),), argument=None)
     on = f"{mine.column(draw, 'uuid')} = {one}.{draw(chance.sampled_from(first.of_family('uuid')))}"
-    kind = draw(chance.sampled_from(("left join", "left join", "join")))
+    on, kind = f"on {on}", draw(chance.sampled_from(("left join", "left join", "join")))
+    shared = sorted({*first.of_family("uuid")} & {*second.of_family("uuid")})
+    if shared and draw(chance.sampled_from((True, False, False, False))):
+        on = f"using ({draw(chance.sampled_from(shared))})"
+        kind = draw(chance.sampled_from(("left join", "join", "full join")))  # a full join is asked
     linked = f"{one}.{draw(chance.sampled_from(first.of_family('uuid')))} = {scope.column(draw, 'uuid') or _uid(draw)}"
     return (
-        f"exists (select 1 from {first.qualified} {one} {kind} {second.qualified} {two} on {on} "
+        f"exists (select 1 from {first.qualified} {one} {kind} {second.qualified} {two} {on} "
         f"where {linked} and {_expression(draw, inside)})"
     )
 

@@ -293,6 +293,8 @@ def test_a_circle_in_what_is_asked(world: World, shape: str) -> None:
     assert "circle" in plans.nobody["o.rooms", "authenticated"]
 
 
+WITHOUT_ROOM = "revoke select on o.members from authenticated; grant select (user_id, role, level) on o.members to authenticated"
+
 REFUSED = {
     "a table": ("revoke select on o.members from authenticated", "owner_id = auth.uid() or (select sum(m.level) from o.members m) > 0"),
     "a column": (
@@ -315,6 +317,48 @@ REFUSED = {
         "revoke select on o.members from authenticated; grant select (room_id, level) on o.members to authenticated",
         "owner_id = auth.uid() or (select max(m::text) from o.members m) > 'a'",
     ),
+    "a column of USING": (WITHOUT_ROOM, "owner_id = auth.uid() or exists (select 1 from o.notes n join o.members m using (room_id) where n.body ~ 'x')"),
+    "a column of USING, on the left": (WITHOUT_ROOM, "owner_id = auth.uid() or exists (select 1 from o.members m left join o.notes n using (room_id) where n.body ~ 'x')"),
+    "a column of USING of three": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from o.notes n join o.profiles p using (room_id) join o.members m using (room_id) where n.body ~ 'x')",
+    ),
+    "a column of USING of joined tables": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from o.notes n join (o.hidden h join o.members m on h.user_id = m.user_id) using (room_id) where n.body ~ 'x')",
+    ),
+    "a column of USING under another name": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from o.notes n join o.members as m (author_id, who) using (author_id) where n.body ~ 'x')",
+    ),
+    "a column of USING of a full join": (WITHOUT_ROOM, "owner_id = auth.uid() or exists (select 1 from o.notes n full join o.members m using (room_id) where n.body ~ 'x')"),
+    "a column of USING of a subquery": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from o.notes n join (select room_id from o.members) m using (room_id) where n.body ~ 'x')",
+    ),
+    "a column of NATURAL": (WITHOUT_ROOM, "owner_id = auth.uid() or exists (select 1 from o.notes n natural join o.members m where n.body ~ 'x')"),
+    "a column of a named join": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from (o.notes n join o.members m on n.level = m.level) j (a, b, c, d, e, room) where j.d ~ 'x' and j.room is null)",
+    ),
+    "a row of a named join": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from (o.notes n join o.members m on n.level = m.level) j where j::text ~ 'x')",
+    ),
+    "a column of a sample": (WITHOUT_ROOM, "owner_id = auth.uid() or exists (select 1 from o.members m tablesample system (1) where m.room_id::text ~ 'x')"),
+    "a view": ("create view o.v as select * from o.members", "owner_id = auth.uid() or exists (select 1 from o.v where v.level > 0)"),
+    "a column of a view": (
+        "create view o.v as select * from o.members; grant select (level) on o.v to authenticated",
+        "owner_id = auth.uid() or exists (select 1 from o.v where v.role is null)",
+    ),
+    "a partitioned table": (
+        "create table o.parts (id int primary key) partition by range (id)",
+        "owner_id = auth.uid() or exists (select 1 from o.parts p where p.id > 0)",
+    ),
+    "a column under another name": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from o.members as m (room) where m.room::text ~ 'x')",
+    ),
 }  # fmt: skip
 
 
@@ -328,6 +372,10 @@ NOT_REFUSED = {
         "owner_id = auth.uid() or exists (select 1 from o.members m where m.level % 2 = 1"
         " and exists (select 1 from (select p.org_id as role from o.profiles p) m where m.role is null))"
     ),
+    "a column of USING": "owner_id = auth.uid() or exists (select 1 from o.notes n join o.members m using (level) where n.body ~ 'x')",
+    "a column of USING of a subquery": "owner_id = auth.uid() or exists (select 1 from (select n.id as user_id, n.body from o.notes n) n join (select 1 as user_id, m.level from o.members m) m using (user_id) where n.body ~ 'x')",
+    "a column of USING under another name": "owner_id = auth.uid() or exists (select 1 from o.notes n join o.members as m (id, who, role, left_at) using (level) where n.body ~ 'x')",
+    "a column of a named join": "owner_id = auth.uid() or exists (select 1 from (o.notes n join o.members m using (level)) j where j.body ~ 'x')",
     "a function of that name": "owner_id = auth.uid() or exists (select 1 from o.members m, unnest(rooms.people) x (user_id) where x.user_id <> rooms.owner_id and m.level % 2 = 1)",
 }  # fmt: skip
 
@@ -344,4 +392,44 @@ def test_what_is_granted_in_what_is_asked(world: World, shape: str) -> None:
 def test_a_missing_privilege_in_what_is_asked(world: World, shape: str) -> None:
     """Postgres fails every SELECT, also where another branch would be true."""
     statement, policy = REFUSED[shape]
-    agree(world, statement, *using(policy))
+    plans = agree(world, statement, *using(policy))
+    assert "lacks SELECT" in plans.nobody["o.rooms", "authenticated"]
+
+
+VIEWS = {
+    "a table": "create view o.v with (security_invoker) as select * from o.members; revoke select on o.members from authenticated",
+    "a table of the owner": (
+        "create view o.v as select * from o.members; alter view o.v owner to oracle_owner; revoke select on o.members from oracle_owner"
+    ),
+    "a view of a view": (
+        "create view o.w with (security_invoker) as select * from o.members; create view o.v with (security_invoker) as select * from o.w;"
+        "revoke select on o.members from authenticated"
+    ),
+    "a circle": "create view o.v with (security_invoker) as select 1 as level from o.rooms",
+    "a function": (
+        "create view o.v as select 1 as level; create function o.f() returns setof smallint language sql stable as"
+        " 'select m.level from o.notes n join o.members m using (level) where n.body ~ ''x'' ';"
+        "revoke select on o.members from authenticated; grant select (room_id) on o.members to authenticated"
+    ),
+    "nothing that is refused": "create view o.v with (security_invoker) as select 1 as level from o.members",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", VIEWS)
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "owner_id = auth.uid() or exists (select 1 from o.v where v.level > 0)",
+        "owner_id = auth.uid() or exists (select 1 from o.notes n where n.room_id = rooms.id and n.level in (select v.level from o.v))",
+        "open and exists (select 1 from o.v) or owner_id = auth.uid()",
+        "owner_id = auth.uid() or exists (select 1 from o.profiles p)",
+        "owner_id = auth.uid() or exists (select 1 from o.f() f where f > 0)",
+    ],
+)
+def test_what_a_view_reads(world: World, shape: str, policy: str) -> None:
+    """Postgres fails every SELECT, also where another branch would be true."""
+    inner = "create policy v on o.profiles using (exists (select 1 from o.v))"
+    granted = "grant select on o.v to authenticated; alter table o.profiles enable row level security"
+    if "o.f()" not in VIEWS[shape]:
+        granted += "; create function o.f() returns setof smallint language sql stable as 'select level::smallint from o.v'"
+    agree(world, VIEWS[shape], granted, inner, *using(policy))

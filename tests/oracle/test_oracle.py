@@ -121,8 +121,9 @@ class Judge:
     def read_asked(self, client: Client) -> None:
         """Read what nobody is told of: rows that an asked policy shows by other rows, as docs/policies.md says."""
         for table, plan in self.decided():
-            asked = grounds(self.stage.planset.catalog, table.qualified, plan.role)
-            if plan.role == client.principal.role and not asked.row_only:
+            if plan.role != client.principal.role or not plan.opaque:
+                continue
+            if not grounds(self.stage.planset.catalog, table.qualified, plan.role).row_only:
                 client.rows[table.qualified] = self.now(client.principal)[table.qualified]
 
     def compare_clients(self, clients: Sequence[Client], truth: Truth) -> None:
@@ -207,7 +208,7 @@ class Judge:
             return [finish(self.stage.apply(changes[0], self.world))]
         memory = self.stage.memory
         begun = []
-        for whole in net([msgspec.structs.replace(c, txid="1") for c in changes], memory.keys):
+        for whole in net([msgspec.structs.replace(c, txid=c.txid or "1") for c in changes], memory.keys):
             if whole is not None:
                 effects = finish(self.stage.begin(whole, self.world))
                 begun.append(Begun(whole, effects, self.stage.moves))

@@ -62,8 +62,9 @@ $function$;
 """
 """Runs each query as each principal; answers the rows, or the SQLSTATE of the failure, in that order."""
 
-FAILURES = frozenset({"42501", "42P17"})
-"""What a SELECT may fail with: missing privilege, and policies in a circle.  Nobody sees anything then."""
+FAILURES = frozenset({"42501", "42P17", "54001"})
+"""What a SELECT may fail with: missing privilege, and policies in a circle, also one by a function (stack depth).  Nobody sees
+anything then."""
 
 
 VALUE_FAILURES = ("0A", "20", "21", "22", "2F", "P0", "42704")
@@ -242,6 +243,13 @@ class World:
             spec: The change.
             is_whole: True to have the whole row before it, as the journal has it.
         """
+        try:
+            with self._connection.transaction():
+                return self._made(spec, is_whole=is_whole)
+        except psycopg.errors.ForeignKeyViolation:
+            return None
+
+    def _made(self, spec: ChangeSpec, *, is_whole: bool) -> Change | None:
         table = self.tables[spec.table]
         rows = self.table_rows(table)
         given = f"jsonb_populate_record(null::{table.qualified}, %s)"

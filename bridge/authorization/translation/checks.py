@@ -4,16 +4,27 @@ Such a part is left to Postgres, but a missing privilege or policies in a circle
 fail: nobody sees anything then, also not by the other branches of the policy.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
 from bridge.authorization.algebra import Fails
 from bridge.authorization.catalog import Catalog, Table
 from bridge.authorization.expressions import failure
 from bridge.authorization.translation import calls
-from bridge.authorization.translation.context import Node, Translating, strings
+from bridge.authorization.translation.context import Node, Translating, open_node, strings
 from bridge.authorization.translation.names import Names
 from bridge.errors import CompileError
+
+_Read: TypeAlias = tuple[Table, set[str]]
+"""A table in FROM, and the columns that are named of it."""
+
+_Columns: TypeAlias = Sequence[tuple[str | None, Sequence[tuple[_Read, str]]]]
+"""The columns that a name in FROM has, and whose they are: of several tables where USING made one of them.
+
+Of the one without a name it is not known what it is, or how many it stands for.
+"""
+
+_UNKNOWN: _Columns = ((None, ()),)
 
 
 def refusal(t: Translating, node: Node, names: Names) -> Fails | None:
@@ -30,9 +41,9 @@ def refusal(t: Translating, node: Node, names: Names) -> Fails | None:
 
 def _tables_in(node: Node, catalog: Catalog) -> list[tuple[Table, frozenset[str]]]:
     """Return the tables that the subqueries in ``node`` read, each with the columns that are named of it."""
-    found: list[tuple[Table, set[str]]] = []
+    found: list[_Read] = []
 
-    def walk(value: Any, scope: Mapping[str, tuple[Table, set[str]] | None]) -> None:
+    def walk(value: Any, scope: Mapping[str, _Columns]) -> None:
         if isinstance(value, list):
             for item in value:
                 walk(item, scope)
@@ -43,48 +54,71 @@ def _tables_in(node: Node, catalog: Catalog) -> list[tuple[Table, frozenset[str]
                 else:
                     # The arms of a UNION are statements without that name.
                     of_its_own = kind in ("SelectStmt", "larg", "rarg")
-                    walk(part, {**scope, **sources(part)} if of_its_own else scope)
+                    walk(part, {**scope, **named(part)} if of_its_own else scope)
 
-    def sources(select: Node) -> dict[str, tuple[Table, set[str]] | None]:
-        own: dict[str, tuple[Table, set[str]] | None] = {}
-        for kind, fields in _sources_in(select.get("fromClause", [])):
-            alias = fields.get("alias", {}).get("aliasname") or fields.get("relname", "")
-            table = (
-                catalog.table(fields.get("schemaname", ""), fields["relname"]) if kind == "RangeVar" else None
-            )
-            own[alias] = None
-            if table is not None and table.kind == "r":
-                found.append((table, set()))
-                own[alias] = found[-1]
+    def named(select: Node) -> dict[str, _Columns]:
+        own: dict[str, _Columns] = {}
+        for item in select.get("fromClause", []):
+            _columns(item, catalog, found, own)
         return own
 
     walk(node, {})
     return [(table, frozenset(used)) for table, used in found]
 
 
-def _note(column: Node, scope: Mapping[str, tuple[Table, set[str]] | None]) -> None:
-    """Note a column that is named of a table in ``scope``: all of them, if it is the row."""
+def _note(column: Node, scope: Mapping[str, _Columns]) -> None:
+    """Note a column that is named of what is in ``scope``: all of them, if it is the row."""
     words = strings([field for field in column["fields"] if "String" in field])
     is_row = len(words) < len(column["fields"])
-    meant = scope.get(words[-1 if is_row else -2]) if len(column["fields"]) > 1 else None
-    if meant is not None:
-        table, used = meant
-        used.update(table.by_name if is_row else {words[-1]} & table.by_name.keys())
+    if len(column["fields"]) > 1:
+        meant = scope.get(words[-1 if is_row else -2], ())
+        _mark(own for name, own in meant if is_row or name == words[-1])
 
 
-def _sources_in(value: Any) -> Iterator[tuple[str, Node]]:
-    """Yield the tables, subqueries and functions of a FROM clause, joined or not."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _sources_in(item)
-    elif isinstance(value, dict):
-        for kind, fields in value.items():
-            if kind.startswith("Range"):
-                yield kind, fields
-            elif kind == "JoinExpr":
-                yield from _sources_in([fields["larg"], fields["rarg"]])
-                if "alias" in fields:
-                    yield kind, fields
+def _mark(columns: Iterable[Sequence[tuple[_Read, str]]]) -> None:
+    for own in columns:
+        for (_, used), column in own:
+            used.add(column)
+
+
+def _columns(item: Node, catalog: Catalog, found: list[_Read], scope: dict[str, _Columns]) -> _Columns:
+    """Return the columns of an item of FROM; what it reads comes to ``found``, and its names to ``scope``."""
+    kind, fields = open_node(item)
+    if kind == "RangeTableSample":
+        kind, fields = open_node(fields["relation"])
+    alias = fields.get("alias", {})
+    columns = _UNKNOWN
+    if kind == "JoinExpr":
+        inside = {} if alias else scope  # a name of its own hides those of what is joined
+        left = _columns(fields["larg"], catalog, found, inside)
+        columns = _merged(left, _columns(fields["rarg"], catalog, found, inside), fields)
+    elif kind == "RangeVar":
+        table = catalog.table(fields.get("schemaname", ""), fields["relname"])
+        if table is not None:
+            found.append((table, set()))
+            columns = [(column.name, [(found[-1], column.name)]) for column in table.columns]
+    columns = _renamed(columns, strings(alias.get("colnames", [])))
+    name = alias.get("aliasname") or fields.get("relname")
+    if name is not None:
+        scope[name] = columns
+    return columns
+
+
+def _merged(left: _Columns, right: _Columns, join: Node) -> _Columns:
+    """Return the columns of a join; Postgres compares those of USING, whoever names them."""
+    using = strings(join.get("usingClause", []))
+    merged: _Columns = [
+        (name, [one for each, own in (*left, *right) if each == name for one in own]) for name in using
+    ]
+    _mark(own for _, own in merged)
+    return [*merged, *(each for each in (*left, *right) if each[0] not in using)]
+
+
+def _renamed(columns: _Columns, names: Sequence[str]) -> _Columns:
+    if names and any(name is None for name, _ in columns):  # which of them has which name is not known
+        every = [one for _, own in columns for one in own]
+        return [*((name, every) for name in names), *columns]
+    return [(new, own) for new, (_, own) in zip(names, columns, strict=False)] + [*columns[len(names) :]]
 
 
 def _of_table(t: Translating, table: Table, used: frozenset[str], names: Names) -> Fails | None:

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from bridge.authorization.translation.context import Node, open_node, strings
+from bridge.authorization.catalog import Catalog, Table
+from bridge.authorization.translation.context import Node, open_node, parse_expression, strings
 from bridge.authorization.translation.names import Names
 from bridge.errors import CompileError
 
@@ -61,23 +62,71 @@ def cannot_fail(node: Node, names: Names) -> bool:
             return False
 
 
-def fails_in_planning(node: Node, names: Names) -> bool:
+def fails_in_planning(node: Node, names: Names, catalog: Catalog) -> bool:
     """True if Postgres may fail in ``node`` before it looks at any row, whatever stands before ``node``.
 
-    To estimate how many rows a comparison with a column selects, it computes the other side, where that
-    needs no row: ``current_setting('app.tenant')`` fails every SELECT where nobody has set it.
+    What a view reads, and for whom, is not known here: a privilege may be missing, or the circle be closed.
+    So it is with a function whose rows Postgres may take from its text, put in place of the call.
+    And to estimate how many rows a comparison with a column selects, Postgres computes the other side, where
+    that needs no row: ``current_setting('app.tenant')`` fails every SELECT where nobody has set it.
     Source: ``get_restriction_variable`` in ``utils/adt/selfuncs.c``.
     """
     return any(
-        "A_Expr" in inner
-        and any(
-            not _kinds(side).intersection(("ColumnRef", "SubLink"))
-            and "FuncCall" in _kinds(side)
-            and not cannot_fail(side, names)
-            for side in (inner["A_Expr"].get("lexpr"), inner["A_Expr"].get("rexpr"))
-            if side is not None
-        )
-        for inner in _walk(node)
+        _reads_unknown(part, catalog) or any(_estimated(inner, names) for inner in _walk(part))
+        for part in _with_policies(node, names.acting, catalog)
+    )
+
+
+def _with_policies(node: Node, acting: str, catalog: Catalog) -> Iterator[Node]:
+    """Yield ``node`` and the policies that count in it for ``acting``, and in these."""
+    parts, known, roles = [node], set[str](), catalog.acting_roles(acting)
+    while parts:
+        part = parts.pop()
+        yield part
+        for table in _tables(part, catalog):
+            if table is None or table.qualified in known or catalog.bypasses_rls(acting, table):
+                continue
+            known.add(table.qualified)
+            counting = (policy for policy in table.policies if policy.using and roles & set(policy.roles))
+            parts += [parse_expression(policy.using or "") for policy in counting if table.rls]
+
+
+def _tables(node: Node, catalog: Catalog) -> list[Table | None]:
+    """Return what the subqueries in ``node`` read, None for what is not known; WITH names nothing new."""
+    found = [
+        inner[kind] for inner in _walk(node) for kind in ("RangeVar", "CommonTableExpr") if kind in inner
+    ]
+    named = {fields["ctename"] for fields in found if "ctename" in fields}
+    read = [fields for fields in found if "relname" in fields]
+    return [
+        catalog.table(fields.get("schemaname", ""), fields["relname"])
+        for fields in read
+        if "schemaname" in fields or fields["relname"] not in named
+    ]
+
+
+def _reads_unknown(node: Node, catalog: Catalog) -> bool:
+    called = [
+        inner["FuncCall"]
+        for part in _walk(node)
+        if "RangeFunction" in part
+        for inner in _walk(part)
+        if "FuncCall" in inner
+    ]
+    return any(table is None or table.kind == "v" for table in _tables(node, catalog)) or any(
+        function.returns_set and function.language == "sql" and not function.security_definer
+        for call in called
+        for function in catalog.functions_by_name.get(".".join(strings(call["funcname"])), ())
+    )
+
+
+def _estimated(node: Node, names: Names) -> bool:
+    return "A_Expr" in node and any(
+        not _kinds(side).intersection(("ColumnRef", "SubLink"))
+        and "FuncCall" in _kinds(side)
+        and not cannot_fail(side, names)
+        for side in (node["A_Expr"].get("lexpr"), node["A_Expr"].get("rexpr"))
+        if side is not None
     )
 
 

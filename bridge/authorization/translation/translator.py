@@ -78,7 +78,8 @@ class Translator:
             opaque = Opaque(
                 str(error),
                 raises=not cannot_fail(node, names),
-                planned=isinstance(error, AbsentTableError) or fails_in_planning(node, names),
+                planned=isinstance(error, AbsentTableError)
+                or fails_in_planning(node, names, self.context.catalog),
             )
             return checks.refusal(self, node, names) or opaque
 

@@ -11,7 +11,7 @@ from bridge.authorization.catalog import Catalog, Grant
 from bridge.authorization.loader import Settings, compile_catalog, load
 from bridge.authorization.roster import Roster
 from bridge.clock import ManualClock
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, SourceError
 from bridge.events import Row
 from tests.support.catalogs import ANN, BOB, catalog, policy, table
 
@@ -33,6 +33,7 @@ class Rows:
 
     def __init__(self, database: Catalog, **rows: Sequence[Row]) -> None:
         self.pages: list[tuple[str, int]] = []
+        self.markers: list[str] = []
         self._catalog = database
         self._rows = rows
 
@@ -40,7 +41,7 @@ class Rows:
         return msgspec.json.encode(self._catalog)
 
     async def catalog_marker(self) -> str:
-        return "1"
+        return self.markers.pop(0) if self.markers else "1"
 
     async def rows(
         self, table: str, *, after: Row | None, max_rows: int, columns: Sequence[str] | None
@@ -88,6 +89,15 @@ def roster() -> Roster:
 def logs() -> list[dict[str, object]]:
     with structlog.testing.capture_logs() as captured:
         yield captured  # type: ignore[misc]  # a fixture
+
+
+async def test_a_catalog_that_changes_while_it_is_read_is_read_again() -> None:
+    """Before any row is: the journal's triggers are to be as it says from then on."""
+    database = Rows(catalog(ROOMS, POSTS, MEMBERS))
+    database.markers = ["1", "2"]
+    with pytest.raises(SourceError, match="reading again"):
+        await load(database, SETTINGS, roster(), ManualClock())
+    assert not database.pages
 
 
 async def test_every_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,8 +89,18 @@ def test_a_plan_says_which_columns_it_reads() -> None:
                 " (m.room_id = r.id) AND (auth.uid() = m.user_id))))"
             ),
             [
-                Reach(lookup="public.rooms", link=(("room_id", "id"),), user_column=None),
-                Reach(lookup="public.members", link=(), user_column="user_id"),
+                Reach(
+                    lookup="public.rooms",
+                    link=(("room_id", "id"),),
+                    user_column=None,
+                    joined=(("public.members", (("room_id", "id"),)),),
+                ),
+                Reach(
+                    lookup="public.members",
+                    link=(),
+                    user_column="user_id",
+                    joined=(("public.rooms", (("id", "room_id"),)),),
+                ),
             ],
         ),
         (

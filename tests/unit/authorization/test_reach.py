@@ -64,7 +64,7 @@ def test_each_table_of_a_join_has_its_own_reach() -> None:
 
     assert set(reaches(Exists(M, And((IN_ROOM, inner))))) == {
         reach(("room", "room")),
-        Reach(lookup="p", link=(), user_column="id"),
+        Reach(lookup="p", link=(), user_column="id", joined=(("m", (("who", "id"),)),)),
     }
 
 

@@ -5,7 +5,7 @@ import pytest
 from bridge.authorization.translation.context import parse_expression
 from bridge.authorization.translation.harmless import cannot_fail, fails_in_planning
 from bridge.authorization.translation.names import InScope, Names
-from tests.support.catalogs import column, table
+from tests.support.catalogs import catalog, column, table
 
 NOTES = table(
     "notes",
@@ -23,6 +23,10 @@ NOTES = table(
         ),
     ),
 )
+ROOMS = table(
+    "rooms", "id uuid", "exists (select 1 from public.rooms r)", "exists (select 1 from public.seen v)"
+)
+CATALOG = catalog(NOTES, ROOMS, table("seen", "id uuid", kind="v", rls=False))
 NAMES = Names(levels=((InScope.of_table(NOTES, "notes", 0),),), acting="authenticated")
 
 
@@ -86,9 +90,15 @@ def test_whatever_else_there_is_may_fail(text: str) -> None:
         ("body = public.tenant(body)", False),
         ("body = (select public.tenant())", False),
         ("public.tenant()", False),  # no comparison, of which something would be estimated
+        ("exists (select 1 from public.seen v)", True),  # a view
+        ("exists (select 1 from vault.secrets s)", True),
+        ("exists (select 1 from pg_roles r)", True),
+        ("exists (with seen as (select 1) select 1 from seen)", False),
+        ("exists (select 1 from public.rooms r)", True),  # whose policy reads a view
+        ("exists (select 1 from public.notes n, unnest(n.pairs) p)", False),
         ("score = (1 / 0)", False),  # a constant, which failed when the policy was made
     ],
 )
 def test_what_needs_no_row_may_fail_before_any_is_looked_at(text: str, fails: bool) -> None:  # noqa: FBT001
-    """The other side of a comparison, while Postgres estimates what that selects."""
-    assert fails_in_planning(parse_expression(text), NAMES) is fails
+    """The other side of a comparison, while Postgres estimates what that selects; what a view reads."""
+    assert fails_in_planning(parse_expression(text), NAMES, CATALOG) is fails
