@@ -5,12 +5,12 @@ changes wait in the source's queue, and clients are told by ``status``.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
 from bridge import metrics
+from bridge.ahead import Ahead
 from bridge.authorization import Authorizer, CatalogChangedError, Effect, Pace, Pending, PlanSet, Users
 from bridge.backoff import Backoff
 from bridge.certainty import Certainty
@@ -18,7 +18,6 @@ from bridge.clock import Clock
 from bridge.errors import BridgeError, RpcError
 from bridge.events import (
     Change,
-    Event,
     Gap,
     GapReason,
     Live,
@@ -101,8 +100,7 @@ class Pipeline:
             clock=clock,
         )
         self._pace = Pace()
-        self._ahead: deque[Event] = deque()
-        """What was taken of the source and not relayed: whole transactions, but for the last."""
+        self._ahead = Ahead(source)
         self._turn_ends_s = 0.0
         self.reminders = self._teller.reminders
         # Who connects before the first Live may have read rows that changed before it.
@@ -121,12 +119,10 @@ class Pipeline:
     async def run(self) -> None:
         """Carry events for ever."""
         while True:
-            if not self._ahead:
-                has_waited = not self._source.waiting
-                self._ahead.append(await self._source.next_event())
-                if has_waited:  # so the others have had theirs
-                    self._turn_ends_s = self._clock.monotonic_s() + TURN_S
-            taken = self._ahead.popleft()
+            has_waited = not self._ahead and not self._source.waiting
+            taken = await self._ahead.next_event()
+            if has_waited:  # so the others have had theirs
+                self._turn_ends_s = self._clock.monotonic_s() + TURN_S
             match taken:
                 case Live():
                     await self._catch_up()
@@ -221,19 +217,19 @@ class Pipeline:
 
     async def _relay(self, change: Change) -> None:
         """Relay ``change`` and what waits behind it, until the others on the loop have their turn."""
-        self._ahead.appendleft(change)
+        self._ahead.put_back(change)
         begun: list[Begun] = []
         while True:
             if not begun and self._relay_inserts():
                 break
-            following = self._take()
+            following = self._ahead.take()
             if not isinstance(following, Change):
-                self._put_back(following)
+                self._ahead.put_back(following)
                 break
             together = [following]
             if following.txid and not following.last:
                 together, following = await whole_transaction(following, self._source)
-                self._put_back(following)
+                self._ahead.put_back(following)  # nothing else is: only what comes last begins a longer one
             try:
                 begun += await self._begin(together)
             except (CatalogChangedError, RpcError) as error:
@@ -260,7 +256,7 @@ class Pipeline:
         if authorizer is None or not self._usable or self._teller.traces:
             return False
         while True:
-            some = self._whole_ones()
+            some = self._ahead.whole_ones(TOGETHER)
             if not some:
                 return not self._ahead
             try:
@@ -272,33 +268,15 @@ class Pipeline:
                 self._teller.begin(change)
                 self._audience.deliver(change, (deliver,))
             if len(delivers) < len(some):
-                self._ahead.extendleft(reversed(some[len(delivers) :]))
+                self._ahead.put_back(*some[len(delivers) :])
                 return False
             if self._clock.monotonic_s() >= self._turn_ends_s:
                 return True
 
-    def _whole_ones(self) -> list[Change]:
-        """Take the next changes of which each is a transaction by itself."""
-        some: list[Change] = []
-        while len(some) < TOGETHER:
-            event = self._take()
-            if event.__class__ is not Change or (event.txid and not event.last):
-                self._put_back(event)
-                break
-            some.append(event)
-        return some
-
-    def _take(self) -> Event | None:
-        return self._ahead.popleft() if self._ahead else self._source.take()
-
-    def _put_back(self, event: Event | None) -> None:
-        if event is not None:
-            self._ahead.appendleft(event)
-
     def _skip_past(self) -> None:
         """Forget the changes that were taken before everything was loaded: what was loaded has them."""
         if self._source.keeps_past:
-            self._ahead = deque(event for event in self._ahead if not isinstance(event, Change))
+            self._ahead.skip_changes()
 
     async def _begin(self, together: Sequence[Change]) -> list[Begun]:
         """Apply the changes of one transaction.
