@@ -35,8 +35,9 @@ class Ahead:
     def whole_ones(self, at_most: int) -> list[Change]:
         """Take the next changes, if each of them is a transaction by itself."""
         some: list[Change] = []
+        events, take = self._events, self._source.take
         while len(some) < at_most:
-            event = self.take()
+            event = events.popleft() if events else take()
             if event.__class__ is not Change or (event.txid and not event.last):
                 self.put_back(event)
                 break
