@@ -99,7 +99,8 @@ def configure(*, log_format: Literal["json", "console"], level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(file=_Stderr()),  # type: ignore[arg-type]  # all that is called
+        # A line at once, unbuffered or not: those of several workers, who share stderr, do not mix.
+        logger_factory=structlog.WriteLoggerFactory(file=_Stderr()),  # type: ignore[arg-type]  # all that is called
         cache_logger_on_first_use=False,
     )
     for name in _TALKATIVE:

@@ -86,6 +86,19 @@ def test_json_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert "canary" not in err
 
 
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_line_is_written_at_once(log_format: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the lines of workers that share an unbuffered stderr mix, and no program can read them."""
+    written: list[str] = []
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+    configure(log_format=log_format, level="info")
+    structlog.get_logger().info("service_ready", port=3002)
+
+    (line,) = written
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+
+
 def test_a_traceback_is_redacted_too(capsys: pytest.CaptureFixture[str]) -> None:
     """An exception's text can hold a token."""
     configure(log_format="json", level="info")
