@@ -1,8 +1,9 @@
 """What was taken of the source and is still to be relayed: it comes before what the source has."""
 
 from collections import deque
+from collections.abc import Container
 
-from bridge.events import Change, Event
+from bridge.events import Change, Event, Paused, Resumed
 from bridge.ports import Source
 
 
@@ -32,18 +33,27 @@ class Ahead:
         """Have these come next; None among them is nothing."""
         self._events.extendleft(event for event in reversed(events) if event is not None)
 
-    def whole_ones(self, at_most: int) -> list[Change]:
-        """Take the next changes, if each of them is a transaction by itself."""
+    def inserts(self, tables: Container[str], at_most: int) -> list[Change]:
+        """Take the next changes, if each is an INSERT into one of ``tables`` and a transaction by itself.
+
+        Of what was put back, or else of what the source has: so that is used up now and then, and the source
+        waited for.
+        """
         some: list[Change] = []
-        events, take = self._events, self._source.take
-        while len(some) < at_most:
-            event = events.popleft() if events else take()
-            if event.__class__ is not Change or (event.txid and not event.last):
+        take = self._events.popleft if self._events else self._source.take
+        for _ in range(min(at_most, len(self._events) or at_most)):
+            event = take()
+            if (
+                event.__class__ is not Change
+                or event.action != "INSERT"
+                or event.table not in tables
+                or (event.txid and not event.last)
+            ):
                 self.put_back(event)
                 break
             some.append(event)
         return some
 
-    def skip_changes(self) -> None:
-        """Forget the changes that were put back."""
-        self._events = deque(event for event in self._events if not isinstance(event, Change))
+    def skip(self) -> None:
+        """Forget what was put back, as all was loaded since; but not whether anything comes for now."""
+        self._events = deque(event for event in self._events if isinstance(event, Paused | Resumed))

@@ -41,7 +41,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 TURN_S = 0.01
 """Time for changes that wait before the others on the loop have their turn."""
 
-TOGETHER = 64
+TOGETHER = 16
 """Changes that one stage takes before the next one does: its code is in the processor's caches by then."""
 
 
@@ -229,7 +229,7 @@ class Pipeline:
             together = [following]
             if following.txid and not following.last:
                 together, following = await whole_transaction(following, self._source)
-                self._ahead.put_back(following)  # nothing else is: only what comes last begins a longer one
+                self._ahead.put_back(following)  # there is nothing else: what is not whole is put back last
             try:
                 begun += await self._begin(together)
             except (CatalogChangedError, RpcError) as error:
@@ -256,7 +256,7 @@ class Pipeline:
         if authorizer is None or not self._usable or self._teller.traces:
             return False
         while True:
-            some = self._ahead.whole_ones(TOGETHER)
+            some = self._ahead.inserts(authorizer.arriving, TOGETHER)
             if not some:
                 return not self._ahead
             try:
@@ -274,9 +274,9 @@ class Pipeline:
                 return True
 
     def _skip_past(self) -> None:
-        """Forget the changes that were taken before everything was loaded: what was loaded has them."""
+        """Forget what was taken before everything was loaded: what was loaded has it."""
         if self._source.keeps_past:
-            self._ahead.skip_changes()
+            self._ahead.skip()
 
     async def _begin(self, together: Sequence[Change]) -> list[Begun]:
         """Apply the changes of one transaction.

@@ -33,7 +33,7 @@ class Arrivals:
         self._roster = roster
         self._shaper = shaper
         self._required = memory.required(table)
-        self._oids = memory.oids(table)
+        self._oid = memory.oid(table)
         self._remembers = memory.remembered[table].limit > 0
         self._here: list[tuple[Plan, Sightings | None]] = []
 
@@ -52,8 +52,10 @@ class Arrivals:
             CatalogChangedError: the plans do not fit the table any more; nothing was applied.
         """
         row = change.new
-        if row is None or change.action != "INSERT" or change.oid not in self._oids:
+        if row is None or change.action != "INSERT":
             return None
+        if change.oid != self._oid and change.oid is not None and self._oid is not None:
+            return None  # another table has the name
         if not self._required <= row.keys():
             self._memory.check(change)
         deliveries = []

@@ -62,6 +62,8 @@ class Authorizer:
             for name, plans in self._plans_of.items()
             if name not in memory.lookups
         }
+        self.arriving = self._arrivals.keys()
+        """Tables whose INSERTs :meth:`insert` may take."""
         asker = Asker(planset.catalog)
         self._sharing = Sharing(self._plans_of, memory, roster, asker)
         self._shifting = Shifting(self._plans, memory, roster, asker, planset.catalog)

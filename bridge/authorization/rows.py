@@ -73,9 +73,9 @@ class RowMemory:
         """Return the columns that each whole row of a table has to have."""
         return self._required[table]
 
-    def oids(self, table: str) -> tuple[int | None, ...]:
-        """Return what a change of a table is told to be of; another one has to be looked at."""
-        return (None, self._oids[table]) if table in self._oids else (None,)
+    def oid(self, table: str) -> int | None:
+        """Return which table has this name in the plans; None where the database does not say."""
+        return self._oids.get(table)
 
     def concerns(self, change: Change) -> bool:
         """True if the plans depend on the table of a change, which need not be all that its name can mean.

@@ -336,6 +336,10 @@ REFUSED = {
         WITHOUT_ROOM,
         "owner_id = auth.uid() or exists (select 1 from o.notes n join (select room_id from o.members) m using (room_id) where n.body ~ 'x')",
     ),
+    "a column in the ON of a named join": (
+        WITHOUT_ROOM,
+        "owner_id = auth.uid() or exists (select 1 from (o.notes n join o.members m on m.room_id = n.room_id) j where j.body ~ 'x')",
+    ),
     "a column of NATURAL": (WITHOUT_ROOM, "owner_id = auth.uid() or exists (select 1 from o.notes n natural join o.members m where n.body ~ 'x')"),
     "a column of a named join": (
         WITHOUT_ROOM,
@@ -415,16 +419,19 @@ VIEWS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("shape", VIEWS)
+VIEWED = [
+    "owner_id = auth.uid() or exists (select 1 from o.v where v.level > 0)",
+    "owner_id = auth.uid() or exists (select 1 from o.notes n where n.room_id = rooms.id and n.level in (select v.level from o.v))",
+    "open and exists (select 1 from o.v) or owner_id = auth.uid()",
+    "owner_id = auth.uid() or exists (select 1 from o.profiles p)",
+    "owner_id = auth.uid() or exists (select 1 from o.f() f where f > 0)",
+]
+
+
 @pytest.mark.parametrize(
-    "policy",
-    [
-        "owner_id = auth.uid() or exists (select 1 from o.v where v.level > 0)",
-        "owner_id = auth.uid() or exists (select 1 from o.notes n where n.room_id = rooms.id and n.level in (select v.level from o.v))",
-        "open and exists (select 1 from o.v) or owner_id = auth.uid()",
-        "owner_id = auth.uid() or exists (select 1 from o.profiles p)",
-        "owner_id = auth.uid() or exists (select 1 from o.f() f where f > 0)",
-    ],
+    ("shape", "policy"),
+    # Of a circle through a function Postgres knows after a minute, when its stack ends.
+    [(shape, policy) for shape in VIEWS for policy in VIEWED if shape != "a circle" or "o.f()" not in policy],
 )
 def test_what_a_view_reads(world: World, shape: str, policy: str) -> None:
     """Postgres fails every SELECT, also where another branch would be true."""

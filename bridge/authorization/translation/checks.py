@@ -51,6 +51,11 @@ def _tables_in(node: Node, catalog: Catalog) -> list[tuple[Table, frozenset[str]
             for kind, part in value.items():
                 if kind == "ColumnRef":
                     _note(part, scope)
+                elif kind == "JoinExpr" and "alias" in part:
+                    inside: dict[str, _Columns] = {}  # its ON is the only place where these names count
+                    for side in (part["larg"], part["rarg"]):
+                        _columns(side, catalog, found, inside)
+                    walk(part, {**scope, **inside})
                 else:
                     # The arms of a UNION are statements without that name.
                     of_its_own = kind in ("SelectStmt", "larg", "rarg")

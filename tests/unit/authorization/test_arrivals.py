@@ -5,8 +5,22 @@ import pytest
 
 from bridge.authorization.rows import CatalogChangedError
 from bridge.events import Change
-from tests.support.catalogs import ANN, BOB
-from tests.support.stage import D1, D2, ann, asked_stage, change, message, nothing, stage, told
+from tests.support.catalogs import ANN, BOB, planset
+from tests.support.stage import (
+    D1,
+    D2,
+    DIALOGS,
+    MEMBERS,
+    MESSAGES,
+    ann,
+    asked_stage,
+    change,
+    message,
+    nothing,
+    stage,
+    stage_of,
+    told,
+)
 
 
 def written(*dialogs: str) -> list[Change]:
@@ -26,14 +40,15 @@ async def test_each_row_goes_to_those_who_see_it() -> None:
 
 def test_what_may_be_more_than_a_new_row_ends_a_run() -> None:
     """What comes behind it waits for it."""
-    made = stage(members=[(D1, ANN)])
+    messages = msgspec.structs.replace(MESSAGES, oid=1)
+    made = stage_of(planset(DIALOGS, messages, MEMBERS, watched=["dialogs", "messages"]))
     first, second = written(D1, D1)
     others = (
         change("messages", "DELETE", old=message()),
         change("messages", "UPDATE", message(), message()),
         change("members", "INSERT", {"dialog_id": D2, "user_id": ANN}),  # policies look into it
         change("elsewhere", "INSERT", {}),
-        msgspec.structs.replace(first, oid=4711),  # of another table than the plans are of
+        msgspec.structs.replace(first, oid=2),  # of another table than the plans are of
     )
 
     assert [len(made.insert([first, other, second])) for other in others] == [1] * len(others)
